@@ -1,0 +1,165 @@
+//! Which rows a search may see.
+
+use std::collections::BTreeMap;
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::error::OpenError;
+use crate::row::Row;
+use crate::snapshot::Snapshot;
+use crate::snapshot::header::Section;
+
+/// A property of rows that filters can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Facet {
+    /// [`Row::domain`].
+    Domain,
+    /// [`Row::source_type`].
+    SourceType,
+    /// [`Row::client_id`].
+    Client,
+    /// Each of [`Row::tags`].
+    Tag,
+}
+
+impl Facet {
+    /// The values that `row` has; an empty text is no value.
+    fn values(row: &Row) -> impl Iterator<Item = (Facet, &str)> {
+        [(Self::Domain, &row.domain), (Self::SourceType, &row.source_type), (Self::Client, &row.client_id)]
+            .into_iter()
+            .chain(row.tags.iter().map(|tag| (Self::Tag, tag)))
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(facet, value)| (facet, value.as_str()))
+    }
+}
+
+/// Rows that may be found. Without conditions every row may; with several, a row must meet all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    conditions: BTreeMap<Facet, Vec<String>>,
+}
+
+impl Filter {
+    /// Every row.
+    pub fn everything() -> Self {
+        Self::default()
+    }
+
+    /// Narrows to rows whose `facet` equals one of `values`, byte for byte. No values: no row.
+    #[must_use]
+    pub fn only<S: Into<String>>(mut self, facet: Facet, values: impl IntoIterator<Item = S>) -> Self {
+        let mut values: Vec<String> = values.into_iter().map(Into::into).collect();
+        if let Some(earlier) = self.conditions.get(&facet) {
+            values.retain(|value| earlier.contains(value));
+        }
+        self.conditions.insert(facet, values);
+        self
+    }
+
+    /// Compiles to one bit a row, or `None` where every row may be found.
+    pub(crate) fn compile(&self, snapshot: &Snapshot) -> Result<Option<RowSet>, OpenError> {
+        let mut allowed: Option<RowSet> = None;
+        for (&facet, values) in &self.conditions {
+            let mut matching = RowSet::empty(snapshot.meta().rows);
+            for value in values {
+                for &row in rows_of(snapshot, facet, value)? {
+                    matching.insert(row);
+                }
+            }
+            allowed = Some(match allowed {
+                Some(earlier) => earlier.intersect(&matching),
+                None => matching,
+            });
+        }
+        Ok(allowed)
+    }
+}
+
+/// Ascending row numbers that have this value of this facet.
+fn rows_of<'a>(snapshot: &'a Snapshot, facet: Facet, value: &str) -> Result<&'a [u32], OpenError> {
+    let dictionary = &snapshot.meta().facet_values;
+    let Ok(at) =
+        dictionary.binary_search_by(|known| (known.facet, known.value.as_str()).cmp(&(facet, value)))
+    else {
+        return Ok(&[]);
+    };
+    let FacetValue { start, length, .. } = dictionary[at];
+    let rows: &[u32] = snapshot.array(Section::Facets)?;
+    rows.get(start as usize..start as usize + length as usize).ok_or_else(|| {
+        snapshot.corrupt(
+            Section::Facets,
+            0,
+            format!("the rows of {facet:?} {value:?} lie outside the section"),
+        )
+    })
+}
+
+/// One bit a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RowSet {
+    words: Vec<u64>,
+}
+
+impl RowSet {
+    fn empty(rows: u32) -> Self {
+        Self { words: vec![0; (rows as usize).div_ceil(64)] }
+    }
+
+    /// Numbers past the end, which only a damaged file holds, are passed over: they name no row.
+    fn insert(&mut self, row: u32) {
+        if let Some(word) = self.words.get_mut(row as usize / 64) {
+            *word |= 1 << (row % 64);
+        }
+    }
+
+    fn intersect(mut self, other: &Self) -> Self {
+        for (word, other) in self.words.iter_mut().zip(&other.words) {
+            *word &= other;
+        }
+        self
+    }
+
+    pub(crate) fn contains(&self, row: u32) -> bool {
+        self.words.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
+}
+
+/// A line of the facet dictionary: where the rows of one value stand in the facets section.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub(crate) struct FacetValue {
+    pub(crate) facet: Facet,
+    pub(crate) value: String,
+    pub(crate) start: u32,
+    pub(crate) length: u32,
+}
+
+/// Collects facet values while rows are pushed.
+#[derive(Debug, Default)]
+pub(crate) struct FacetBuilder {
+    rows: BTreeMap<(Facet, String), Vec<u32>>,
+}
+
+impl FacetBuilder {
+    pub(crate) fn push(&mut self, number: u32, row: &Row) {
+        for (facet, value) in Facet::values(row) {
+            let rows = self.rows.entry((facet, value.to_owned())).or_default();
+            if rows.last() != Some(&number) {
+                rows.push(number);
+            }
+        }
+    }
+
+    /// The dictionary in order, and the section that it points into. `None` past the format's limit.
+    pub(crate) fn finish(self) -> Option<(Vec<FacetValue>, Vec<u32>)> {
+        let mut dictionary = Vec::with_capacity(self.rows.len());
+        let mut section = Vec::new();
+        for ((facet, value), rows) in self.rows {
+            let (start, length) = (u32::try_from(section.len()).ok()?, u32::try_from(rows.len()).ok()?);
+            dictionary.push(FacetValue { facet, value, start, length });
+            section.extend(rows);
+        }
+        u32::try_from(section.len()).ok()?;
+        Some((dictionary, section))
+    }
+}

@@ -1,0 +1,84 @@
+//! Who made a vector: the property that two vectors must share before a dot product of theirs means anything.
+
+use std::fmt;
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// The embedding identity of a vector: provider, model, size, task, normalisation and text prefix.
+///
+/// Vectors of two different identities live in two different spaces. A snapshot has exactly one identity, and a
+/// query of any other is refused with [`QueryError::Identity`](crate::QueryError::Identity).
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize, serde::Serialize)]
+pub struct Identity {
+    /// Who computes the vectors, such as `karute` or `vertex-ai`.
+    pub provider: String,
+    /// The model's full name; a model that changes its output must change this name.
+    pub model: String,
+    /// How many numbers a vector has, 1 to [`Identity::MAX_DIMENSIONS`].
+    pub dimensions: u32,
+    /// The pair of tasks that the vectors were made for, such as `retrieval` (a document and a query that meet).
+    pub task: String,
+    /// How vectors are scaled: `l2` (unit length) is the only one that the engine searches.
+    pub normalisation: String,
+    /// The text put before each text ahead of embedding; empty for none.
+    pub text_prefix: String,
+}
+
+impl Identity {
+    /// The largest number of dimensions that a snapshot holds.
+    pub const MAX_DIMENSIONS: u32 = 16_384;
+
+    /// An identity for unit vectors made for retrieval, without a text prefix.
+    pub fn new(provider: impl Into<String>, model: impl Into<String>, dimensions: u32) -> Self {
+        Self {
+            provider: provider.into(),
+            model: model.into(),
+            dimensions,
+            task: "retrieval".into(),
+            normalisation: "l2".into(),
+            text_prefix: String::new(),
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    /// `provider/model@dimensions (task, normalisation)`, with the prefix where there is one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { provider, model, dimensions, task, normalisation, text_prefix } = self;
+        write!(f, "{provider}/{model}@{dimensions} ({task}, {normalisation}")?;
+        if !text_prefix.is_empty() {
+            write!(f, ", prefix {text_prefix:?}")?;
+        }
+        write!(f, ")")
+    }
+}
+
+/// A vector together with its identity, so that it cannot be compared with a stranger by mistake.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedding {
+    identity: Identity,
+    vector: Vec<f32>,
+}
+
+impl Embedding {
+    /// Binds `vector` to the identity of the model that made it. Nothing is checked here: whoever takes the
+    /// embedding (a draft, a query) checks size and values, and says what is wrong with them.
+    pub fn new(identity: Identity, vector: Vec<f32>) -> Self {
+        Self { identity, vector }
+    }
+
+    /// Who made it.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Its numbers.
+    pub fn vector(&self) -> &[f32] {
+        &self.vector
+    }
+
+    /// Its numbers, given away.
+    pub fn into_vector(self) -> Vec<f32> {
+        self.vector
+    }
+}

@@ -1,0 +1,275 @@
+//! From rows and vectors to the bytes of a snapshot.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+
+use rkyv::rancor;
+
+use super::header::{Header, Section};
+use super::id::SnapshotId;
+use super::{Meta, ROW_ALIGNMENT};
+use crate::error::{BuildError, VectorFault};
+use crate::filter::FacetBuilder;
+use crate::identity::Identity;
+use crate::index::norm;
+use crate::row::{Provenance, Row, Term};
+
+/// How far from 1 the length of a vector may be.
+const UNIT_TOLERANCE: f64 = 1e-3;
+
+/// A stretch of a row's content with the vector that was made from it.
+#[derive(Clone, Debug)]
+pub struct Passage<'a> {
+    range: Range<usize>,
+    vector: &'a [f32],
+}
+
+impl<'a> Passage<'a> {
+    /// One vector for the whole row.
+    pub fn whole(row: &Row, vector: &'a [f32]) -> Self {
+        Self { range: 0..row.content.len(), vector }
+    }
+
+    /// A vector for the bytes `range` of a row's content; both ends must be character boundaries.
+    pub fn part(range: Range<usize>, vector: &'a [f32]) -> Self {
+        Self { range, vector }
+    }
+}
+
+/// A snapshot being built. Rows keep the order in which they are pushed.
+#[derive(Debug)]
+pub struct Draft {
+    identity: Identity,
+    positions: HashMap<String, u32>,
+    rows: Vec<u8>,
+    row_ends: Vec<u64>,
+    passages: Vec<u32>,
+    vectors: Vec<f32>,
+    facets: FacetBuilder,
+    terms: Vec<Term>,
+    report: String,
+}
+
+impl Draft {
+    /// An empty draft for vectors of `identity`.
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            positions: HashMap::new(),
+            rows: Vec::new(),
+            row_ends: Vec::new(),
+            passages: Vec::new(),
+            vectors: Vec::new(),
+            facets: FacetBuilder::default(),
+            terms: Vec::new(),
+            report: "{}".into(),
+        }
+    }
+
+    /// Adds a row with the vectors of its passages; a row without passages is kept but cannot be found by vector.
+    /// A row that is refused leaves the draft as it was.
+    ///
+    /// # Errors
+    /// An empty or repeated id, a vector of another size, of no direction, not of unit length or not finite, a range
+    /// outside the content.
+    pub fn push(&mut self, row: &Row, passages: &[Passage<'_>]) -> Result<(), BuildError> {
+        let number = self.row_ends.len();
+        if row.id.is_empty() {
+            return Err(BuildError::EmptyId { position: number });
+        }
+        if self.positions.contains_key(&row.id) {
+            return Err(BuildError::DuplicateId { id: row.id.clone() });
+        }
+        let number = counted(number, "rows")?;
+        counted(self.passages.len() / 3 + passages.len(), "passages")?;
+        for passage in passages {
+            self.check(row, passage)?;
+        }
+        let archive = rkyv::to_bytes::<rancor::Error>(row)
+            .map_err(|error| BuildError::Archive { id: row.id.clone(), detail: error.to_string() })?;
+        self.rows.resize(self.rows.len().next_multiple_of(ROW_ALIGNMENT as usize), 0);
+        self.rows.extend_from_slice(&archive);
+        self.row_ends.push(self.rows.len() as u64);
+        for Passage { range, vector } in passages {
+            self.passages.extend([number, range.start as u32, range.end as u32]);
+            self.vectors.extend_from_slice(vector);
+        }
+        self.facets.push(number, row);
+        self.positions.insert(row.id.clone(), number);
+        Ok(())
+    }
+
+    fn check(&self, row: &Row, passage: &Passage<'_>) -> Result<(), BuildError> {
+        let fault = |fault| BuildError::Vector { id: row.id.clone(), fault };
+        let (found, expected) = (passage.vector.len(), self.identity.dimensions as usize);
+        if found != expected {
+            return Err(fault(VectorFault::Dimensions { found, expected }));
+        }
+        let norm = norm(passage.vector).map_err(fault)?;
+        if (norm - 1.0).abs() > UNIT_TOLERANCE {
+            return Err(fault(VectorFault::NotUnit { norm: norm as f32 }));
+        }
+        counted(row.content.len(), "bytes in one content")?;
+        if row.content.get(passage.range.clone()).is_none() {
+            let Range { start, end } = passage.range;
+            return Err(BuildError::Passage { id: row.id.clone(), start, end, length: row.content.len() });
+        }
+        Ok(())
+    }
+
+    /// Sets the medical terms, replacing earlier ones.
+    pub fn set_terms(&mut self, terms: Vec<Term>) {
+        self.terms = terms;
+    }
+
+    /// Sets the data-quality report, JSON text. It is part of the snapshot's id, so it must not hold times.
+    pub fn set_report(&mut self, report: String) {
+        self.report = report;
+    }
+
+    /// Number of rows so far.
+    pub fn len(&self) -> usize {
+        self.row_ends.len()
+    }
+
+    /// Whether no row was pushed yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Seals the draft: computes every digest and the id. Equal drafts give equal ids whatever the `provenance`.
+    ///
+    /// # Errors
+    /// An identity that the format cannot hold, or more facets than it can count.
+    pub fn finish(self, provenance: Provenance) -> Result<Sealed, BuildError> {
+        let dimensions = self.identity.dimensions;
+        if dimensions == 0 || dimensions > Identity::MAX_DIMENSIONS {
+            return Err(BuildError::Dimensions { dimensions });
+        }
+        let rows = counted(self.len(), "rows")?;
+        let passages = counted(self.passages.len() / 3, "passages")?;
+        let mut order: Vec<(String, u32)> = self.positions.into_iter().collect();
+        order.sort_unstable();
+        let row_order: Vec<u32> = order.into_iter().map(|(_, number)| number).collect();
+        let (facet_values, facets) = self
+            .facets
+            .finish()
+            .ok_or(BuildError::TooLarge { what: "facet entries", limit: u64::from(u32::MAX) })?;
+        let builder = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned();
+        let meta = Meta { identity: self.identity, builder, rows, passages, facet_values };
+        Sealed::new(vec![
+            (Section::Meta, archived("meta", &meta)?),
+            (Section::Provenance, archived("provenance", &provenance)?),
+            (Section::Terms, archived("terms", &self.terms)?),
+            (Section::Facets, Payload::U32(facets)),
+            (Section::Passages, Payload::U32(self.passages)),
+            (Section::RowOrder, Payload::U32(row_order)),
+            (Section::RowEnds, Payload::U64(self.row_ends)),
+            (Section::Report, Payload::Bytes(self.report.into_bytes())),
+            (Section::Rows, Payload::Bytes(self.rows)),
+            (Section::Vectors, Payload::F32(self.vectors)),
+        ])
+    }
+}
+
+/// The format counts rows, passages and bytes of a content in 32 bits.
+fn counted(count: usize, what: &'static str) -> Result<u32, BuildError> {
+    u32::try_from(count)
+        .ok()
+        .filter(|&count| count < u32::MAX)
+        .ok_or(BuildError::TooLarge { what, limit: u64::from(u32::MAX) - 1 })
+}
+
+fn archived<T>(what: &'static str, value: &T) -> Result<Payload, BuildError>
+where
+    T: for<'a> rkyv::Serialize<
+            rkyv::api::high::HighSerializer<
+                rkyv::util::AlignedVec,
+                rkyv::ser::allocator::ArenaHandle<'a>,
+                rancor::Error,
+            >,
+        >,
+{
+    rkyv::to_bytes::<rancor::Error>(value)
+        .map(|bytes| Payload::Bytes(bytes.into_vec()))
+        .map_err(|error| BuildError::Archive { id: what.into(), detail: error.to_string() })
+}
+
+/// A section's content in the type in which it was built, so that sealing copies nothing.
+#[derive(Debug)]
+enum Payload {
+    Bytes(Vec<u8>),
+    U32(Vec<u32>),
+    U64(Vec<u64>),
+    F32(Vec<f32>),
+}
+
+impl Payload {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::U32(numbers) => bytemuck::must_cast_slice(numbers),
+            Self::U64(numbers) => bytemuck::must_cast_slice(numbers),
+            Self::F32(numbers) => bytemuck::must_cast_slice(numbers),
+        }
+    }
+}
+
+/// A finished snapshot in memory: its id is known, nothing of it can change.
+#[derive(Debug)]
+pub struct Sealed {
+    header: Header,
+    payloads: Vec<Payload>,
+}
+
+impl Sealed {
+    fn new(sections: Vec<(Section, Payload)>) -> Result<Self, BuildError> {
+        let described: Vec<_> = sections
+            .iter()
+            .map(|(section, payload)| {
+                let bytes = payload.as_bytes();
+                let digest = *blake3::Hasher::new().update_rayon(bytes).finalize().as_bytes();
+                (*section, bytes.len() as u64, digest)
+            })
+            .collect();
+        let header = Header::lay_out(&described)
+            .ok_or(BuildError::TooLarge { what: "bytes in the file", limit: u64::MAX })?;
+        Ok(Self { header, payloads: sections.into_iter().map(|(_, payload)| payload).collect() })
+    }
+
+    /// The snapshot's id.
+    pub fn id(&self) -> SnapshotId {
+        self.header.id
+    }
+
+    /// Length of the file that [`Sealed::write_to`] writes.
+    pub fn file_length(&self) -> u64 {
+        self.header.file_length
+    }
+
+    /// Writes the file from front to back.
+    ///
+    /// # Errors
+    /// The first error of `out`.
+    pub fn write_to(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        let front = self.header.encode();
+        out.write_all(&front)?;
+        let mut written = front.len() as u64;
+        for (entry, payload) in self.header.entries.iter().zip(&self.payloads) {
+            let padding = entry.offset - written;
+            io::copy(&mut io::Read::take(io::repeat(0), padding), out)?;
+            out.write_all(payload.as_bytes())?;
+            written = entry.offset + entry.length;
+        }
+        Ok(())
+    }
+
+    /// The whole file in memory.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.file_length() as usize);
+        #[expect(clippy::expect_used, reason = "writing to a Vec cannot fail")]
+        self.write_to(&mut bytes).expect("a Vec takes every write");
+        bytes
+    }
+}

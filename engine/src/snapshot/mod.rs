@@ -1,0 +1,209 @@
+//! The snapshot file: written once, mapped read-only, every offset checked before it is used.
+
+pub mod build;
+pub(crate) mod bytes;
+pub mod header;
+pub mod id;
+pub(crate) mod map;
+pub mod verify;
+
+use rkyv::rancor;
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::error::OpenError;
+use crate::filter::FacetValue;
+use crate::identity::Identity;
+use crate::row::{Provenance, Row, Term};
+pub use bytes::Bytes;
+use bytes::array;
+use header::{Entry, Header, Section};
+use id::SnapshotId;
+
+/// Each row's archive begins at a multiple of this, as rkyv wants it.
+pub(crate) const ROW_ALIGNMENT: u64 = 16;
+
+/// What must be known before anything else can be read: the counts that give every other section its size.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    pub(crate) identity: Identity,
+    pub(crate) builder: String,
+    pub(crate) rows: u32,
+    pub(crate) passages: u32,
+    pub(crate) facet_values: Vec<FacetValue>,
+}
+
+/// A passage as the file describes it: row, first byte and byte after the last in that row's content.
+pub(crate) type PassageEntry = [u32; 3];
+
+/// An opened snapshot: header, table and small sections checked; everything else is checked where it is read.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    bytes: Bytes,
+    header: Header,
+    meta: Meta,
+    provenance: Provenance,
+    terms: Vec<Term>,
+}
+
+impl Snapshot {
+    /// Checks the front of the file. Costs the same whatever the number of rows.
+    pub(crate) fn open(bytes: Bytes) -> Result<Self, OpenError> {
+        let header = Header::decode(&bytes)?;
+        let meta: Meta = small(&bytes, &header, Section::Meta)?;
+        let provenance = small(&bytes, &header, Section::Provenance)?;
+        let terms = small(&bytes, &header, Section::Terms)?;
+        let snapshot = Self { bytes, header, meta, provenance, terms };
+        snapshot.check_sizes()?;
+        Ok(snapshot)
+    }
+
+    /// Section lengths follow from the counts in the meta section, or the file contradicts itself.
+    fn check_sizes(&self) -> Result<(), OpenError> {
+        let dimensions = self.meta.identity.dimensions;
+        if dimensions == 0 || dimensions > Identity::MAX_DIMENSIONS {
+            return Err(self.corrupt(Section::Meta, 0, format!("{dimensions} dimensions")));
+        }
+        let (rows, passages) = (u64::from(self.meta.rows), u64::from(self.meta.passages));
+        for (section, expected) in [
+            (Section::RowOrder, rows * size_of::<u32>() as u64),
+            (Section::RowEnds, rows * size_of::<u64>() as u64),
+            (Section::Passages, passages * size_of::<PassageEntry>() as u64),
+            (Section::Vectors, passages * u64::from(dimensions) * size_of::<f32>() as u64),
+        ] {
+            let found = self.header.entry(section)?.length;
+            if found != expected {
+                let detail = format!("{found} bytes, but the counts need {expected}");
+                return Err(self.corrupt(section, 0, detail));
+            }
+        }
+        self.header.entry(Section::Rows)?;
+        self.header.entry(Section::Report)?;
+        let facets = self.header.entry(Section::Facets)?.length / size_of::<u32>() as u64;
+        for value in &self.meta.facet_values {
+            let end = u64::from(value.start) + u64::from(value.length);
+            if end > facets {
+                let detail = format!("a facet value ends at entry {end} of {facets}");
+                return Err(self.corrupt(Section::Facets, 0, detail));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn id(&self) -> SnapshotId {
+        self.header.id
+    }
+
+    pub(crate) fn file_length(&self) -> u64 {
+        self.header.file_length
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.header.entries
+    }
+
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    pub(crate) fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+
+    pub(crate) fn terms(&self) -> &[Term] {
+        &self.terms
+    }
+
+    /// The bytes of a section.
+    pub(crate) fn section(&self, section: Section) -> Result<&[u8], OpenError> {
+        slice(&self.bytes, self.header.entry(section)?)
+            .ok_or_else(|| self.corrupt(section, 0, "it reaches past the end of the file".into()))
+    }
+
+    /// A section that is an array of numbers or of fixed structures.
+    pub(crate) fn array<T: bytemuck::AnyBitPattern>(&self, section: Section) -> Result<&[T], OpenError> {
+        array(self.section(section)?)
+            .ok_or_else(|| self.corrupt(section, 0, "its length is no whole number of entries".into()))
+    }
+
+    /// The rkyv archive of row `number`, ready to be checked.
+    fn row_bytes(&self, number: u32) -> Result<&[u8], OpenError> {
+        let ends: &[u64] = self.array(Section::RowEnds)?;
+        let rows = self.section(Section::Rows)?;
+        let at = number as usize;
+        let fault = |detail| self.corrupt(Section::RowEnds, u64::from(number) * 8, detail);
+        let Some(&end) = ends.get(at) else {
+            return Err(fault(format!("row {number} of {} was asked for", ends.len())));
+        };
+        let start = match at.checked_sub(1).and_then(|before| ends.get(before)) {
+            Some(before) => before.checked_next_multiple_of(ROW_ALIGNMENT),
+            None => Some(0),
+        };
+        start
+            .and_then(|start| rows.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?))
+            .ok_or_else(|| fault(format!("row {number} claims to end at byte {end} of {}", rows.len())))
+    }
+
+    /// Row `number`, checked and read.
+    pub(crate) fn row(&self, number: u32) -> Result<Row, OpenError> {
+        rkyv::from_bytes::<Row, rancor::Error>(self.row_bytes(number)?)
+            .map_err(|error| self.corrupt(Section::Rows, 0, format!("row {number} is unreadable: {error}")))
+    }
+
+    /// The builder's quality report.
+    pub(crate) fn report(&self) -> Result<&str, OpenError> {
+        let bytes = self.section(Section::Report)?;
+        check_digest(bytes, self.header.entry(Section::Report)?, Section::Report)?;
+        std::str::from_utf8(bytes).map_err(|error| {
+            self.corrupt(Section::Report, error.valid_up_to() as u64, "it is not UTF-8 text".into())
+        })
+    }
+
+    /// An error about `section`, at `offset` bytes into it.
+    pub(crate) fn corrupt(&self, section: Section, offset: u64, detail: String) -> OpenError {
+        let start = self.header.entry(section).map_or(0, |entry| entry.offset);
+        OpenError::Corrupt { section: section.name(), offset: start.saturating_add(offset), detail }
+    }
+}
+
+/// The bytes that `entry` covers, or `None` past the end.
+fn slice<'a>(file: &'a [u8], entry: &Entry) -> Option<&'a [u8]> {
+    let start = usize::try_from(entry.offset).ok()?;
+    let length = usize::try_from(entry.length).ok()?;
+    file.get(start..start.checked_add(length)?)
+}
+
+pub(crate) fn check_digest(bytes: &[u8], entry: &Entry, section: Section) -> Result<(), OpenError> {
+    /// From here on several threads hash faster than one.
+    const PARALLEL_FROM: usize = 1 << 20;
+    let mut hasher = blake3::Hasher::new();
+    if bytes.len() < PARALLEL_FROM {
+        hasher.update(bytes)
+    } else {
+        hasher.update_rayon(bytes)
+    };
+    let found = hasher.finalize();
+    if found == blake3::Hash::from_bytes(entry.digest) {
+        return Ok(());
+    }
+    let expected = blake3::Hash::from_bytes(entry.digest);
+    Err(OpenError::Corrupt {
+        section: section.name(),
+        offset: entry.offset,
+        detail: format!("its digest is {found}, the table says {expected}"),
+    })
+}
+
+/// Reads a small section whole: digest first, then the archive's own validation.
+fn small<T>(file: &[u8], header: &Header, section: Section) -> Result<T, OpenError>
+where
+    T: Archive,
+    T::Archived: for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, rancor::Error>>
+        + Deserialize<T, rkyv::api::high::HighDeserializer<rancor::Error>>,
+{
+    let entry = header.entry(section)?;
+    let corrupt =
+        |detail: String| OpenError::Corrupt { section: section.name(), offset: entry.offset, detail };
+    let bytes = slice(file, entry).ok_or_else(|| corrupt("it reaches past the end of the file".into()))?;
+    check_digest(bytes, entry, section)?;
+    rkyv::from_bytes::<T, rancor::Error>(bytes).map_err(|error| corrupt(format!("unreadable: {error}")))
+}

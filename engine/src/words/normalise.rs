@@ -1,0 +1,176 @@
+//! Folding of mixed Japanese and Latin text, so that one thing written in two ways becomes one thing.
+//!
+//! Text is put into NFKC (which also unifies full and half width), lower-cased, and katakana is folded to hiragana.
+//! Iteration marks are spelled out, and the long-vowel mark at the end of a longer katakana word is dropped
+//! (ユーザー = ユーザ). Each symbol keeps the script in which it was written: a katakana word carries meaning where the
+//! same sounds in hiragana may be a particle.
+
+use unicode_normalization::UnicodeNormalization;
+
+/// The script in which a symbol was written, before folding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Script {
+    /// Kanji.
+    Han,
+    /// Hiragana.
+    Hiragana,
+    /// Katakana.
+    Katakana,
+    /// Letters of any other script, and signs that belong to a unit (°, %, µ).
+    Letter,
+    /// Digits, and the signs inside a number (38.5, 120/80).
+    Digit,
+    /// Everything else: it separates words.
+    Separator,
+}
+
+/// One folded character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Symbol {
+    /// The character after folding; a space for a separator.
+    pub folded: char,
+    /// How it was written.
+    pub script: Script,
+}
+
+/// Katakana words of at least this many characters lose a long-vowel mark at their end; in shorter ones (キー) it
+/// carries the word.
+const LONG_WORD: usize = 4;
+
+/// Folds `text`. Runs of separators become one; there is none at either end.
+pub fn normalise(text: &str) -> Vec<Symbol> {
+    let folded: Vec<char> = text.nfkc().flat_map(char::to_lowercase).collect();
+    let mut symbols: Vec<Symbol> = Vec::with_capacity(folded.len());
+    let mut katakana_run = 0;
+    for (at, &char) in folded.iter().enumerate() {
+        let previous = symbols.last().copied();
+        let next = folded.get(at + 1).copied();
+        let symbol = fold(char, previous, next);
+        let Some(symbol) = symbol else { continue };
+        if katakana_run >= LONG_WORD
+            && symbol.script != Script::Katakana
+            && previous.is_some_and(|previous| previous.folded == LONG_VOWEL)
+        {
+            symbols.pop();
+        }
+        katakana_run = if symbol.script == Script::Katakana { katakana_run + 1 } else { 0 };
+        let separates = symbol.script == Script::Separator;
+        if !(separates && symbols.last().is_none_or(|last| last.script == Script::Separator)) {
+            symbols.push(symbol);
+        }
+    }
+    if katakana_run >= LONG_WORD {
+        symbols.pop_if(|last| last.folded == LONG_VOWEL);
+    }
+    symbols.pop_if(|last| last.script == Script::Separator);
+    symbols
+}
+
+const LONG_VOWEL: char = 'ー';
+
+/// Folds one character of lower-cased NFKC text, knowing the symbol before it and the character behind it. `None`
+/// for a character that vanishes.
+fn fold(char: char, previous: Option<Symbol>, next: Option<char>) -> Option<Symbol> {
+    let symbol = |folded, script| Some(Symbol { folded, script });
+    let previous_script = previous.map(|previous| previous.script);
+    let between_digits =
+        previous_script == Some(Script::Digit) && next.is_some_and(|next| next.is_ascii_digit());
+    match char {
+        '0'..='9' => symbol(char, Script::Digit),
+        '.' | '/' | ':' if between_digits => symbol(char, Script::Digit),
+        ',' if between_digits => None,
+        '°' | '%' | 'µ' | 'μ' => symbol(if char == 'µ' { 'μ' } else { char }, Script::Letter),
+        '々' => match previous {
+            Some(previous) if previous.script == Script::Han => Some(previous),
+            _ => symbol(char, Script::Han),
+        },
+        'ゝ' | 'ヽ' => previous.filter(|p| matches!(p.script, Script::Hiragana | Script::Katakana)),
+        // Dashes of every kind stand in for the long-vowel mark, but only behind katakana.
+        'ー' | '-' | '‐' | '‑' | '–' | '—' | '―' | '−' => match previous_script {
+            Some(script @ (Script::Katakana | Script::Hiragana)) if char == LONG_VOWEL => {
+                symbol(char, script)
+            }
+            Some(Script::Katakana) => symbol(LONG_VOWEL, Script::Katakana),
+            _ => symbol(' ', Script::Separator),
+        },
+        'ぁ'..='ゖ' => symbol(char, Script::Hiragana),
+        'ァ'..='ヶ' => {
+            // The two kana blocks are laid out alike, 0x60 apart.
+            symbol(char::from_u32(char as u32 - 0x60).unwrap_or(char), Script::Katakana)
+        }
+        '\u{3400}'..='\u{4dbf}'
+        | '\u{4e00}'..='\u{9fff}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{20000}'..='\u{3ffff}' => symbol(char, Script::Han),
+        _ if char.is_alphabetic() => symbol(char, Script::Letter),
+        _ if char.is_numeric() => symbol(char, Script::Digit),
+        // Marks that NFKC could not compose belong to the letter before them.
+        _ if unicode_normalization::char::is_combining_mark(char) => previous.and_then(|previous| {
+            (previous.script != Script::Separator).then_some(Symbol { folded: char, script: previous.script })
+        }),
+        _ => symbol(' ', Script::Separator),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn folded(text: &str) -> String {
+        normalise(text).into_iter().map(|symbol| symbol.folded).collect()
+    }
+
+    #[test]
+    fn two_ways_of_writing_one_thing_fold_to_one() {
+        for (a, b) in [
+            ("ＳｐＯ２　９６％", "SpO2 96%"),
+            ("ﾊﾞﾙｰﾝｶﾃｰﾃﾙ", "バルーンカテーテル"),
+            ("バルーン", "ばるーん"),
+            ("３８．５℃", "38.5℃"),
+            ("1,200mL", "1200ml"),
+            ("㎎", "mg"),
+            ("ユーザー", "ユーザ"),
+            ("センター、", "センタ。"),
+            ("時々", "時時"),
+            ("カテ-テル", "カテーテル"),
+            ("が", "か\u{3099}"),
+        ] {
+            assert_eq!(folded(a), folded(b), "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn different_things_stay_different() {
+        for (a, b) in
+            [("キー", "キ"), ("120/80", "12080"), ("38.5", "385"), ("熱心", "発熱"), ("5mg", "50mg")]
+        {
+            assert_ne!(folded(a), folded(b), "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn numbers_stay_whole_and_other_signs_separate() {
+        assert_eq!(folded("血圧は120/80、体温 38.5℃。"), "血圧は120/80 体温 38.5°c");
+        assert_eq!(folded("  、。 "), "");
+        assert_eq!(folded("CL-00001"), "cl 00001");
+    }
+
+    #[test]
+    fn a_symbol_remembers_its_script() {
+        let scripts: Vec<Script> = normalise("熱がアリ38").into_iter().map(|symbol| symbol.script).collect();
+        use Script::{Digit, Han, Hiragana, Katakana};
+        assert_eq!(scripts, [Han, Hiragana, Katakana, Katakana, Digit, Digit]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_folds_without_doubled_or_outer_separators(text in any::<String>()) {
+            let symbols = normalise(&text);
+            let separates = |s: &Symbol| s.script == Script::Separator;
+            prop_assert!(!symbols.windows(2).any(|pair| pair.iter().all(separates)));
+            prop_assert!(!symbols.first().is_some_and(separates));
+            prop_assert!(!symbols.last().is_some_and(separates));
+        }
+    }
+}

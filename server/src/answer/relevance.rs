@@ -1,0 +1,114 @@
+//! How much of a question a text covers, by wording.
+
+use std::collections::HashSet;
+
+use karute_engine::words::{Feature, features};
+
+use super::Evidence;
+
+/// Wording of questions that says nothing about what is asked for.
+const ASKING: [&str; 25] = [
+    "教えてください",
+    "教えて下さい",
+    "教えて",
+    "知りたい",
+    "いつですか",
+    "いつから",
+    "何ですか",
+    "何回",
+    "何時",
+    "何日",
+    "どこですか",
+    "どこ",
+    "誰ですか",
+    "誰",
+    "だれ",
+    "どうして",
+    "何",
+    "理由は",
+    "いくつ",
+    "どのくらい",
+    "どれくらい",
+    "ですか",
+    "ますか",
+    "でしょうか",
+    "について",
+];
+
+/// The pieces of a question, each with how much it tells one row from another.
+#[derive(Clone, Debug)]
+pub(super) struct Relevance {
+    pieces: Vec<(u64, f32)>,
+    total: f32,
+}
+
+impl Relevance {
+    /// Weighs the pieces of `question` by how rare they are among the retrieved rows: a client's name that stands in
+    /// all of them tells nothing apart, and a word that stands in none counts fully against every row.
+    pub(super) fn new(question: &str, evidence: &[Evidence]) -> Self {
+        let question = ASKING.iter().fold(question.to_owned(), |text, asking| text.replace(asking, " "));
+        let rows: Vec<HashSet<u64>> = evidence.iter().map(|evidence| hashes(&row_text(evidence))).collect();
+        let weigh = |piece: Feature| {
+            let holding = rows.iter().filter(|row| row.contains(&piece.hash)).count() as f32;
+            let rarity = (1.0 + (rows.len() as f32 + 1.0) / (holding + 0.5)).ln();
+            (piece.hash, piece.weight * rarity)
+        };
+        let pieces: Vec<(u64, f32)> = features(&question).into_iter().map(weigh).collect();
+        let total = pieces.iter().map(|(_, weight)| weight).sum();
+        Self { pieces, total }
+    }
+
+    /// The share of the question that `text` covers, 0 to 1.
+    pub(super) fn covered(&self, text: &str) -> f32 {
+        if self.total <= 0.0 {
+            return 0.0;
+        }
+        let held = hashes(text);
+        let covered = self.pieces.iter().filter(|(hash, _)| held.contains(hash)).map(|(_, weight)| weight);
+        covered.sum::<f32>() / self.total
+    }
+}
+
+/// Everything of a row that a question may name.
+pub(super) fn row_text(Evidence { row, .. }: &Evidence) -> String {
+    format!("{}\n{}\n{}\n{}", row.title, row.content, row.tags.join(" "), row.keywords.join(" "))
+}
+
+fn hashes(text: &str) -> HashSet<u64> {
+    features(text).into_iter().map(|feature| feature.hash).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use karute_engine::Row;
+
+    /// How much of `question` the best of `rows` covers.
+    fn best(question: &str, rows: &[(&str, &str)]) -> f32 {
+        let evidence = |(title, content): &(&str, &str)| Evidence {
+            row: Row { title: (*title).into(), content: (*content).into(), ..Row::default() },
+            similarity: 0.5,
+            score: 0.0,
+        };
+        let evidence: Vec<Evidence> = rows.iter().map(evidence).collect();
+        let relevance = Relevance::new(question, &evidence);
+        evidence.iter().map(|row| relevance.covered(&row_text(row))).fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn what_is_asked_for_counts_more_than_the_name_that_all_rows_share() {
+        let rows = [
+            ("久保田 実 訪問記録", "膀胱留置カテーテルを交換した。次回交換は10月20日。"),
+            ("久保田 実 連絡", "訪問時間を14時に変更した。"),
+        ];
+        assert!(best("久保田さんのカテーテルの次回交換はいつですか", &rows) > 0.6);
+        assert!(best("久保田さんの血液型は何ですか", &rows) < 0.4);
+        assert!(best("駐車場の契約料金を教えてください", &rows) < 0.2);
+    }
+
+    #[test]
+    fn without_words_nothing_is_covered() {
+        assert_eq!(best("？？", &[("a", "b")]), 0.0);
+        assert_eq!(best("体温は", &[]), 0.0);
+    }
+}

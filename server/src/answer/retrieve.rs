@@ -1,0 +1,70 @@
+//! Finding the rows that a question is about.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use karute_engine::{Embedding, Facet, Filter, Index, Query};
+use karute_sync::embed::Task;
+
+use super::relevance::{Relevance, row_text};
+use super::{Evidence, Question, Retrieved};
+use crate::error::Failure;
+use crate::state::App;
+
+/// Rows that the index is asked for, before the best of them are chosen by wording: a vector of wording alone is a
+/// coarse measure, since the words that occur everywhere weigh in it as much as those that tell.
+const CANDIDATES: usize = 200;
+
+/// Retrieves the rows that cover the question best among those nearest to it. A question without a single word finds nothing.
+///
+/// # Errors
+/// [`Failure::NotReady`] before a snapshot is served; what the embedder or the engine could not do.
+pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failure> {
+    let began = Instant::now();
+    let index = app.index()?;
+    let texts = [question.text.clone()];
+    let embedding = app.embedder.embed(&texts, Task::Query);
+    let embedding =
+        tokio::time::timeout(app.deadline(), embedding).await.map_err(|_| Failure::TimedOut)??;
+    let snapshot = index.id();
+    let evidence = match embedding.into_iter().next().flatten() {
+        Some(embedding) => {
+            let (filter, question) = (filter(question), question.clone());
+            app.on_pool(move || search(&index, &embedding, &filter, &question)).await??
+        }
+        None => Vec::new(),
+    };
+    Ok(Retrieved { evidence: evidence.into(), snapshot, took: began.elapsed() })
+}
+
+fn filter(question: &Question) -> Filter {
+    let mut filter = Filter::everything();
+    if let Some(client) = &question.client_id {
+        filter = filter.only(Facet::Client, [client]);
+    }
+    if let Some(domain) = &question.domain {
+        filter = filter.only(Facet::Domain, [domain]);
+    }
+    filter
+}
+
+fn search(
+    index: &Arc<Index>,
+    embedding: &Embedding,
+    filter: &Filter,
+    question: &Question,
+) -> Result<Vec<Evidence>, Failure> {
+    let hits = index.search(&Query::new(embedding).top(CANDIDATES.max(question.top)).within(filter))?;
+    let mut found = Vec::with_capacity(hits.len());
+    for hit in hits {
+        found.push(Evidence { row: index.row(hit.row)?, similarity: hit.score, score: 0.0 });
+    }
+    let relevance = Relevance::new(&question.text, &found);
+    for evidence in &mut found {
+        evidence.score = relevance.covered(&row_text(evidence));
+    }
+    // Stable: rows that cover the question alike keep the order of their vectors.
+    found.sort_by(|a, b| b.score.total_cmp(&a.score));
+    found.truncate(question.top);
+    Ok(found)
+}

@@ -1,0 +1,54 @@
+//! `karute ask`: a question and its cited answer.
+
+use std::io::Write;
+
+use clap::Args;
+use futures_util::StreamExt;
+use serde_json::json;
+
+use super::search::Scope;
+use super::{Outcome, local_app, prepare, print_json};
+use crate::answer::{self, Step};
+use crate::config::Settings;
+
+/// Rows that an answer may rest on.
+const CONTEXT: usize = 20;
+
+/// What to ask.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// The question.
+    question: String,
+    #[command(flatten)]
+    scope: Scope,
+}
+
+pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Outcome {
+    let app = local_app(settings);
+    app.serve(prepare(&app).await?);
+    let question = options.scope.question(options.question, CONTEXT);
+    let mut steps = std::pin::pin!(answer::run(app, question));
+    let mut text = String::new();
+    while let Some(step) = steps.next().await {
+        match step.map_err(|failure| format!("the question was not answered: {failure:?}"))? {
+            Step::Text(piece) if json => text.push_str(&piece),
+            Step::Text(piece) => {
+                print!("{piece}");
+                std::io::stdout().flush()?;
+            }
+            Step::Done(summary) if json => {
+                return print_json(&json!({ "answer": text, "metadata": summary }));
+            }
+            Step::Done(summary) => {
+                println!("\n");
+                for citation in &summary.citations {
+                    let answer::Citation { number, id, spreadsheet, sheet, row, .. } = citation;
+                    println!("[{number}] {id}, {spreadsheet} / {sheet} 行 {row}");
+                }
+                println!("({}, {})", summary.model, summary.embedder);
+            }
+            Step::Searching | Step::Found(_) | Step::Generating => {}
+        }
+    }
+    Ok(())
+}

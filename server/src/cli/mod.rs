@@ -1,0 +1,149 @@
+//! The command line: verbs and their options. Each verb that does something has a file.
+
+mod ask;
+mod config;
+mod search;
+mod serve;
+mod snapshot;
+mod sync;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+use karute_engine::Store;
+use karute_sync::lexical::Lexical;
+
+use crate::answer::Extractive;
+use crate::config::{Loaded, Settings, Sources};
+use crate::start::{self, Prepared};
+use crate::state::App;
+use crate::{progress, telemetry};
+
+/// Exit code of a wrong setting or command line.
+const USAGE: u8 = 2;
+
+/// Answers questions about care records, with the source of every answer.
+///
+/// Without a verb, karute serves: it reads the workbook (a built-in sample unless KARUTE_WORKBOOK names another),
+/// builds a snapshot of it once, and answers on http://127.0.0.1:8000.
+///
+/// Settings come from the environment, a .env file or a TOML file; `karute config` lists them all.
+#[derive(Debug, Parser)]
+#[command(name = "karute", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Print one JSON document instead of text for people.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Read settings from this TOML file (keys are the names of the settings in lower case).
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one setting, before every other source. May be repeated.
+    #[arg(long = "set", global = true, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    overrides: Vec<(String, String)>,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let known = |name: &str| Settings::ALL.iter().any(|setting| setting.name == name);
+    match text.split_once('=') {
+        Some((name, value)) if known(name) => Ok((name.to_owned(), value.to_owned())),
+        Some((name, _)) => Err(format!("{name} is no setting: `karute config` lists them all")),
+        None => Err("expected NAME=VALUE".into()),
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Answer questions over HTTP (the default).
+    Serve,
+    /// Read the workbook, embed what has no vector, and publish a snapshot.
+    Sync,
+    /// Find the records nearest to a question.
+    Search(search::Options),
+    /// Answer a question, with citations.
+    Ask(ask::Options),
+    /// Look at the snapshots in the store.
+    #[command(subcommand)]
+    Snapshot(snapshot::Verb),
+    /// Show every setting: its value, where that came from, and what it means.
+    Config,
+}
+
+/// The program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let loaded = match Sources::of_process(&cli.common.overrides, cli.common.config.as_deref()).load() {
+        Ok(loaded) => loaded,
+        Err(invalid) => {
+            eprintln!("karute: {invalid}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    telemetry::start(loaded.settings.log_level);
+    match run(cli, loaded) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("karute: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a verb returns: any error, told in one sentence.
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn run(cli: Cli, loaded: Loaded) -> Outcome {
+    let json = cli.common.json;
+    if !matches!(cli.verb, Some(Verb::Config)) {
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+    let settings = loaded.settings.clone();
+    match cli.verb.unwrap_or(Verb::Serve) {
+        Verb::Config => config::run(&loaded, json),
+        Verb::Snapshot(verb) => snapshot::run(&Store::open(&settings.data_dir)?, verb, json),
+        Verb::Sync => sync::run(settings, json),
+        Verb::Search(options) => runtime()?.block_on(search::run(settings, options, json)),
+        Verb::Ask(options) => runtime()?.block_on(ask::run(settings, options, json)),
+        Verb::Serve => runtime()?.block_on(serve::run(settings)),
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// The app with the local embedder and the local answerer.
+fn local_app(settings: Settings) -> App {
+    App::new(settings, Arc::new(Lexical::default()), Arc::new(Extractive))
+}
+
+/// Finds or builds the snapshot to serve, away from the threads that serve connections.
+async fn prepare(app: &App) -> Result<Prepared, Box<dyn std::error::Error>> {
+    let (settings, embedder) = (app.settings.clone(), app.embedder.clone());
+    let prepared = tokio::task::spawn_blocking(move || -> Result<Prepared, karute_sync::job::SyncError> {
+        let store = Store::open(&settings.data_dir)?;
+        start::prepare(&settings, &store, embedder.as_ref(), progress::for_stderr().as_ref())
+    });
+    let prepared = prepared.await??;
+    for problem in &prepared.problems {
+        tracing::warn!("{problem}");
+    }
+    Ok(prepared)
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &impl serde::Serialize) -> Outcome {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! `karute search`: the records nearest to a question.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Outcome, local_app, prepare, print_json};
+use crate::answer::{Question, retrieve};
+use crate::config::Settings;
+
+/// What to search for.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// The question.
+    question: String,
+    #[command(flatten)]
+    scope: Scope,
+    /// How many records to show, 1 to 50.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=50))]
+    top: Option<u16>,
+}
+
+/// Which records may be found.
+#[derive(Debug, Args)]
+pub(super) struct Scope {
+    /// Only records of this client (利用者), by id such as CL-00001.
+    #[arg(long, value_name = "ID")]
+    client: Option<String>,
+    /// Only records of this domain: nursing, clients, calls, sales.
+    #[arg(long)]
+    domain: Option<String>,
+}
+
+impl Scope {
+    /// A question within this scope.
+    pub(super) fn question(self, text: String, top: usize) -> Question {
+        Question { text, client_id: self.client, domain: self.domain, top }
+    }
+}
+
+pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Outcome {
+    let app = local_app(settings);
+    app.serve(prepare(&app).await?);
+    let top = options.top.map_or(app.settings.search_top_k, usize::from);
+    let question = options.scope.question(options.question, top);
+    let retrieved =
+        retrieve(&app, &question).await.map_err(|failure| format!("the search failed: {failure:?}"))?;
+    if json {
+        let hit = |(rank, evidence): (usize, &crate::answer::Evidence)| {
+            let row = &evidence.row;
+            json!({
+                "rank": rank, "score": evidence.score, "id": row.id, "title": row.title, "content": row.content,
+                "date": row.date, "domain": row.domain, "source_type": row.source_type, "client_id": row.client_id,
+                "origin": {
+                    "spreadsheet": row.origin.spreadsheet, "sheet": row.origin.sheet, "row": row.origin.row_number,
+                },
+            })
+        };
+        return print_json(&json!({
+            "snapshot_id": retrieved.snapshot.to_string(),
+            "embedder": app.embedder.identity().model,
+            "results": (1..).zip(retrieved.evidence.iter()).map(hit).collect::<Vec<_>>(),
+        }));
+    }
+    if retrieved.evidence.is_empty() {
+        println!("該当する記録はありません。");
+    }
+    for (rank, evidence) in (1..).zip(retrieved.evidence.iter()) {
+        let row = &evidence.row;
+        println!("{rank:>3}  {:.3}  {}  {}", evidence.score, row.date, row.title);
+        println!("     {}, {} 行 {}", row.id, row.origin.sheet, row.origin.row_number);
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Settings of the replaced system that have another name or no meaning here. Each is answered by one warning.
+
+/// A variable of the replaced system that this program does not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Legacy {
+    /// Its name; a `*` at the end stands for any rest.
+    pub name: &'static str,
+    /// What to use in its place, or why nothing is needed.
+    pub successor: &'static str,
+}
+
+impl Legacy {
+    /// Whether `variable` is this one.
+    pub fn matches(&self, variable: &str) -> bool {
+        match self.name.strip_suffix('*') {
+            Some(prefix) => variable.starts_with(prefix),
+            None => self.name == variable,
+        }
+    }
+}
+
+const NO_CLOUD: &str = "not used by this version, which embeds with karute-lexical and answers with karute-extractive on this machine";
+const NO_SIGN_IN: &str = "not used by this version, which has no sign-in: keep HOST on a loopback address, behind a proxy that has one";
+const NO_CACHE: &str = "not needed: the snapshot is memory-mapped, so there is nothing to cache";
+const NO_HISTORY: &str = "not used by this version, which keeps no conversations";
+const NO_KEYWORDS: &str = "not used by this version, which ranks by vectors alone; SEARCH_FINAL_TOP_K is";
+const NO_EXPORT: &str = "not used: logs go to standard error; LOG_LEVEL says how much";
+
+macro_rules! legacy {
+    ($($name:literal => $successor:expr;)*) => {
+        /// Every variable of the replaced system that is no setting of this program.
+        pub const LEGACY: &[Legacy] = &[$(Legacy { name: $name, successor: $successor },)*];
+    };
+}
+
+legacy! {
+    "DEBUG" => "use LOG_LEVEL=DEBUG; callers are never shown internals";
+    "APP_VERSION" => "not needed: the program knows its version";
+    "RELOAD" => "not needed: start the program again after changing it";
+    "ADMIN_API_KEY" => "not used by this version, which has no admin endpoints to protect";
+    "ENABLE_ADMIN_ENDPOINTS" => "not used by this version, which has no admin endpoints";
+    "CORS_METHODS" => "not needed: ALLOWED_ORIGINS decides; the methods are those of the API";
+    "CORS_HEADERS" => "not needed: ALLOWED_ORIGINS decides; the headers are those of the API";
+    "GCP_PROJECT_ID" => NO_CLOUD;
+    "GCP_LOCATION" => NO_CLOUD;
+    "GCP_PROJECT_NUMBER" => NO_CLOUD;
+    "VECTOR_DB_SPREADSHEET_ID" =>
+        "this version reads a workbook file: download the spreadsheet as .xlsx and set KARUTE_WORKBOOK to it";
+    "VERTEX_AI_*" => NO_CLOUD;
+    "RERANKER_*" => NO_KEYWORDS;
+    "SEARCH_BM25_TOP_K" => NO_KEYWORDS;
+    "SEARCH_DENSE_TOP_K" => NO_KEYWORDS;
+    "SEARCH_BM25_WEIGHT" => NO_KEYWORDS;
+    "SEARCH_DENSE_WEIGHT" => NO_KEYWORDS;
+    "MEDICAL_TERMS_MAX_SYNONYMS" => "not used by this version, which does not expand questions";
+    "MEDICAL_TERMS_CACHE_TTL" => NO_CACHE;
+    "CHAT_MAX_HISTORY" => NO_HISTORY;
+    "CHAT_CONTEXT_WINDOW" => "use context_size in the request";
+    "CHAT_STREAMING_ENABLED" => "not needed: POST /chat/stream streams, POST /chat does not";
+    "BATCH_SIZE" => "not needed: each embedder knows its batch size";
+    "CACHE_*" => NO_CACHE;
+    "ENABLE_CLOUD_LOGGING" => NO_EXPORT;
+    "ENABLE_CLOUD_MONITORING" => NO_EXPORT;
+    "METRICS_EXPORT_INTERVAL" => NO_EXPORT;
+    "FIREBASE_*" => NO_SIGN_IN;
+    "REQUIRE_AUTHENTICATION" => NO_SIGN_IN;
+    "USE_FIRESTORE_CHAT_HISTORY" => NO_HISTORY;
+    "USE_FIRESTORE_VECTOR_SEARCH" => "not needed: the snapshot in KARUTE_DATA_DIR is what is searched";
+    "FIRESTORE_VECTOR_*" => "not needed: the snapshot in KARUTE_DATA_DIR is what is searched";
+    "LANGCHAIN_*" => NO_EXPORT;
+    "LANGSMITH_*" => NO_EXPORT;
+    "MYSQL_*" => "not needed: the snapshot in KARUTE_DATA_DIR is what is searched";
+    "USE_RAG_ENGINE_V3" => "not needed: there is one engine";
+    "PROMPT_OPTIMIZER_*" => "not used: questions are not rewritten by a model";
+    "V3_*" => "use top_k or context_size in the request";
+    "NEXT_PUBLIC_*" => "belongs to the web client, not to this program";
+}

@@ -1,0 +1,194 @@
+//! Values that settings can have: how they are written and read.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use karute_sync::source::SheetNames;
+use serde_json::{Map, json};
+
+/// A type of setting.
+pub trait Value: Sized {
+    /// Reads a value; the error says what was expected.
+    ///
+    /// # Errors
+    /// A text that is no such value.
+    fn parse(text: &str) -> Result<Self, String>;
+
+    /// The value as one would write it.
+    fn show(&self) -> String;
+}
+
+macro_rules! plain {
+    ($($type:ty, $expected:literal;)*) => {$(
+        impl Value for $type {
+            fn parse(text: &str) -> Result<Self, String> {
+                <$type>::from_str(text.trim()).map_err(|_| concat!("must be ", $expected).to_owned())
+            }
+            fn show(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+plain! {
+    IpAddr, "an IP address such as 127.0.0.1 or 0.0.0.0";
+    u16, "a whole number, 0 to 65535";
+    u64, "a whole number";
+    usize, "a whole number";
+}
+
+impl Value for bool {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().to_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(true),
+            "false" | "0" | "no" | "off" => Ok(false),
+            _ => Err("must be true or false".into()),
+        }
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for String {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Value for PathBuf {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(text.into())
+    }
+    fn show(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() { Ok(None) } else { T::parse(text).map(Some) }
+    }
+    fn show(&self) -> String {
+        self.as_ref().map_or_else(String::new, T::show)
+    }
+}
+
+macro_rules! choices {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $first:literal $(| $other:literal)*;)* } $expected:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl Value for $name {
+            fn parse(text: &str) -> Result<Self, String> {
+                match text.trim().to_lowercase().as_str() {
+                    $($first $(| $other)* => Ok(Self::$variant),)*
+                    _ => Err(concat!("must be ", $expected).into()),
+                }
+            }
+            fn show(&self) -> String {
+                match self { $(Self::$variant => $first.into(),)* }
+            }
+        }
+    };
+}
+
+choices! {
+    /// Where the program runs.
+    Environment {
+        /// On somebody's desk.
+        Development = "development" | "dev";
+        /// A rehearsal.
+        Staging = "staging";
+        /// Where real records are.
+        Production = "production" | "prod";
+    }
+    "development, staging or production"
+}
+
+choices! {
+    /// Least important messages that are logged.
+    LogLevel {
+        /// Everything that helps to find a fault. May be chatty, holds no record text either.
+        Debug = "debug" | "trace" | "notset";
+        /// What happened.
+        Info = "info";
+        /// What somebody should look at.
+        Warn = "warning" | "warn";
+        /// What failed.
+        Error = "error" | "critical" | "fatal";
+    }
+    "DEBUG, INFO, WARNING or ERROR"
+}
+
+/// A list of web origins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins(pub Vec<String>);
+
+impl Value for Origins {
+    fn parse(text: &str) -> Result<Self, String> {
+        let listed: Vec<String> = if text.trim_start().starts_with('[') {
+            serde_json::from_str(text).map_err(|error| format!("is not a JSON list of texts: {error}"))?
+        } else {
+            text.split(',').map(str::to_owned).collect()
+        };
+        let origins = listed.iter().map(|origin| origin.trim().trim_end_matches('/').to_owned());
+        let origins: Vec<String> = origins.filter(|origin| !origin.is_empty()).collect();
+        match origins.iter().find(|origin| !is_origin(origin)) {
+            Some(origin) => Err(format!("{origin:?} is not an origin such as https://example.com")),
+            None => Ok(Self(origins)),
+        }
+    }
+    fn show(&self) -> String {
+        self.0.join(",")
+    }
+}
+
+/// Scheme, host and perhaps a port; nothing behind.
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|host| {
+        !host.is_empty()
+            && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'))
+    })
+}
+
+impl Value for SheetNames {
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = if text.trim().is_empty() { "{}" } else { text };
+        let given: Map<String, serde_json::Value> = serde_json::from_str(text).map_err(|error| {
+            format!("is not a JSON object such as {{\"knowledge_base\":\"KnowledgeBase\"}}: {error}")
+        })?;
+        let mut names = Self::default();
+        for (key, value) in given {
+            let name = match key.as_str() {
+                "knowledge_base" => &mut names.knowledge_base,
+                "embeddings" => &mut names.embeddings,
+                "medical_terms" => &mut names.medical_terms,
+                "chat_history" => &mut names.chat_history,
+                _ => return Err(format!("has the unknown key {key:?}")),
+            };
+            match value.as_str() {
+                Some(text) if !text.is_empty() => text.clone_into(name),
+                _ => return Err(format!("{key:?} must be the name of a sheet")),
+            }
+        }
+        Ok(names)
+    }
+    fn show(&self) -> String {
+        let Self { knowledge_base, embeddings, medical_terms, chat_history } = self;
+        json!({
+            "knowledge_base": knowledge_base,
+            "embeddings": embeddings,
+            "medical_terms": medical_terms,
+            "chat_history": chat_history,
+        })
+        .to_string()
+    }
+}

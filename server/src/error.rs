@@ -1,0 +1,132 @@
+//! The one place where failures become HTTP answers, and where they are logged, once.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use karute_engine::QueryError;
+use karute_sync::embed::EmbedError;
+use serde::Serialize;
+use serde_json::json;
+
+/// Something wrong with a request, in the shape that clients of the replaced system know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Where: `["body", "message"]`.
+    pub loc: Vec<String>,
+    /// What, for people.
+    pub msg: String,
+    /// What, for programs: `missing`, `string_too_long`, ...
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+}
+
+/// Why a request was not answered.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The request's fields are wrong: 422.
+    Invalid(Vec<Fault>),
+    /// There is no such page: 404.
+    NotFound,
+    /// The page has no such method: 405.
+    MethodNotAllowed,
+    /// The body is too large: 413.
+    TooLarge {
+        /// Most bytes that are taken.
+        limit: usize,
+    },
+    /// The body is not said to be JSON: 415.
+    NotJson,
+    /// No snapshot is served yet: 503.
+    NotReady,
+    /// It took too long: 504.
+    TimedOut,
+    /// Something failed inside: 500. The text is for the log and never reaches the caller.
+    Internal(String),
+}
+
+impl Failure {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// A short name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid_request",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::TooLarge { .. } => "body_too_large",
+            Self::NotJson => "not_json",
+            Self::NotReady => "not_ready",
+            Self::TimedOut => "timed_out",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// What the caller reads. What a nurse may come to see is Japanese.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Invalid(_) => "リクエストの内容に誤りがあります。".into(),
+            Self::NotFound => "Not Found".into(),
+            Self::MethodNotAllowed => "Method Not Allowed".into(),
+            Self::TooLarge { limit } => format!("the body is larger than {limit} bytes"),
+            Self::NotJson => "the body must be JSON: send Content-Type: application/json".into(),
+            Self::NotReady => "記録を読み込んでいます。しばらくしてからもう一度お試しください。".into(),
+            Self::TimedOut => "時間内に処理が終わりませんでした。もう一度お試しください。".into(),
+            Self::Internal(_) => "処理中に問題が起きました。管理者に連絡してください。".into(),
+        }
+    }
+
+    /// Logs what an operator must know. Called once, where the failure leaves the program.
+    pub fn log(&self) {
+        match self {
+            Self::Internal(detail) => tracing::error!(detail, "request failed"),
+            Self::TimedOut => tracing::warn!("request timed out"),
+            _ => {}
+        }
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<karute_engine::OpenError> for Failure {
+    fn from(error: karute_engine::OpenError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<EmbedError> for Failure {
+    fn from(error: EmbedError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        self.log();
+        let status = self.status();
+        let body = match self {
+            Self::Invalid(faults) => json!({ "detail": faults }),
+            other => json!({ "detail": other.message() }),
+        };
+        let mut response = (status, Json(body)).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        response
+    }
+}

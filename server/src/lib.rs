@@ -1,0 +1,24 @@
+//! # karute-server
+//!
+//! Answers over HTTP and on the command line: retrieve, decide whether the records answer the question, answer with
+//! citations, and say who did.
+//!
+//! * [`config`]: every setting, from the environment, `.env` or a TOML file, checked as a whole.
+//! * [`state::App`]: what requests share; [`start::prepare`] finds or builds the snapshot to serve.
+//! * [`answer`]: the pipeline without HTTP.
+//! * [`routes::app`]: all routes and layers on one screen.
+//! * [`main`]: the program.
+
+pub mod answer;
+mod cli;
+pub mod config;
+pub mod error;
+mod progress;
+mod request;
+pub mod routes;
+mod shutdown;
+pub mod start;
+pub mod state;
+mod telemetry;
+
+pub use cli::main;

@@ -1,0 +1,5 @@
+//! The `karute` program.
+
+fn main() -> std::process::ExitCode {
+    karute_server::main()
+}

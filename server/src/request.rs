@@ -1,0 +1,145 @@
+//! Request bodies: read within a limit, checked field by field, every fault reported together in the shape that
+//! clients of the replaced system know.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::header;
+use serde_json::{Map, Value};
+
+use crate::error::{Failure, Fault};
+use crate::state::App;
+
+/// The fields of a JSON object.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    object: Map<String, Value>,
+    faults: Vec<Fault>,
+}
+
+impl FromRequest<App> for Fields {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request<Body>, app: &App) -> Result<Self, Failure> {
+        let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or("").trim();
+        let is_json = media_type.eq_ignore_ascii_case("application/json")
+            || media_type.to_ascii_lowercase().starts_with("application/") && media_type.ends_with("+json");
+        if !is_json {
+            return Err(Failure::NotJson);
+        }
+        let limit = app.settings.max_body_bytes;
+        let body = tokio::time::timeout(app.deadline(), to_bytes(request.into_body(), limit));
+        // A body that breaks off is the caller's to know of, who has gone; one that is too long is refused.
+        let bytes = body.await.map_err(|_| Failure::TimedOut)?.map_err(|_| Failure::TooLarge { limit })?;
+        Self::parse(&bytes)
+    }
+}
+
+impl Fields {
+    fn parse(bytes: &[u8]) -> Result<Self, Failure> {
+        match serde_json::from_slice(bytes) {
+            Ok(Value::Object(object)) => Ok(Self { object, faults: Vec::new() }),
+            Ok(_) => Err(Failure::Invalid(vec![Fault {
+                loc: vec!["body".into()],
+                msg: "Input should be a valid dictionary or object to extract fields from".into(),
+                kind: "model_attributes_type",
+            }])),
+            Err(error) => Err(Failure::Invalid(vec![Fault {
+                loc: vec!["body".into(), error.column().to_string()],
+                msg: format!("JSON decode error at line {} column {}", error.line(), error.column()),
+                kind: "json_invalid",
+            }])),
+        }
+    }
+
+    fn fault(&mut self, name: &str, kind: &'static str, msg: impl Into<String>) {
+        self.faults.push(Fault { loc: vec!["body".into(), name.into()], msg: msg.into(), kind });
+    }
+
+    /// A text of 1 to `most` characters that must be there.
+    pub(crate) fn required_text(&mut self, name: &str, most: usize) -> String {
+        match self.object.get(name).cloned() {
+            None => self.fault(name, "missing", "Field required"),
+            Some(Value::String(text)) => match text.chars().count() {
+                0 => self.fault(name, "string_too_short", "String should have at least 1 character"),
+                count if count > most => {
+                    self.fault(
+                        name,
+                        "string_too_long",
+                        format!("String should have at most {most} characters"),
+                    );
+                }
+                _ => return text,
+            },
+            Some(_) => self.fault(name, "string_type", "Input should be a valid string"),
+        }
+        String::new()
+    }
+
+    /// A text that may be missing, null or empty, which all mean that there is none.
+    pub(crate) fn optional_text(&mut self, name: &str) -> Option<String> {
+        match self.object.get(name).cloned() {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text).filter(|text| !text.is_empty()),
+            Some(_) => {
+                self.fault(name, "string_type", "Input should be a valid string");
+                None
+            }
+        }
+    }
+
+    /// A list of texts that may be missing or null; its content is not used.
+    pub(crate) fn check_texts(&mut self, name: &str) {
+        match self.object.get(name) {
+            None | Some(Value::Null) => {}
+            Some(Value::Array(texts)) if texts.iter().all(Value::is_string) => {}
+            Some(_) => self.fault(name, "list_type", "Input should be a valid list of strings"),
+        }
+    }
+
+    /// True or false, which may be missing; its value is not used.
+    pub(crate) fn check_bool(&mut self, name: &str) {
+        if self.object.get(name).is_some_and(|value| !value.is_boolean()) {
+            self.fault(name, "bool_type", "Input should be a valid boolean");
+        }
+    }
+
+    /// A whole number from `least` to `most`: `missing` if it is not there, `null` if it is null.
+    pub(crate) fn number(
+        &mut self,
+        name: &str,
+        least: usize,
+        most: usize,
+        missing: usize,
+        null: usize,
+    ) -> usize {
+        let value = match self.object.get(name) {
+            None => return missing,
+            Some(Value::Null) => return null,
+            // Whole numbers may come as 5, as 5.0 and, as the replaced system allowed, as "5".
+            Some(Value::Number(number)) => number.as_f64().filter(|number| number.fract() == 0.0),
+            Some(Value::String(text)) => text.trim().parse::<i64>().ok().map(|number| number as f64),
+            Some(_) => None,
+        };
+        match value {
+            None => self.fault(name, "int_type", "Input should be a valid integer"),
+            Some(number) if number < least as f64 => {
+                let msg = format!("Input should be greater than or equal to {least}");
+                self.fault(name, "greater_than_equal", msg);
+            }
+            Some(number) if number > most as f64 => {
+                self.fault(name, "less_than_equal", format!("Input should be less than or equal to {most}"));
+            }
+            Some(number) => return number as usize,
+        }
+        missing
+    }
+
+    /// The end of the checks.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] with every fault that was found.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        if self.faults.is_empty() { Ok(()) } else { Err(Failure::Invalid(self.faults)) }
+    }
+}

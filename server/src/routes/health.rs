@@ -1,0 +1,80 @@
+//! `GET /health` and its two short forms. Every check is measured when it is asked for.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::answer::{Question, retrieve};
+use crate::error::Failure;
+use crate::state::{App, Serving};
+
+/// A question that any embedder can embed; what it finds does not matter.
+const PROBE: &str = "体温";
+/// How long the test search may take before the check counts as failed.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The whole truth.
+pub(super) async fn health(State(app): State<App>) -> Response {
+    let (mut details, mut problems): (Value, Vec<String>) = match app.serving() {
+        Serving::Starting => (json!({}), vec!["no snapshot is served yet".into()]),
+        Serving::Ready { index, problems } => {
+            let provenance = index.provenance();
+            let built_at = OffsetDateTime::parse(&provenance.built_at, &Rfc3339).ok();
+            let details = json!({
+                "snapshot_id": index.id().to_string(),
+                "rows": index.len(),
+                "passages": index.passages(),
+                "source": provenance.source,
+                "rows_quarantined": provenance.rows_quarantined,
+                "built_at": provenance.built_at,
+                "age_seconds": built_at.map(|built_at| ((app.now)() - built_at).whole_seconds()),
+            });
+            (details, problems.to_vec())
+        }
+    };
+    // A real search, end to end: embed, scan, read the row.
+    let probe = Question { text: PROBE.into(), top: 1, ..Question::default() };
+    let searched = tokio::time::timeout(PATIENCE, retrieve(&app, &probe)).await;
+    let searched = searched.unwrap_or(Err(Failure::TimedOut));
+    let vector_db = searched.is_ok();
+    if let Err(failure) = &searched
+        && !matches!(failure, Failure::NotReady)
+    {
+        problems.push(format!("Vector DB connection failed: a test search ended with {}", failure.code()));
+    }
+    details["embedder"] = json!(app.embedder.identity().model);
+    details["answerer"] = json!(app.answerer.model());
+    details["vertex_ai"] = json!("not configured");
+    details["problems"] = json!(problems);
+    let status = match (vector_db, problems.is_empty()) {
+        (true, true) => "healthy",
+        (true, false) => "degraded",
+        (false, _) => "unhealthy",
+    };
+    let body = json!({
+        "status": status,
+        "version": env!("CARGO_PKG_VERSION"),
+        "timestamp": (app.now)().format(&Rfc3339).unwrap_or_default(),
+        "checks": { "api": true, "vertex_ai": false, "vector_db": vector_db },
+        "details": details,
+    });
+    let code = if vector_db { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(body)).into_response()
+}
+
+/// Whether questions are answered.
+pub(super) async fn ready(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    app.index()?;
+    Ok(Json(json!({ "status": "ready" })))
+}
+
+/// Whether the program runs.
+pub(super) async fn live() -> Json<Value> {
+    Json(json!({ "status": "alive" }))
+}

@@ -1,0 +1,59 @@
+//! A retrieved row as clients know it.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::answer::Evidence;
+
+/// A row in an answer's context or in search results.
+#[derive(Debug, Serialize)]
+pub(super) struct KnowledgeItem {
+    id: String,
+    domain: String,
+    source_type: String,
+    source_table: String,
+    source_id: String,
+    title: String,
+    content: String,
+    score: f32,
+    date: Option<String>,
+    tags: Vec<String>,
+    metadata: Map<String, Value>,
+    /// Always null: vectors are of no use to a client, and 3,072 numbers long.
+    embedding: Option<Vec<f32>>,
+}
+
+impl From<&Evidence> for KnowledgeItem {
+    fn from(Evidence { row, similarity, score }: &Evidence) -> Self {
+        let mut metadata: Map<String, Value> = serde_json::from_str(&row.metadata).unwrap_or_default();
+        metadata.insert("similarity".into(), json!(similarity));
+        metadata.insert("client_id".into(), json!(row.client_id));
+        metadata.insert(
+            "origin".into(),
+            json!({
+                "spreadsheet": row.origin.spreadsheet,
+                "sheet": row.origin.sheet,
+                "row": row.origin.row_number,
+            }),
+        );
+        Self {
+            id: row.id.clone(),
+            domain: row.domain.clone(),
+            source_type: row.source_type.clone(),
+            source_table: row.source_table.clone(),
+            source_id: row.source_id.clone(),
+            title: row.title.clone(),
+            content: row.content.clone(),
+            score: *score,
+            date: Some(row.date.clone()).filter(|date| !date.is_empty()),
+            tags: row.tags.clone(),
+            metadata,
+            embedding: None,
+        }
+    }
+}
+
+/// All of them, in order.
+pub(super) fn items(evidence: &[Evidence]) -> Vec<KnowledgeItem> {
+    evidence.iter().map(KnowledgeItem::from).collect()
+}

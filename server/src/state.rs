@@ -1,0 +1,108 @@
+//! What requests share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use karute_engine::Index;
+use karute_sync::embed::Embedder;
+use time::OffsetDateTime;
+use tokio::sync::{Semaphore, watch};
+
+use crate::answer::Answerer;
+use crate::config::Settings;
+use crate::error::Failure;
+use crate::start::Prepared;
+
+/// The snapshot in force and what is wrong around it.
+#[derive(Clone, Debug)]
+pub enum Serving {
+    /// The snapshot is being found or built.
+    Starting,
+    /// Questions are answered from this snapshot.
+    Ready {
+        /// The snapshot.
+        index: Arc<Index>,
+        /// What an operator should know; empty when all is well.
+        problems: Arc<[String]>,
+    },
+}
+
+impl From<Prepared> for Serving {
+    fn from(prepared: Prepared) -> Self {
+        Self::Ready { index: Arc::new(prepared.index), problems: prepared.problems.into() }
+    }
+}
+
+/// Everything that a request may use. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// The settings in force.
+    pub settings: Arc<Settings>,
+    /// Turns questions into vectors.
+    pub embedder: Arc<dyn Embedder>,
+    /// Turns evidence into answers.
+    pub answerer: Arc<dyn Answerer>,
+    /// Tells the time; a function, so that tests can stop it.
+    pub now: fn() -> OffsetDateTime,
+    serving: Arc<watch::Sender<Serving>>,
+    work: Arc<Semaphore>,
+}
+
+impl App {
+    /// An app that serves nothing yet.
+    pub fn new(settings: Settings, embedder: Arc<dyn Embedder>, answerer: Arc<dyn Answerer>) -> Self {
+        Self {
+            work: Arc::new(Semaphore::new(settings.max_concurrent)),
+            settings: Arc::new(settings),
+            embedder,
+            answerer,
+            now: OffsetDateTime::now_utc,
+            serving: Arc::new(watch::Sender::new(Serving::Starting)),
+        }
+    }
+
+    /// Serves another snapshot from now on. Requests under way end on the one that they began with.
+    pub fn serve(&self, serving: impl Into<Serving>) {
+        self.serving.send_replace(serving.into());
+    }
+
+    /// What is served at this moment.
+    pub fn serving(&self) -> Serving {
+        self.serving.borrow().clone()
+    }
+
+    /// The snapshot in force.
+    ///
+    /// # Errors
+    /// [`Failure::NotReady`] before there is one.
+    pub fn index(&self) -> Result<Arc<Index>, Failure> {
+        match self.serving() {
+            Serving::Ready { index, .. } => Ok(index),
+            Serving::Starting => Err(Failure::NotReady),
+        }
+    }
+
+    /// How long a question may take.
+    pub fn deadline(&self) -> Duration {
+        Duration::from_secs(self.settings.request_timeout)
+    }
+
+    /// Runs work that keeps a processor busy away from the threads that serve connections, a bounded number of
+    /// pieces at a time.
+    ///
+    /// # Errors
+    /// [`Failure::TimedOut`] when no place became free in time, [`Failure::Internal`] when the work panicked.
+    pub async fn on_pool<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let permit = tokio::time::timeout(self.deadline(), self.work.clone().acquire_owned());
+        let permit = permit.await.map_err(|_| Failure::TimedOut)?.map_err(|_| Failure::NotReady)?;
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        let done = tokio::time::timeout(self.deadline(), task).await.map_err(|_| Failure::TimedOut)?;
+        done.map_err(|error| Failure::Internal(error.to_string()))
+    }
+}

@@ -1,0 +1,511 @@
+//! Cells to records and terms: every row ends as used, repaired or quarantined, with a reason.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use karute_engine::{Origin, Row, Term};
+use time::Date;
+use time::macros::format_description;
+
+use crate::report::{Action, Finding, Reason};
+use crate::source::{Sheet, SheetRow, SourceError};
+
+/// Most characters that Google Sheets puts in one cell is 50,000; from here on a text may have been cut.
+const NEARLY_FULL_CELL: usize = 49_000;
+
+/// Clients that mean "nobody knows".
+const PLACEHOLDERS: [&str; 8] = ["unknown", "none", "null", "n/a", "na", "-", "不明", "未設定"];
+
+/// Records and what was found out about them.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    pub(crate) rows: Vec<Row>,
+    /// Ids that stood above different contents, so that a vector of that id could belong to any of them.
+    pub(crate) ambiguous: HashSet<String>,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) repaired: u64,
+    pub(crate) quarantined: u64,
+}
+
+/// The columns of the KnowledgeBase sheet by name; `bm25_keywords` may be missing.
+struct Columns {
+    id: usize,
+    domain: usize,
+    source_type: usize,
+    source_table: usize,
+    source_id: usize,
+    client: usize,
+    title: usize,
+    content: usize,
+    structured_data: usize,
+    metadata: usize,
+    tags: usize,
+    keywords: Option<usize>,
+    date: usize,
+    created_at: usize,
+    updated_at: usize,
+}
+
+pub(crate) fn column(sheet: &Sheet, workbook: &str, name: &str) -> Result<usize, SourceError> {
+    sheet.column(name).ok_or_else(|| SourceError::MissingColumn {
+        name: workbook.to_owned(),
+        sheet: sheet.name.clone(),
+        column: name.to_owned(),
+    })
+}
+
+impl Columns {
+    fn of(sheet: &Sheet, workbook: &str) -> Result<Self, SourceError> {
+        let column = |name| column(sheet, workbook, name);
+        Ok(Self {
+            id: column("id")?,
+            domain: column("domain")?,
+            source_type: column("source_type")?,
+            source_table: column("source_table")?,
+            source_id: column("source_id")?,
+            client: column("user_id")?,
+            title: column("title")?,
+            content: column("content")?,
+            structured_data: column("structured_data")?,
+            metadata: column("metadata")?,
+            tags: column("tags")?,
+            keywords: sheet.column("bm25_keywords"),
+            date: column("date")?,
+            created_at: column("created_at")?,
+            updated_at: column("updated_at")?,
+        })
+    }
+
+    /// The old batch writer left out `bm25_keywords`, so that everything behind it slid one cell to the left: a date
+    /// among the keywords, a moment under `date`, nothing under `updated_at`.
+    fn shifted(&self, cells: &[String]) -> bool {
+        let cell = |at: usize| cells.get(at).map_or("", |cell| cell.trim());
+        self.keywords.is_some_and(|keywords| {
+            keywords + 1 == self.date
+                && (cell(keywords).is_empty() || read_date(cell(keywords)).is_some())
+                && cell(self.date).len() > "YYYY-MM-DD".len()
+                && read_date(cell(self.date)).is_some()
+                && cell(self.updated_at).is_empty()
+        })
+    }
+}
+
+/// Judges the KnowledgeBase sheet.
+pub(crate) fn records(sheet: &Sheet, workbook: &str) -> Result<Judged, SourceError> {
+    let columns = Columns::of(sheet, workbook)?;
+    if sheet.rows.is_empty() {
+        return Err(SourceError::Empty { name: workbook.to_owned(), sheet: sheet.name.clone() });
+    }
+    let mut judged = Judged::default();
+    let mut candidates: Vec<Row> = Vec::with_capacity(sheet.rows.len());
+    for row in &sheet.rows {
+        let mut findings = Findings::of(sheet, row);
+        let record = record(&columns, row, workbook, &sheet.name, &mut findings);
+        match findings.quarantined() {
+            true => judged.quarantined += 1,
+            false => {
+                judged.repaired += u64::from(findings.repaired());
+                candidates.push(record);
+            }
+        }
+        judged.findings.append(&mut findings.found);
+    }
+    one_row_an_id(candidates, sheet, &mut judged);
+    note_odd_clients(sheet, &mut judged);
+    judged.findings.sort_by_key(|finding| finding.row);
+    Ok(judged)
+}
+
+/// The findings about one row.
+struct Findings<'a> {
+    sheet: &'a Sheet,
+    row: u32,
+    id: String,
+    found: Vec<Finding>,
+}
+
+impl<'a> Findings<'a> {
+    fn of(sheet: &'a Sheet, row: &SheetRow) -> Self {
+        Self { sheet, row: row.number, id: String::new(), found: Vec::new() }
+    }
+
+    fn add(&mut self, action: Action, reason: Reason) {
+        let (sheet, id) = (self.sheet.name.clone(), self.id.clone());
+        self.found.push(Finding { action, reason, sheet, row: self.row, id });
+    }
+
+    fn quarantined(&self) -> bool {
+        self.found.iter().any(|finding| finding.action == Action::Quarantined)
+    }
+
+    fn repaired(&self) -> bool {
+        self.found.iter().any(|finding| finding.action == Action::Repaired)
+    }
+}
+
+fn record(
+    columns: &Columns,
+    row: &SheetRow,
+    workbook: &str,
+    sheet: &str,
+    findings: &mut Findings<'_>,
+) -> Row {
+    let mut cells = row.cells.clone();
+    if let (true, Some(keywords)) = (columns.shifted(&cells), columns.keywords) {
+        cells.insert(keywords, String::new());
+        findings.id = cells.get(columns.id).map(|id| id.trim().to_owned()).unwrap_or_default();
+        findings.add(Action::Repaired, Reason::ShiftedColumns);
+    }
+    let cell = |at: usize| cells.get(at).map_or("", |cell| cell.trim()).to_owned();
+    let list = |text: &str, separators: &[char]| -> Vec<String> {
+        text.split(separators).map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    };
+    let id = cell(columns.id);
+    findings.id.clone_from(&id);
+    if id.is_empty() {
+        findings.add(Action::Quarantined, Reason::EmptyId);
+    }
+    let (title, content) = (cell(columns.title), cell(columns.content));
+    if title.is_empty() && content.is_empty() {
+        findings.add(Action::Quarantined, Reason::EmptyContent);
+    }
+    if [&title, &content].into_iter().any(|text| text.starts_with(['=', '+', '@'])) {
+        findings.add(Action::Noted, Reason::FormulaLike);
+    }
+    if cells.iter().any(|cell| cell.len() >= NEARLY_FULL_CELL && cell.chars().count() >= NEARLY_FULL_CELL) {
+        findings.add(Action::Noted, Reason::OversizedCell);
+    }
+    let source_id = cell(columns.source_id);
+    if source_id.is_empty() {
+        findings.add(Action::Noted, Reason::MissingSourceId);
+    }
+    let mut client_id = cell(columns.client);
+    if client_id.is_empty() {
+        findings.add(Action::Noted, Reason::MissingClient);
+    } else if PLACEHOLDERS.contains(&client_id.to_lowercase().as_str()) {
+        findings.add(Action::Repaired, Reason::PlaceholderClient);
+        client_id.clear();
+    }
+    let (structured_data, metadata) = (cell(columns.structured_data), cell(columns.metadata));
+    if [&structured_data, &metadata].into_iter().any(|text| !text.is_empty() && !is_json_object(text)) {
+        findings.add(Action::Noted, Reason::InvalidJson);
+    }
+    Row {
+        id,
+        domain: cell(columns.domain),
+        source_type: cell(columns.source_type),
+        source_table: cell(columns.source_table),
+        source_id,
+        client_id,
+        title,
+        content,
+        structured_data,
+        metadata,
+        tags: list(&cell(columns.tags), &[',', '、']),
+        keywords: list(&columns.keywords.map(cell).unwrap_or_default(), &[';', '；']),
+        date: date(&cell(columns.date), findings),
+        created_at: cell(columns.created_at),
+        updated_at: cell(columns.updated_at),
+        origin: Origin {
+            spreadsheet: workbook.to_owned(),
+            sheet: sheet.to_owned(),
+            row_number: row.number,
+            cell_digest: digest(&row.cells),
+        },
+    }
+}
+
+/// BLAKE3 over the cells up to the last that is not empty, each with its length, so that moving a character from one
+/// cell to the next changes the digest but trailing empty cells do not.
+fn digest(cells: &[String]) -> [u8; 32] {
+    let filled = cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
+    let mut hasher = blake3::Hasher::new();
+    for cell in &cells[..filled] {
+        hasher.update(&(cell.len() as u64).to_le_bytes()).update(cell.as_bytes());
+    }
+    *hasher.finalize().as_bytes()
+}
+
+fn is_json_object(text: &str) -> bool {
+    serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok()
+}
+
+/// `text` as `YYYY-MM-DD`, or empty.
+fn date(text: &str, findings: &mut Findings<'_>) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    match read_date(text) {
+        Some(date) => {
+            let iso = date.to_string();
+            if iso != text {
+                findings.add(Action::Repaired, Reason::DateFormat);
+            }
+            iso
+        }
+        None => {
+            findings.add(Action::Noted, Reason::DateUnreadable);
+            String::new()
+        }
+    }
+}
+
+/// Reads the day of the forms that sheets show: 2026-09-14, 2026/9/14, 2026年9月14日, each with or without a time behind.
+fn read_date(text: &str) -> Option<Date> {
+    let day = text.split([' ', 'T']).next()?;
+    [
+        format_description!("[year]-[month padding:none]-[day padding:none]"),
+        format_description!("[year]/[month padding:none]/[day padding:none]"),
+        format_description!("[year]年[month padding:none]月[day padding:none]日"),
+    ]
+    .into_iter()
+    .find_map(|format| Date::parse(day, format).ok())
+}
+
+/// Of rows with one id keeps the newest (by `updated_at`, else `created_at`, else the later row); of equal rows the
+/// first.
+fn one_row_an_id(candidates: Vec<Row>, sheet: &Sheet, judged: &mut Judged) {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let quarantine = |row: &Row, reason| Finding {
+        action: Action::Quarantined,
+        reason,
+        sheet: sheet.name.clone(),
+        row: row.origin.row_number,
+        id: row.id.clone(),
+    };
+    for row in candidates {
+        let Some(&place) = places.get(&row.id) else {
+            places.insert(row.id.clone(), judged.rows.len());
+            judged.rows.push(row);
+            continue;
+        };
+        judged.quarantined += 1;
+        let kept = &mut judged.rows[place];
+        if kept.title == row.title && kept.content == row.content && kept.client_id == row.client_id {
+            judged.findings.push(quarantine(&row, Reason::DuplicateSame));
+            continue;
+        }
+        judged.ambiguous.insert(row.id.clone());
+        let age = |row: &Row| [row.updated_at.clone(), row.created_at.clone()];
+        let (newer, older) = if age(&row) >= age(kept) { (row, kept.clone()) } else { (kept.clone(), row) };
+        judged.findings.push(quarantine(&older, Reason::DuplicateDifferent));
+        *kept = newer;
+    }
+    // A newer row may have taken the place of an older one further up.
+    judged.rows.sort_by_key(|row| row.origin.row_number);
+}
+
+/// Client ids of one system look alike (letters, a sign, digits). Notes those that do not, where nearly all others do.
+fn note_odd_clients(sheet: &Sheet, judged: &mut Judged) {
+    let shape = |id: &str| id.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+    let mut shapes: BTreeMap<String, usize> = BTreeMap::new();
+    let named = || judged.rows.iter().filter(|row| !row.client_id.is_empty());
+    for row in named() {
+        *shapes.entry(shape(&row.client_id)).or_default() += 1;
+    }
+    let Some((usual, count)) = shapes.into_iter().max_by_key(|(_, count)| *count) else { return };
+    if count * 10 < named().count() * 9 {
+        return;
+    }
+    let odd = named().filter(|row| shape(&row.client_id) != usual).map(|row| Finding {
+        action: Action::Noted,
+        reason: Reason::OddClient,
+        sheet: sheet.name.clone(),
+        row: row.origin.row_number,
+        id: row.id.clone(),
+    });
+    let odd: Vec<Finding> = odd.collect();
+    judged.findings.extend(odd);
+}
+
+/// Judges the MedicalTerms sheet.
+pub(crate) fn terms(sheet: &Sheet, workbook: &str) -> Result<(Vec<Term>, Vec<Finding>), SourceError> {
+    let (canonical, synonyms) = (column(sheet, workbook, "canonical")?, column(sheet, workbook, "synonyms")?);
+    let (id, category) = (sheet.column("term_id"), sheet.column("category"));
+    let mut terms = Vec::with_capacity(sheet.rows.len());
+    let mut found = Vec::new();
+    for row in &sheet.rows {
+        let cell = |at: Option<usize>| {
+            at.and_then(|at| row.cells.get(at)).map_or_else(String::new, |cell| cell.trim().to_owned())
+        };
+        let mut findings = Findings::of(sheet, row);
+        findings.id = cell(id);
+        let mut term = Term {
+            id: cell(id),
+            canonical: cell(Some(canonical)),
+            category: cell(category),
+            synonyms: Vec::new(),
+        };
+        let text = cell(Some(synonyms));
+        term.synonyms = serde_json::from_str(&text).unwrap_or_else(|_| {
+            if !text.is_empty() {
+                findings.add(Action::Repaired, Reason::TermSynonyms);
+            }
+            text.split([',', '、', ';']).map(|part| part.trim().to_owned()).collect()
+        });
+        term.synonyms.retain(|synonym| !synonym.is_empty());
+        if term.canonical.is_empty() {
+            findings.add(Action::Quarantined, Reason::TermEmpty);
+        } else {
+            terms.push(term);
+        }
+        found.append(&mut findings.found);
+    }
+    Ok((terms, found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: [&str; 15] = [
+        "id",
+        "domain",
+        "source_type",
+        "source_table",
+        "source_id",
+        "user_id",
+        "title",
+        "content",
+        "structured_data",
+        "metadata",
+        "tags",
+        "bm25_keywords",
+        "date",
+        "created_at",
+        "updated_at",
+    ];
+
+    fn sheet(rows: &[&[&str]]) -> Sheet {
+        let own = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
+        Sheet {
+            name: "KnowledgeBase".into(),
+            header: own(&HEADER),
+            rows: (2..).zip(rows).map(|(number, cells)| SheetRow { number, cells: own(cells) }).collect(),
+        }
+    }
+
+    fn judged(rows: &[&[&str]]) -> Judged {
+        records(&sheet(rows), "test.xlsx").expect("all columns are there")
+    }
+
+    fn reasons(judged: &Judged) -> Vec<(u32, Reason)> {
+        judged.findings.iter().map(|finding| (finding.row, finding.reason)).collect()
+    }
+
+    const SOUND: [&str; 15] = [
+        "KB_1",
+        "nursing",
+        "care_record",
+        "Care_Records",
+        "r1",
+        "CL-00001",
+        "訪問",
+        "体温36.5℃。",
+        "{}",
+        "",
+        "a,b",
+        "k1;k2",
+        "2026-09-14",
+        "2026-09-14 10:00:00",
+        "2026-09-14 10:00:00",
+    ];
+
+    fn with(changes: &[(usize, &'static str)]) -> [&'static str; 15] {
+        let mut row = SOUND;
+        changes.iter().for_each(|&(at, text)| row[at] = text);
+        row
+    }
+
+    #[test]
+    fn a_sound_row_is_used_without_a_word() {
+        let judged = judged(&[&SOUND]);
+        assert!(judged.findings.is_empty(), "{:?}", judged.findings);
+        assert_eq!(judged.rows[0].tags, ["a", "b"]);
+        assert_eq!(judged.rows[0].keywords, ["k1", "k2"]);
+        assert_eq!(judged.rows[0].origin.row_number, 2);
+    }
+
+    #[test]
+    fn a_row_of_fourteen_cells_is_put_back_in_its_columns() {
+        let mut cells = SOUND.to_vec();
+        cells.remove(11);
+        let judged = judged(&[&cells]);
+        assert_eq!(reasons(&judged), [(2, Reason::ShiftedColumns)]);
+        assert_eq!(judged.rows[0].date, "2026-09-14");
+        assert_eq!(judged.rows[0].updated_at, "2026-09-14 10:00:00");
+        assert!(judged.rows[0].keywords.is_empty());
+        assert_eq!(judged.repaired, 1);
+    }
+
+    #[test]
+    fn rows_without_an_id_or_without_text_are_quarantined() {
+        let judged = judged(&[&with(&[(0, " ")]), &with(&[(6, ""), (7, "")]), &["KB_3"]]);
+        assert_eq!(judged.quarantined, 3);
+        assert!(judged.rows.is_empty());
+        assert!(reasons(&judged).contains(&(2, Reason::EmptyId)));
+        assert!(reasons(&judged).contains(&(3, Reason::EmptyContent)));
+    }
+
+    #[test]
+    fn of_two_rows_with_one_id_the_newer_stays_and_the_other_is_named() {
+        let older = with(&[(7, "古い。"), (14, "2026-09-01 10:00:00")]);
+        for rows in [[&SOUND, &older], [&older, &SOUND]] {
+            let judged = judged(&rows.map(|row| row.as_slice()));
+            assert_eq!(judged.rows.len(), 1);
+            assert_eq!(judged.rows[0].content, SOUND[7]);
+            assert_eq!(judged.quarantined, 1);
+            assert!(judged.ambiguous.contains("KB_1"));
+        }
+        let same = judged(&[&SOUND, &SOUND]);
+        assert_eq!(reasons(&same), [(3, Reason::DuplicateSame)]);
+        assert!(same.ambiguous.is_empty());
+    }
+
+    #[test]
+    fn dates_are_read_in_the_forms_that_sheets_show() {
+        for text in ["2026/9/14", "2026年9月14日", "2026-09-14 08:30", "2026-09-14T08:30:00Z", "2026-9-14"]
+        {
+            let judged = judged(&[&with(&[(12, text)])]);
+            assert_eq!(judged.rows[0].date, "2026-09-14", "{text}");
+            assert_eq!(reasons(&judged), [(2, Reason::DateFormat)], "{text}");
+        }
+        let unreadable = judged(&[&with(&[(12, "先週")])]);
+        assert_eq!(reasons(&unreadable), [(2, Reason::DateUnreadable)]);
+    }
+
+    #[test]
+    fn a_placeholder_is_no_client_and_a_staff_id_is_noted() {
+        let mut rows: Vec<Vec<&str>> = Vec::new();
+        let ids: Vec<String> = (0..20).map(|i| format!("KB_{i}")).collect();
+        for id in &ids {
+            let mut row = SOUND.to_vec();
+            row[0] = id;
+            rows.push(row);
+        }
+        rows[3][5] = "unknown";
+        rows[4][5] = "ST-004";
+        let judged = judged(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        assert_eq!(reasons(&judged), [(5, Reason::PlaceholderClient), (6, Reason::OddClient)]);
+        assert_eq!(judged.rows[3].client_id, "");
+        assert_eq!(judged.rows[4].client_id, "ST-004");
+    }
+
+    #[test]
+    fn synonyms_that_are_no_json_list_are_split() {
+        let own = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        let sheet = Sheet {
+            name: "MedicalTerms".into(),
+            header: own(&["term_id", "canonical", "synonyms", "category"]),
+            rows: vec![
+                SheetRow { number: 2, cells: own(&["T1", "発熱", "[\"熱発\"]", "症状"]) },
+                SheetRow { number: 3, cells: own(&["T2", "浮腫", "むくみ、腫れ", "症状"]) },
+                SheetRow { number: 4, cells: own(&["T3", "", "x"]) },
+            ],
+        };
+        let (terms, findings) = terms(&sheet, "test.xlsx").expect("all columns are there");
+        assert_eq!(terms[1].synonyms, ["むくみ", "腫れ"]);
+        let reasons: Vec<_> = findings.iter().map(|finding| (finding.row, finding.reason)).collect();
+        assert_eq!(reasons, [(3, Reason::TermSynonyms), (4, Reason::TermSynonyms), (4, Reason::TermEmpty)]);
+        assert_eq!(terms.len(), 2);
+    }
+}

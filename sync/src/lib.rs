@@ -1,0 +1,21 @@
+//! # karute-sync
+//!
+//! From a sheet to a published snapshot: read the source, judge every row, embed what has no vector, build, publish.
+//!
+//! Nothing is dropped in silence. Each row of the source ends as used, repaired or quarantined, and the
+//! [quality report](report::QualityReport) names the sheet, the row and the reason of everything that is not plainly
+//! used. The report never holds record texts.
+//!
+//! * [`source::Source`]: where rows come from; [`workbook`] reads `.xlsx` files, folders of `.csv`, and the
+//!   [sample](workbook::Workbook::sample) that the program carries.
+//! * [`embed::Embedder`]: text to vectors; [`lexical::Lexical`] is the local one.
+//! * [`job::run`]: the steps in order.
+
+pub mod embed;
+pub mod job;
+mod judge;
+pub mod lexical;
+pub mod report;
+pub mod source;
+mod vectors;
+pub mod workbook;

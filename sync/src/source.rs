@@ -1,0 +1,145 @@
+//! Where rows come from: four sheets with header names, whatever holds them.
+
+use std::path::PathBuf;
+
+/// Names of the four sheets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SheetNames {
+    /// The records.
+    pub knowledge_base: String,
+    /// Their vectors.
+    pub embeddings: String,
+    /// Medical terms with synonyms.
+    pub medical_terms: String,
+    /// Conversations; known, but not read by a sync.
+    pub chat_history: String,
+}
+
+impl Default for SheetNames {
+    fn default() -> Self {
+        Self {
+            knowledge_base: "KnowledgeBase".into(),
+            embeddings: "Embeddings".into(),
+            medical_terms: "MedicalTerms".into(),
+            chat_history: "ChatHistory".into(),
+        }
+    }
+}
+
+/// One sheet: a header and the rows below it, every cell as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sheet {
+    /// Name of the sheet.
+    pub name: String,
+    /// Cells of row 1.
+    pub header: Vec<String>,
+    /// Rows that hold anything at all.
+    pub rows: Vec<SheetRow>,
+}
+
+/// One row of a sheet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SheetRow {
+    /// Row number as a person sees it: the header is row 1.
+    pub number: u32,
+    /// Cells in the order of the columns; may be shorter than the header.
+    pub cells: Vec<String>,
+}
+
+impl Sheet {
+    /// Position of the column with this header, compared without case and outer white space.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.header.iter().position(|cell| cell.trim().eq_ignore_ascii_case(name))
+    }
+}
+
+/// What a sync reads of a source.
+#[derive(Clone, Debug, Default)]
+pub struct Sheets {
+    /// The records.
+    pub knowledge_base: Sheet,
+    /// Their vectors.
+    pub embeddings: Sheet,
+    /// Medical terms.
+    pub medical_terms: Sheet,
+}
+
+/// Something that holds the sheets.
+pub trait Source: Send + Sync {
+    /// Name for people and for citations: a file's name, or a spreadsheet's id.
+    fn name(&self) -> String;
+
+    /// Changes whenever the content does. Two equal versions need no second sync.
+    ///
+    /// # Errors
+    /// A source that cannot be reached.
+    fn version(&self) -> Result<String, SourceError>;
+
+    /// Reads the sheets. `rows_read` is told, now and then, how many rows were read since the last time.
+    ///
+    /// # Errors
+    /// A source that cannot be reached, or lacks a sheet.
+    fn read(&self, rows_read: &dyn Fn(u64)) -> Result<Sheets, SourceError>;
+}
+
+/// A source cannot be read. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The file system refused.
+    #[error("cannot read {}: {source}. Check KARUTE_WORKBOOK", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The file is none that karute reads.
+    #[error(
+        "{name} cannot be read as a workbook: {detail}. Give an .xlsx file or a folder of UTF-8 .csv files"
+    )]
+    Unreadable {
+        /// The file.
+        name: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The file is larger than karute takes.
+    #[error("{name} holds {bytes} bytes, more than the {limit} that karute reads: split the workbook")]
+    TooLarge {
+        /// The file.
+        name: String,
+        /// Its size.
+        bytes: u64,
+        /// Most bytes.
+        limit: u64,
+    },
+    /// A sheet is not there.
+    #[error("{name} has no sheet {sheet:?} (it has {found}): add it, or name yours in VECTOR_DB_SHEETS")]
+    MissingSheet {
+        /// The workbook.
+        name: String,
+        /// The sheet that is needed.
+        sheet: String,
+        /// The sheets that are there.
+        found: String,
+    },
+    /// A column is not there.
+    #[error("sheet {sheet:?} of {name} has no column {column:?}: add it to row 1, the header row")]
+    MissingColumn {
+        /// The workbook.
+        name: String,
+        /// The sheet.
+        sheet: String,
+        /// The column that is needed.
+        column: String,
+    },
+    /// There is nothing to search.
+    #[error("sheet {sheet:?} of {name} has no rows below its header: fill it, then sync again")]
+    Empty {
+        /// The workbook.
+        name: String,
+        /// The sheet.
+        sheet: String,
+    },
+}

@@ -1,0 +1,222 @@
+//! Workbooks on disk: an `.xlsx` file, a folder of `.csv` files, or the sample that the program carries.
+
+use std::fs;
+use std::io::{Cursor, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use calamine::{Data, Reader, Xlsx};
+
+use crate::source::{Sheet, SheetNames, SheetRow, Sheets, Source, SourceError};
+
+/// Largest file that is read, so that a wrong path cannot fill the memory.
+const SIZE_LIMIT: u64 = 1 << 30;
+/// How many rows are read between two reports of progress.
+const REPORT_EVERY: u64 = 100;
+
+/// The sample workbook, compressed as every `.xlsx` is.
+static SAMPLE: &[u8] = include_bytes!("../sample/karute-sample.xlsx");
+
+/// A workbook. Nothing is read before it is asked for, so that one that is gone still has a name.
+#[derive(Clone, Debug)]
+pub struct Workbook {
+    place: Place,
+    sheets: SheetNames,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Sample,
+    /// A folder of `.csv` files, or else an `.xlsx` file.
+    Path(PathBuf),
+}
+
+impl Workbook {
+    /// The sample that the program carries: fictional records of a home-nursing station.
+    pub fn sample() -> Self {
+        Self { place: Place::Sample, sheets: SheetNames::default() }
+    }
+
+    /// The workbook at `path`: a folder holds a `.csv` file for each sheet, anything else must be an `.xlsx` file.
+    pub fn at(path: impl Into<PathBuf>, sheets: SheetNames) -> Self {
+        Self { place: Place::Path(path.into()), sheets }
+    }
+
+    fn unreadable(&self, detail: impl ToString) -> SourceError {
+        SourceError::Unreadable { name: self.name(), detail: detail.to_string() }
+    }
+
+    fn needed(&self) -> [&String; 3] {
+        [&self.sheets.knowledge_base, &self.sheets.embeddings, &self.sheets.medical_terms]
+    }
+
+    fn read_xlsx<R: Read + Seek>(&self, reader: R, rows_read: &dyn Fn(u64)) -> Result<Sheets, SourceError> {
+        let mut workbook = Xlsx::new(reader).map_err(|error| self.unreadable(error))?;
+        let found = workbook.sheet_names();
+        self.check_sheets(&found)?;
+        let mut sheet = |name: &String| -> Result<Sheet, SourceError> {
+            let range = workbook.worksheet_range(name).map_err(|error| self.unreadable(error))?;
+            let (first, last) = match (range.start(), range.end()) {
+                (Some((first, _)), Some((last, _))) => (first, last),
+                _ => (0, 0),
+            };
+            // calamine's range begins at the first filled cell; a sheet begins at A1.
+            let cells = (first..=last).map(|number| {
+                let width = range.end().map_or(0, |(_, column)| column + 1);
+                let row =
+                    (0..width).map(|column| range.get_value((number, column)).map_or_else(String::new, text));
+                (number + 1, row.collect())
+            });
+            Ok(collect(name, cells, rows_read))
+        };
+        let [knowledge_base, embeddings, medical_terms] = self.needed().map(&mut sheet);
+        Ok(Sheets { knowledge_base: knowledge_base?, embeddings: embeddings?, medical_terms: medical_terms? })
+    }
+
+    fn read_csv(&self, folder: &Path, rows_read: &dyn Fn(u64)) -> Result<Sheets, SourceError> {
+        let mut found = Vec::new();
+        for path in csv_files(folder)? {
+            found.extend(path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned));
+        }
+        self.check_sheets(&found)?;
+        let sheet = |name: &String| -> Result<Sheet, SourceError> {
+            let path = folder.join(format!("{name}.csv"));
+            let bytes = read_limited(&path)?;
+            let text = std::str::from_utf8(&bytes).map_err(|error| SourceError::Unreadable {
+                name: path.display().to_string(),
+                detail: format!(
+                    "it is not UTF-8 at byte {} (in Excel, save as \"CSV UTF-8\")",
+                    error.valid_up_to()
+                ),
+            })?;
+            let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+            let mut reader =
+                csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+            let mut rows: Vec<(u32, Vec<String>)> = Vec::new();
+            for (number, record) in (1..).zip(reader.records()) {
+                let record = record.map_err(|error| SourceError::Unreadable {
+                    name: path.display().to_string(),
+                    detail: error.to_string(),
+                })?;
+                rows.push((number, record.iter().map(str::to_owned).collect()));
+            }
+            Ok(collect(name, rows.into_iter(), rows_read))
+        };
+        let [knowledge_base, embeddings, medical_terms] = self.needed().map(sheet);
+        Ok(Sheets { knowledge_base: knowledge_base?, embeddings: embeddings?, medical_terms: medical_terms? })
+    }
+
+    fn check_sheets(&self, found: &[String]) -> Result<(), SourceError> {
+        match self.needed().into_iter().find(|name| !found.contains(name)) {
+            None => Ok(()),
+            Some(sheet) => Err(SourceError::MissingSheet {
+                name: self.name(),
+                sheet: sheet.clone(),
+                found: if found.is_empty() { "none".into() } else { found.join(", ") },
+            }),
+        }
+    }
+}
+
+impl Source for Workbook {
+    fn name(&self) -> String {
+        match &self.place {
+            Place::Sample => "karute-sample.xlsx".into(),
+            Place::Path(path) => path
+                .file_name()
+                .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into()),
+        }
+    }
+
+    fn version(&self) -> Result<String, SourceError> {
+        let mut hasher = blake3::Hasher::new();
+        for name in self.needed() {
+            hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
+        }
+        match &self.place {
+            Place::Sample => {
+                hasher.update(SAMPLE);
+            }
+            Place::Path(path) if !path.is_dir() => {
+                hasher.update(&read_limited(path)?);
+            }
+            Place::Path(folder) => {
+                for path in csv_files(folder)? {
+                    let bytes = read_limited(&path)?;
+                    hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+                    hasher.update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
+                }
+            }
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    fn read(&self, rows_read: &dyn Fn(u64)) -> Result<Sheets, SourceError> {
+        match &self.place {
+            Place::Sample => self.read_xlsx(Cursor::new(SAMPLE), rows_read),
+            Place::Path(folder) if folder.is_dir() => self.read_csv(folder, rows_read),
+            Place::Path(path) => self.read_xlsx(Cursor::new(read_limited(path)?), rows_read),
+        }
+    }
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> SourceError {
+    let path = path.to_owned();
+    move |source| SourceError::Io { path, source }
+}
+
+fn read_limited(path: &Path) -> Result<Vec<u8>, SourceError> {
+    let bytes = fs::metadata(path).map_err(io(path))?.len();
+    if bytes > SIZE_LIMIT {
+        let name = path.display().to_string();
+        return Err(SourceError::TooLarge { name, bytes, limit: SIZE_LIMIT });
+    }
+    fs::read(path).map_err(io(path))
+}
+
+/// The `.csv` files of a folder, in the order of their names.
+fn csv_files(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io(folder))? {
+        let path = entry.map_err(io(folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "csv") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Makes a sheet of numbered rows: the first is the header, rows without any text are left out.
+fn collect(name: &str, mut rows: impl Iterator<Item = (u32, Vec<String>)>, rows_read: &dyn Fn(u64)) -> Sheet {
+    let header = rows.next().map(|(_, cells)| cells).unwrap_or_default();
+    let mut sheet = Sheet { name: name.to_owned(), header, rows: Vec::new() };
+    let mut unreported = 0;
+    for (number, cells) in rows.filter(|(_, cells)| cells.iter().any(|cell| !cell.trim().is_empty())) {
+        sheet.rows.push(SheetRow { number, cells });
+        unreported += 1;
+        if unreported == REPORT_EVERY {
+            rows_read(std::mem::take(&mut unreported));
+        }
+    }
+    rows_read(unreported);
+    sheet
+}
+
+/// A cell as a person would read it: whole numbers without a fraction, dates as ISO 8601.
+fn text(cell: &Data) -> String {
+    match cell {
+        Data::Empty => String::new(),
+        Data::String(text) | Data::DateTimeIso(text) | Data::DurationIso(text) => text.clone(),
+        Data::Float(number) => number.to_string(),
+        Data::Int(number) => number.to_string(),
+        Data::Bool(truth) => truth.to_string().to_uppercase(),
+        Data::Error(error) => error.to_string(),
+        Data::DateTime(moment) => {
+            let (year, month, day, hour, minute, second, _) = moment.to_ymd_hms_milli();
+            match (hour, minute, second) {
+                (0, 0, 0) => format!("{year:04}-{month:02}-{day:02}"),
+                _ => format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"),
+            }
+        }
+    }
+}

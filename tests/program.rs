@@ -1,0 +1,364 @@
+//! Fear: what works in a test does not work as a program: a start that builds again, a stop that hangs, an error that
+//! says nothing.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use karute_server::config::{LEGACY, Settings};
+use serde_json::Value;
+
+/// The program with an environment of its own and `home` as working and data directory.
+fn karute(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_karute-under-test"));
+    command.env_clear().current_dir(home).stdin(Stdio::null());
+    command
+}
+
+fn home() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+fn run(home: &Path, arguments: &[&str]) -> Output {
+    karute(home).args(arguments).output().expect("the program runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON on standard output")
+}
+
+/// A server that is stopped when the test ends.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    /// Starts a server on a free port and waits for its greeting.
+    fn start(mut command: Command) -> Self {
+        let mut child =
+            command.env("PORT", "0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("started");
+        let mut lines = BufReader::new(child.stdout.take().expect("standard output")).lines();
+        let greeting = lines
+            .find_map(|line| {
+                line.expect("UTF-8").strip_prefix("karute answers on http://").map(str::to_owned)
+            })
+            .expect("a greeting");
+        // The rest of the greeting is read so that the server never writes into a closed pipe.
+        lines.take(4).for_each(|line| drop(line.expect("UTF-8")));
+        Self { child, address: greeting }
+    }
+
+    fn request(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).expect("connected");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    fn get(&self, path: &str) -> String {
+        self.request(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+    }
+
+    fn post(&self, path: &str, body: &str) -> String {
+        let length = body.len();
+        self.request(&format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        ))
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already ended is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn without_arguments_it_does_the_main_job_and_a_second_start_builds_nothing() {
+    let home = home();
+    let server = Server::start(karute(home.path()));
+    assert!(server.get("/health/ready").starts_with("HTTP/1.1 200"));
+    let stream = server.post("/chat/stream", r#"{"message": "久保田さんのバルーンの交換はいつですか"}"#);
+    assert!(stream.contains("\"type\":\"done\"") && stream.contains("[1]"), "{stream}");
+    drop(server);
+
+    let snapshots = home.path().join("karute-data/snapshots");
+    let written = |path: &Path| -> Vec<_> {
+        let entries = std::fs::read_dir(path).expect("a directory").map(|entry| entry.expect("an entry"));
+        entries
+            .map(|entry| (entry.file_name(), entry.metadata().expect("metadata").modified().ok()))
+            .collect()
+    };
+    let before = written(&snapshots);
+    assert_eq!(before.len(), 1);
+    let server = Server::start(karute(home.path()));
+    assert!(server.get("/health").contains("\"status\":\"healthy\""));
+    assert_eq!(written(&snapshots), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn it_ends_on_sigterm_and_on_ctrl_c_even_with_a_stalled_client() {
+    for signal in ["TERM", "INT"] {
+        let home = home();
+        let mut server = Server::start(karute(home.path()));
+        // A client that never finishes its request.
+        let mut stalled = TcpStream::connect(&server.address).expect("connected");
+        stalled.write_all(b"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n").expect("sent");
+        server.signal(signal);
+        let asked = Instant::now();
+        let status = loop {
+            if let Some(status) = server.child.try_wait().expect("a state") {
+                break status;
+            }
+            assert!(asked.elapsed() < Duration::from_secs(15), "SIG{signal}: still running");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(status.success(), "SIG{signal}: {status}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_that_was_killed_starts_again_on_what_was_published() {
+    let home = home();
+    let server = Server::start(karute(home.path()));
+    server.signal("KILL");
+    drop(server);
+    let server = Server::start(karute(home.path()));
+    assert!(server.get("/health").contains("\"status\":\"healthy\""));
+}
+
+#[test]
+fn the_verbs_speak_to_people_and_in_json() {
+    let home = home();
+    let report = json(&run(home.path(), &["sync", "--json"]));
+    assert_eq!(report["report"]["records"], 1_200);
+    let id = report["snapshot_id"].as_str().expect("an id");
+    let hits = json(&run(home.path(), &["search", "インスリン", "--top", "2", "--json"]));
+    assert_eq!(hits["results"].as_array().expect("hits").len(), 2);
+    let answer = json(&run(home.path(), &["ask", "久保田さんのバルーンの交換はいつですか", "--json"]));
+    assert_eq!(answer["metadata"]["answered"], true);
+    let listed = json(&run(home.path(), &["snapshot", "list", "--json"]));
+    assert_eq!(listed[0]["id"], id);
+    assert_eq!(listed[0]["current"], true);
+    let inspected = json(&run(home.path(), &["snapshot", "inspect", &id[..8], "--json"]));
+    assert_eq!(inspected["identity"]["model"], "karute-lexical-1");
+    let verified = json(&run(home.path(), &["snapshot", "verify", "--json"]));
+    assert_eq!(verified["id"], id);
+
+    for (arguments, expected) in [
+        (&["sync"][..], "quarantined"),
+        (&["search", "インスリン"], "KnowledgeBase"),
+        (&["ask", "久保田さんのバルーンの交換はいつですか"], "[1]"),
+        (&["ask", "今夜の東京の天気"], "見つかりませんでした"),
+        (&["snapshot", "list"], "karute-sample.xlsx"),
+        (&["snapshot", "inspect"], "karute-lexical-1"),
+        (&["snapshot", "verify"], "is sound"),
+        (&["config"], "KARUTE_DATA_DIR"),
+        (&["--help"], "snapshot"),
+    ] {
+        let output = run(home.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        assert!(text(&output.stdout).contains(expected), "{arguments:?}: {}", text(&output.stdout));
+    }
+}
+
+#[test]
+fn bad_input_ends_with_one_clear_sentence_and_loses_nothing() {
+    let home = home();
+    json(&run(home.path(), &["sync", "--json"]));
+    let busy = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = busy.local_addr().expect("an address").port().to_string();
+    std::fs::write(home.path().join("a-file"), "x").expect("written");
+    std::fs::write(home.path().join("empty.xlsx"), "").expect("written");
+    for (name, value, arguments, code, expected) in [
+        ("KARUTE_WORKBOOK", "missing.xlsx", &["sync"][..], 1, "missing.xlsx"),
+        ("KARUTE_WORKBOOK", "missing.xlsx", &["serve"], 1, "missing.xlsx"),
+        ("KARUTE_WORKBOOK", "empty.xlsx", &["sync"], 1, "empty.xlsx"),
+        ("KARUTE_DATA_DIR", "a-file/data", &["sync"], 1, "a-file/data"),
+        ("PORT", port.as_str(), &["serve"], 1, "Set PORT"),
+        ("PORT", "eighty", &["serve"], 2, "PORT"),
+        ("VECTOR_DB_SHEETS", "{\"knowledge_base\": 1}", &["sync"], 2, "VECTOR_DB_SHEETS"),
+        ("LOG_LEVEL", "INFO", &["snapshot", "inspect", "ffff"], 1, "ffff"),
+        ("LOG_LEVEL", "INFO", &["search"], 2, "QUESTION"),
+    ] {
+        let mut command = karute(home.path());
+        let output =
+            command.env("PORT", "0").env(name, value).args(arguments).output().expect("the program runs");
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{name}={value}: {error}");
+        assert!(error.contains(expected), "{name}={value}: {error}");
+        assert!(!error.contains("panicked"), "{error}");
+    }
+    json(&run(home.path(), &["snapshot", "verify", "--json"]));
+}
+
+#[test]
+fn a_snapshot_of_another_format_is_rebuilt() {
+    let home = home();
+    let report = json(&run(home.path(), &["sync", "--json"]));
+    let path = home.path().join(report["file"].as_str().expect("a path"));
+    let mut bytes = std::fs::read(&path).expect("read");
+    bytes[8] = 0;
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::write(&path, bytes).expect("written");
+    let hits = json(&run(home.path(), &["search", "体温", "--json"]));
+    assert_eq!(hits["snapshot_id"], report["snapshot_id"]);
+}
+
+#[test]
+fn every_variable_of_the_replaced_system_is_honoured_or_answered_by_one_warning() {
+    let home = home();
+    for variable in VARIABLES {
+        let (name, value) = variable.split_once('=').expect("a name and a value");
+        std::fs::write(home.path().join(".env"), format!("{name}={value}\n")).expect("written");
+        let shown = json(&run(home.path(), &["config", "--json"]));
+        let setting = shown["settings"].as_array().expect("settings").iter().find(|setting| {
+            setting["name"] == name
+                || setting["aliases"].as_array().expect("aliases").iter().any(|alias| alias == name)
+        });
+        let warnings = shown["warnings"].as_array().expect("warnings");
+        match setting {
+            Some(setting) => {
+                assert_eq!(setting["from"], ".env", "{name}");
+                assert!(warnings.is_empty(), "{name}: {warnings:?}");
+            }
+            None => {
+                assert_eq!(warnings.len(), 1, "{name}: {warnings:?}");
+                let warning = warnings[0].as_str().expect("a text");
+                assert!(warning.starts_with(name) && warning.len() > name.len() + 10, "{warning}");
+                assert!(!warning.contains("s3cret"), "{warning}");
+            }
+        }
+    }
+    let covered = |legacy: &karute_server::config::Legacy| {
+        VARIABLES.iter().any(|variable| legacy.matches(variable.split('=').next().unwrap_or_default()))
+    };
+    let uncovered: Vec<_> = LEGACY.iter().filter(|legacy| !covered(legacy)).collect();
+    assert!(uncovered.is_empty(), "no variable of the table is answered by {uncovered:?}");
+}
+
+#[test]
+fn a_whole_env_file_of_the_replaced_system_starts_the_server() {
+    let home = home();
+    std::fs::write(home.path().join(".env"), VARIABLES.join("\n")).expect("written");
+    let output = run(home.path(), &["config", "--json"]);
+    assert!(!text(&output.stdout).contains("s3cret") && !text(&output.stderr).contains("s3cret"));
+    let shown = json(&output);
+    let honoured = VARIABLES.iter().filter(|variable| {
+        let name = variable.split('=').next().unwrap_or_default();
+        Settings::ALL.iter().any(|setting| setting.name == name || setting.aliases.contains(&name))
+    });
+    // One more than the unread: HOST=0.0.0.0 is taken back because sign-in is required.
+    assert_eq!(shown["warnings"].as_array().expect("warnings").len(), VARIABLES.len() - honoured.count() + 1);
+    let server = Server::start(karute(home.path()));
+    assert!(server.address.starts_with("127.0.0.1:"), "{}", server.address);
+}
+
+/// Every variable that the replaced system had, with a value that it took.
+const VARIABLES: &[&str] = &[
+    "ENVIRONMENT=production",
+    "DEBUG=false",
+    "LOG_LEVEL=INFO",
+    "APP_NAME='RAG Medical Assistant API'",
+    "APP_VERSION=1.0.0",
+    "APP_DESCRIPTION=assistant",
+    "ADMIN_API_KEY=s3cret",
+    "ENABLE_ADMIN_ENDPOINTS=true",
+    "HOST=0.0.0.0",
+    "PORT=8000",
+    "RELOAD=false",
+    "CORS_ORIGINS='[\"http://localhost:3000\",\"https://app.example\"]'",
+    "ALLOWED_ORIGINS=https://app.example",
+    "CORS_CREDENTIALS=true",
+    "CORS_METHODS='[\"*\"]'",
+    "CORS_HEADERS='[\"*\"]'",
+    "GCP_PROJECT_ID=my-project",
+    "GCP_LOCATION=us-central1",
+    "GCP_PROJECT_NUMBER=123456789",
+    "VECTOR_DB_SPREADSHEET_ID=abc",
+    "VECTOR_DB_SHEETS='{\"knowledge_base\":\"KnowledgeBase\",\"embeddings\":\"Embeddings\",\"medical_terms\":\"MedicalTerms\",\"chat_history\":\"ChatHistory\"}'",
+    "VERTEX_AI_EMBEDDINGS_MODEL=gemini-embedding-001",
+    "VERTEX_AI_EMBEDDINGS_DIMENSION=3072",
+    "VERTEX_AI_EMBEDDINGS_TASK_TYPE=RETRIEVAL_DOCUMENT",
+    "VERTEX_AI_GENERATION_MODEL=gemini-2.5-flash",
+    "VERTEX_AI_GENERATION_TEMPERATURE=0.3",
+    "VERTEX_AI_GENERATION_MAX_OUTPUT_TOKENS=2048",
+    "VERTEX_AI_GENERATION_TOP_P=0.95",
+    "VERTEX_AI_GENERATION_TOP_K=40",
+    "VERTEX_AI_ENABLE_THINKING=true",
+    "VERTEX_AI_THINKING_BUDGET=-1",
+    "VERTEX_AI_INCLUDE_THOUGHTS=false",
+    "RERANKER_TYPE=vertex_ai_ranking_api",
+    "RERANKER_MODEL=semantic-ranker-default-004",
+    "RERANKER_TOP_N=10",
+    "SEARCH_BM25_TOP_K=500",
+    "SEARCH_DENSE_TOP_K=50",
+    "SEARCH_FINAL_TOP_K=10",
+    "SEARCH_BM25_WEIGHT=0.3",
+    "SEARCH_DENSE_WEIGHT=0.7",
+    "MEDICAL_TERMS_MAX_SYNONYMS=10",
+    "MEDICAL_TERMS_CACHE_TTL=3600",
+    "CHAT_MAX_HISTORY=10",
+    "CHAT_CONTEXT_WINDOW=5",
+    "CHAT_STREAMING_ENABLED=true",
+    "BATCH_SIZE=100",
+    "MAX_CONCURRENT_REQUESTS=10",
+    "REQUEST_TIMEOUT=30",
+    "CACHE_ENABLED=true",
+    "CACHE_EMBEDDINGS_TTL=86400",
+    "CACHE_VECTOR_DB_TTL=3600",
+    "CACHE_CLEANUP_INTERVAL=600",
+    "CACHE_MAX_SIZE=1000",
+    "CACHE_DEFAULT_TTL=3600",
+    "CACHE_SEARCH_RESULTS_TTL=1800",
+    "ENABLE_CLOUD_LOGGING=true",
+    "ENABLE_CLOUD_MONITORING=true",
+    "METRICS_EXPORT_INTERVAL=60",
+    "FIREBASE_ADMIN_CREDENTIALS_PATH=key.json",
+    "FIREBASE_ADMIN_CREDENTIALS_JSON=s3cret",
+    "REQUIRE_AUTHENTICATION=true",
+    "USE_FIRESTORE_CHAT_HISTORY=true",
+    "LANGCHAIN_TRACING_V2=false",
+    "LANGCHAIN_ENDPOINT=https://api.smith.langchain.com",
+    "LANGCHAIN_API_KEY=s3cret",
+    "LANGCHAIN_PROJECT=RAG-Medical-Assistant",
+    "LANGSMITH_SAMPLING_RATE=1.0",
+    "USE_FIRESTORE_VECTOR_SEARCH=false",
+    "FIRESTORE_VECTOR_COLLECTION=knowledge_base",
+    "FIRESTORE_VECTOR_FIELD=embedding",
+    "FIRESTORE_VECTOR_DISTANCE_MEASURE=COSINE",
+    "FIRESTORE_VECTOR_MAX_RESULTS=1000",
+    "MYSQL_HOST=10.0.0.1",
+    "MYSQL_PASSWORD=s3cret",
+    "USE_RAG_ENGINE_V3=false",
+    "PROMPT_OPTIMIZER_ENABLED=true",
+    "PROMPT_OPTIMIZER_MODEL=gemini-2.5-flash-lite",
+    "PROMPT_OPTIMIZER_TEMPERATURE=0.2",
+    "PROMPT_OPTIMIZER_MAX_OUTPUT_TOKENS=200",
+    "PROMPT_OPTIMIZER_CACHE_TTL=3600",
+    "V3_VECTOR_SEARCH_LIMIT=100",
+    "V3_RERANK_TOP_N=20",
+    "NEXT_PUBLIC_API_URL=http://localhost:8000",
+];

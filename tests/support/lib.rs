@@ -1,0 +1,3 @@
+//! What the behaviour tests share, and the maker of the sample workbook.
+
+pub mod sample;

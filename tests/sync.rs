@@ -1,0 +1,230 @@
+//! Fear: a row that is lost in silence, or a run that stops because of one.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use karute_engine::{Store, StoreError};
+use karute_sync::embed::{EmbedError, Embedder, Embeddings, Task, document_text};
+use karute_sync::job::{self, Outcome, Silent, SyncError};
+use karute_sync::lexical::Lexical;
+use karute_sync::report::{Action, Reason};
+use karute_sync::source::{SheetNames, Source, SourceError};
+use karute_sync::workbook::Workbook;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+const NOW: OffsetDateTime = datetime!(2026-11-24 09:00 UTC);
+
+/// Runs a sync to its end; the local embedder never waits, so no runtime is needed.
+fn sync_with(source: &dyn Source, embedder: &dyn Embedder, store: &Store) -> Result<Outcome, SyncError> {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime")
+        .block_on(job::run(source, embedder, store, NOW, &Silent))
+}
+
+fn sync(source: &dyn Source) -> (tempfile::TempDir, Result<Outcome, SyncError>) {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    let outcome = sync_with(source, &Lexical::default(), &store);
+    (home, outcome)
+}
+
+fn sample_folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sync/sample/karute-sample")
+}
+
+/// A copy of the sample's csv folder that a test may damage.
+fn copy_of_sample() -> tempfile::TempDir {
+    let home = tempfile::tempdir().expect("a directory");
+    for entry in fs::read_dir(sample_folder()).expect("the sample") {
+        let path = entry.expect("an entry").path();
+        fs::copy(&path, home.path().join(path.file_name().expect("a name"))).expect("copied");
+    }
+    home
+}
+
+fn at(path: &Path) -> Workbook {
+    Workbook::at(path, SheetNames::default())
+}
+
+#[test]
+fn the_sample_says_of_every_row_what_became_of_it() {
+    let (_home, outcome) = sync(&Workbook::sample());
+    let Outcome { index, report } = outcome.expect("a published sample");
+    assert_eq!(report.records, 1_200);
+    assert_eq!(report.used + report.quarantined, report.records);
+    assert_eq!(u64::from(index.len()), report.used);
+    assert_eq!(report.vectors_used + report.vectors_quarantined, report.vectors);
+    assert_eq!(report.vectors_used + report.vectors_computed, report.used);
+    assert!((110..=130).contains(&report.vectors_used), "about a tenth bring their vector");
+    assert!(report.terms >= 100);
+    let counts = report.by_reason();
+    let expected: BTreeMap<(Action, Reason), u64> = BTreeMap::from([
+        ((Action::Quarantined, Reason::EmptyId), 1),
+        ((Action::Quarantined, Reason::EmptyContent), 1),
+        ((Action::Quarantined, Reason::DuplicateSame), 2),
+        ((Action::Quarantined, Reason::DuplicateDifferent), 2),
+        ((Action::Quarantined, Reason::OrphanVector), 3),
+        ((Action::Quarantined, Reason::VectorDuplicate), 1),
+        ((Action::Quarantined, Reason::VectorUnparsable), 1),
+        ((Action::Quarantined, Reason::VectorIncomplete), 1),
+        ((Action::Quarantined, Reason::VectorDimension), 1),
+        ((Action::Quarantined, Reason::VectorZero), 1),
+        ((Action::Quarantined, Reason::VectorOtherModel), 1),
+        ((Action::Repaired, Reason::VectorOldLayout), 1),
+        ((Action::Repaired, Reason::ShiftedColumns), 3),
+        ((Action::Repaired, Reason::DateFormat), 2),
+        ((Action::Repaired, Reason::PlaceholderClient), 2),
+        ((Action::Repaired, Reason::TermSynonyms), 1),
+        ((Action::Noted, Reason::DateUnreadable), 1),
+        ((Action::Noted, Reason::MissingClient), 1),
+        ((Action::Noted, Reason::OddClient), 1),
+        ((Action::Noted, Reason::MissingSourceId), 2),
+        ((Action::Noted, Reason::InvalidJson), 1),
+        ((Action::Noted, Reason::FormulaLike), 1),
+    ]);
+    assert_eq!(counts, expected);
+    index.verify().expect("sound");
+    assert_eq!(index.report().expect("a report"), serde_json::to_string(&report).expect("JSON"));
+}
+
+#[test]
+fn the_xlsx_and_the_csv_sample_hold_the_same_rows() {
+    let (_one, xlsx) = sync(&Workbook::sample());
+    let (_two, csv) = sync(&at(&sample_folder()));
+    let (xlsx, csv) = (xlsx.expect("a snapshot"), csv.expect("a snapshot"));
+    assert_eq!(xlsx.report, csv.report);
+    for number in 0..xlsx.index.len() {
+        let mut row = csv.index.row(number).expect("a row");
+        row.origin.spreadsheet = "karute-sample.xlsx".into();
+        assert_eq!(xlsx.index.row(number).expect("a row"), row);
+    }
+}
+
+#[test]
+fn a_vector_from_the_sheet_is_the_one_that_the_embedder_makes() {
+    let (_home, outcome) = sync(&Workbook::sample());
+    let index = outcome.expect("a snapshot").index;
+    let lexical = Lexical::default();
+    for number in (0..index.len()).step_by(7) {
+        let row = index.row(number).expect("a row");
+        let vector = lexical.vector(&document_text(&row)).expect("words");
+        let question = karute_engine::Embedding::new(lexical.identity().clone(), vector);
+        let hits = index.search(&karute_engine::Query::new(&question).top(1)).expect("a search");
+        assert!(hits[0].score > 0.999_99, "row {number} is not what is nearest to itself: {}", hits[0].score);
+    }
+}
+
+#[test]
+fn the_same_source_gives_the_same_snapshot_and_needs_no_second_sync() {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    let (source, lexical) = (Workbook::sample(), Lexical::default());
+    let first = sync_with(&source, &lexical, &store).expect("published");
+    assert!(job::is_up_to_date(&first.index, &source, &lexical).expect("readable"));
+    let second = sync_with(&source, &lexical, &store).expect("published");
+    assert_eq!(first.index.id(), second.index.id());
+    assert_eq!(store.list().expect("a list").len(), 1);
+}
+
+#[test]
+fn a_changed_workbook_is_seen_and_its_deleted_rows_leave() {
+    let folder = copy_of_sample();
+    let source = at(folder.path());
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    let before = sync_with(&source, &Lexical::default(), &store).expect("published");
+    let path = folder.path().join("KnowledgeBase.csv");
+    let text = fs::read_to_string(&path).expect("read");
+    let (kept, _last) = text.trim_end().rsplit_once('\n').expect("many rows");
+    fs::write(&path, kept).expect("written");
+    assert!(!job::is_up_to_date(&before.index, &source, &Lexical::default()).expect("readable"));
+    let after = sync_with(&source, &Lexical::default(), &store).expect("published");
+    assert_eq!(after.index.len() + 1, before.index.len());
+    assert_eq!(after.index.provenance().parent, before.index.id().to_string());
+}
+
+#[test]
+fn what_is_missing_is_named_with_its_place_and_remedy() {
+    let message = |source: &dyn Source| sync(source).1.expect_err("nothing to sync").to_string();
+    let gone = message(&at(Path::new("no/such/workbook.xlsx")));
+    assert!(gone.contains("no/such/workbook.xlsx") && gone.contains("KARUTE_WORKBOOK"), "{gone}");
+
+    let folder = copy_of_sample();
+    fs::remove_file(folder.path().join("Embeddings.csv")).expect("removed");
+    let missing = message(&at(folder.path()));
+    assert!(missing.contains("\"Embeddings\"") && missing.contains("KnowledgeBase"), "{missing}");
+
+    let folder = copy_of_sample();
+    let path = folder.path().join("KnowledgeBase.csv");
+    let text = fs::read_to_string(&path).expect("read");
+    fs::write(&path, text.replacen("content", "contents", 1)).expect("written");
+    let column = message(&at(folder.path()));
+    assert!(column.contains("\"KnowledgeBase\"") && column.contains("\"content\""), "{column}");
+
+    let (header, _) = text.split_once('\n').expect("a header");
+    fs::write(&path, header).expect("written");
+    assert!(matches!(sync(&at(folder.path())).1, Err(SyncError::Source(SourceError::Empty { .. }))));
+    fs::write(&path, "").expect("written");
+    assert!(sync(&at(folder.path())).1.is_err());
+    fs::write(&path, format!("{header}\n,,,,,,,,x,,,,,,\n")).expect("written");
+    assert!(matches!(sync(&at(folder.path())).1, Err(SyncError::NothingUsable { records: 1, .. })));
+
+    fs::write(&path, b"id,\x83\x4a\x83\x8b").expect("written");
+    let encoding = message(&at(folder.path()));
+    assert!(encoding.contains("UTF-8") && encoding.contains("KnowledgeBase.csv"), "{encoding}");
+}
+
+#[test]
+fn garbage_for_a_workbook_is_refused() {
+    let home = tempfile::tempdir().expect("a directory");
+    let path = home.path().join("book.xlsx");
+    let sample = fs::read(sample_folder().with_extension("xlsx")).expect("the sample");
+    for bytes in [&b""[..], b"PK\x03\x04", &[0u8; 4096], &sample[..sample.len() / 2], b"id,content\n1,2\n"] {
+        fs::write(&path, bytes).expect("written");
+        assert!(matches!(sync(&at(&path)).1, Err(SyncError::Source(SourceError::Unreadable { .. }))));
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_written_keeps_what_it_served() {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    let before = sync_with(&Workbook::sample(), &Lexical::default(), &store).expect("published");
+    // A directory where the next snapshot's temporary file would be, so that every user, root too, is refused.
+    fs::remove_dir_all(home.path().join("snapshots")).expect("removed");
+    fs::write(home.path().join("snapshots"), "in the way").expect("written");
+    let folder = copy_of_sample();
+    let refused = sync_with(&at(folder.path()), &Lexical::default(), &store);
+    assert!(matches!(refused, Err(SyncError::Store(StoreError::Io { .. }))), "{refused:?}");
+    let row = before.index.row(0).expect("the map outlives the file");
+    assert!(!row.id.is_empty());
+}
+
+/// An embedder that is not there.
+struct Broken(Lexical);
+
+impl Embedder for Broken {
+    fn identity(&self) -> &karute_engine::Identity {
+        self.0.identity()
+    }
+    fn batch_size(&self) -> usize {
+        1
+    }
+    fn embed<'a>(&'a self, _: &'a [String], _: Task) -> Embeddings<'a> {
+        Box::pin(std::future::ready(Err(EmbedError::BatchTooLarge { found: 1, limit: 0 })))
+    }
+}
+
+#[test]
+fn an_embedder_that_fails_publishes_nothing() {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    let failed = sync_with(&Workbook::sample(), &Broken(Lexical::default()), &store);
+    assert!(matches!(failed, Err(SyncError::Embed(_))));
+    assert!(matches!(store.current(), Err(StoreError::Empty { .. })));
+}
