@@ -114,6 +114,31 @@ impl Store {
         Ok(id)
     }
 
+    /// Takes over a file that was brought here from elsewhere, such as a bucket: verifies all of it, then gives it its
+    /// name. The file must be complete, synced, on this store's file system, and nobody may write to it again. It does
+    /// not become current.
+    ///
+    /// # Errors
+    /// Another writer, or a file that is not the sound snapshot `id`; it is left where it is.
+    pub fn adopt(&self, file: &Path, id: SnapshotId) -> Result<(), StoreError> {
+        let _lock = self.lock()?;
+        self.check_written(id, file)?;
+        let path = self.path_of(id);
+        self.storage.rename(file, &path).map_err(failed("rename", file))?;
+        let snapshots = self.directory.join(SNAPSHOTS);
+        self.storage.sync_directory(&snapshots).map_err(failed("sync", &snapshots))
+    }
+
+    /// Makes a snapshot of the store current: the pointer is swapped, nothing else is touched.
+    ///
+    /// # Errors
+    /// Another writer, or a snapshot that the store does not hold or cannot open.
+    pub fn make_current(&self, id: SnapshotId) -> Result<(), StoreError> {
+        let _lock = self.lock()?;
+        self.open_snapshot(id).map_err(|source| StoreError::Open { id, source })?;
+        self.point_to(id)
+    }
+
     /// The snapshot in force. If it cannot be opened, the newest one that can, and what was skipped.
     ///
     /// # Errors
@@ -201,10 +226,7 @@ impl Store {
         let path = self.path_of(id);
         let bytes = self.storage.map(&path).map_err(|source| OpenError::Io { path, source })?;
         let index = Index::open(bytes)?;
-        if index.id() != id {
-            let detail = format!("the file is named {id}, but holds snapshot {}", index.id());
-            return Err(OpenError::Corrupt { section: "header", offset: 0, detail });
-        }
+        is_named(&index, id)?;
         Ok(index)
     }
 
@@ -227,9 +249,6 @@ impl Store {
     }
 
     fn point_to(&self, id: SnapshotId) -> Result<(), StoreError> {
-        if self.current_id() == Ok(Some(id)) {
-            return Ok(());
-        }
         self.replace(&self.directory.join(CURRENT), |file| writeln!(file, "{id}"), None)?;
         let log = self.directory.join(LOG);
         let mut file = self.storage.append(&log).map_err(failed("open", &log))?;
@@ -267,9 +286,20 @@ impl Store {
     /// Reads a written snapshot back and verifies all of it.
     fn check_written(&self, id: SnapshotId, path: &Path) -> Result<(), StoreError> {
         let bytes = self.storage.map(path).map_err(failed("map", path))?;
-        let verified = Index::open(bytes).and_then(|index| index.verify());
-        verified.map(drop).map_err(|source| StoreError::Open { id, source })
+        Index::open(bytes)
+            .and_then(|index| is_named(&index, id).and_then(|()| index.verify()))
+            .map(drop)
+            .map_err(|source| StoreError::Open { id, source })
     }
+}
+
+/// A file must hold the snapshot that its name promises.
+fn is_named(index: &Index, id: SnapshotId) -> Result<(), OpenError> {
+    if index.id() == id {
+        return Ok(());
+    }
+    let detail = format!("the file is named {id}, but holds snapshot {}", index.id());
+    Err(OpenError::Corrupt { section: "header", offset: 0, detail })
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
