@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use karute_engine::{
-    BuildError, Draft, Embedding, Facet, Filter, Identity, Index, OpenError, Passage, Provenance, Query,
-    QueryError, Row, Sealed, Store, StoreError, VectorFault,
+    BuildError, Draft, Embedding, Facet, Filter, Guard, Identity, Index, OpenError, Passage, Provenance,
+    Query, QueryError, Row, Sealed, Store, StoreError, VectorFault,
 };
 use proptest::prelude::*;
 
@@ -239,11 +239,11 @@ fn what_was_published_last_is_current_and_earlier_ones_stay() {
     let home = tempfile::tempdir().expect("a directory");
     let store = Store::open(home.path().join("データ と 空白")).expect("a store");
     assert!(matches!(store.current(), Err(StoreError::Empty { .. })));
-    let first = store.publish(&sample()).expect("published");
-    let second = store.publish(&sealed(&[("z", "", X)])).expect("published");
+    let first = store.publish(&sample(), &Guard::open()).expect("published");
+    let second = store.publish(&sealed(&[("z", "", X)]), &Guard::open()).expect("published");
     assert_eq!(store.current().expect("a snapshot").index.id(), second);
     assert_eq!(store.list().expect("a list").len(), 2);
-    store.publish(&sample()).expect("published again");
+    store.publish(&sample(), &Guard::open()).expect("published again");
     assert_eq!(store.current().expect("a snapshot").index.id(), first);
     assert_eq!(store.list().expect("a list").len(), 2);
     assert!(files(store.directory()).iter().all(|name| !name.ends_with("tmp")));
@@ -256,8 +256,8 @@ fn what_was_published_last_is_current_and_earlier_ones_stay() {
 fn a_damaged_current_snapshot_or_pointer_is_passed_over_and_named() {
     let home = tempfile::tempdir().expect("a directory");
     let store = Store::open(home.path()).expect("a store");
-    let good = store.publish(&sample()).expect("published");
-    let bad = store.publish(&sealed(&[("z", "", X)])).expect("published");
+    let good = store.publish(&sample(), &Guard::open()).expect("published");
+    let bad = store.publish(&sealed(&[("z", "", X)]), &Guard::open()).expect("published");
     let path = store.path_of(bad);
     fs::remove_file(&path).expect("removed");
     fs::write(&path, b"not a snapshot").expect("written");
@@ -280,7 +280,7 @@ fn a_damaged_current_snapshot_or_pointer_is_passed_over_and_named() {
 fn publishing_over_a_damaged_file_of_the_same_name_mends_it() {
     let home = tempfile::tempdir().expect("a directory");
     let store = Store::open(home.path()).expect("a store");
-    let id = store.publish(&sample()).expect("published");
+    let id = store.publish(&sample(), &Guard::open()).expect("published");
     let path = store.path_of(id);
     let mut bytes = fs::read(&path).expect("read");
     let last = bytes.len() - 1;
@@ -288,7 +288,7 @@ fn publishing_over_a_damaged_file_of_the_same_name_mends_it() {
     fs::remove_file(&path).expect("removed");
     fs::write(&path, bytes).expect("written");
     assert!(matches!(store.find(&id.to_string()).expect("opens").verify(), Err(OpenError::Corrupt { .. })));
-    store.publish(&sample()).expect("published");
+    store.publish(&sample(), &Guard::open()).expect("published");
     store.find(&id.to_string()).expect("opens").verify().expect("sound");
 }
 
@@ -298,18 +298,18 @@ fn a_second_writer_is_told_to_wait() {
     let store = Store::open(home.path()).expect("a store");
     let lock = fs::File::create(home.path().join("writer.lock")).expect("a lock file");
     lock.lock().expect("locked");
-    assert!(matches!(store.publish(&sample()), Err(StoreError::Locked { .. })));
+    assert!(matches!(store.publish(&sample(), &Guard::open()), Err(StoreError::Locked { .. })));
     lock.unlock().expect("unlocked");
-    store.publish(&sample()).expect("published");
+    store.publish(&sample(), &Guard::open()).expect("published");
 }
 
 #[test]
 fn a_reader_keeps_its_snapshot_when_another_is_published_and_its_file_is_removed() {
     let home = tempfile::tempdir().expect("a directory");
     let store = Store::open(home.path()).expect("a store");
-    let id = store.publish(&sample()).expect("published");
+    let id = store.publish(&sample(), &Guard::open()).expect("published");
     let index = store.current().expect("a snapshot").index;
-    store.publish(&sealed(&[("z", "", X)])).expect("published");
+    store.publish(&sealed(&[("z", "", X)]), &Guard::open()).expect("published");
     fs::remove_file(store.path_of(id)).expect("removed");
     assert_eq!(found(&index, Y, &Filter::everything()), ["a", "c", "b"]);
 }
@@ -320,7 +320,7 @@ fn files_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let home = tempfile::tempdir().expect("a directory");
     let store = Store::open(home.path().join("new")).expect("a store");
-    let id = store.publish(&sample()).expect("published");
+    let id = store.publish(&sample(), &Guard::open()).expect("published");
     let mode = |path: &Path| fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
     assert_eq!(mode(store.directory()), 0o700);
     assert_eq!(mode(&store.path_of(id)), 0o400);

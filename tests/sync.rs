@@ -8,7 +8,7 @@ use std::path::Path;
 
 use karute_engine::{Store, StoreError};
 use karute_sync::embed::{EmbedError, Embedder, Embeddings, Task, document_text};
-use karute_sync::job::{self, Outcome, Silent, SyncError};
+use karute_sync::job::{self, Outcome, Publishing, Silent, SyncError};
 use karute_sync::lexical::Lexical;
 use karute_sync::report::{Action, Reason};
 use karute_sync::source::{SheetNames, Source, SourceError};
@@ -20,10 +20,14 @@ const NOW: OffsetDateTime = datetime!(2026-11-24 09:00 UTC);
 
 /// Runs a sync to its end; the local embedder never waits, so no runtime is needed.
 fn sync_with(source: &dyn Source, embedder: &dyn Embedder, store: &Store) -> Result<Outcome, SyncError> {
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime")
-        .block_on(job::run(source, embedder, store, NOW, &Silent))
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(job::run(
+        source,
+        embedder,
+        store,
+        NOW,
+        Publishing::default(),
+        &Silent,
+    ))
 }
 
 fn sync(source: &dyn Source) -> (tempfile::TempDir, Result<Outcome, SyncError>) {

@@ -208,6 +208,22 @@ pub enum StoreError {
         /// How many it fits.
         count: usize,
     },
+    /// The publish guard refuses a snapshot.
+    #[error(
+        "snapshot {id} is not published: {reason}. Look at the source; if it is right, `karute sync --force`"
+    )]
+    Refused {
+        /// The snapshot.
+        id: SnapshotId,
+        /// What looks like an accident.
+        reason: String,
+    },
+    /// There is nothing to go back to.
+    #[error("the store {} holds no earlier snapshot to go back to", path.display())]
+    NoEarlier {
+        /// The store.
+        path: PathBuf,
+    },
     /// One certain snapshot cannot be opened.
     #[error("snapshot {id}: {source}")]
     Open {

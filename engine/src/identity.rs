@@ -8,7 +8,9 @@ use rkyv::{Archive, Deserialize, Serialize};
 ///
 /// Vectors of two different identities live in two different spaces. A snapshot has exactly one identity, and a
 /// query of any other is refused with [`QueryError::Identity`](crate::QueryError::Identity).
-#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize, serde::Serialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize,
+)]
 pub struct Identity {
     /// Who computes the vectors, such as `karute` or `vertex-ai`.
     pub provider: String,

@@ -6,6 +6,7 @@ use crate::identity::Identity;
 use crate::query::Query;
 use crate::row::{Provenance, Row, Term};
 use crate::scan;
+use crate::snapshot::build::Passage;
 use crate::snapshot::header::{Entry, Section};
 use crate::snapshot::id::SnapshotId;
 use crate::snapshot::verify::{self, Verified};
@@ -90,6 +91,32 @@ impl Index {
                 Err(self.snapshot.corrupt(Section::Passages, 0, detail))
             }
         }
+    }
+
+    /// Row numbers and rows, ascending by id.
+    ///
+    /// # Errors
+    /// A damaged row order; each item, a damaged row.
+    pub fn rows_by_id(&self) -> Result<impl Iterator<Item = Result<(u32, Row), OpenError>>, OpenError> {
+        let order: &[u32] = self.snapshot.array(Section::RowOrder)?;
+        Ok(order.iter().map(|&number| Ok((number, self.row(number)?))))
+    }
+
+    /// The passages of row `number`, in order.
+    ///
+    /// # Errors
+    /// A damaged passage table.
+    pub fn passages_of(&self, number: u32) -> Result<Vec<Passage<'_>>, OpenError> {
+        let passages: &[PassageEntry] = self.snapshot.array(Section::Passages)?;
+        let vectors: &[f32] = self.snapshot.array(Section::Vectors)?;
+        let dimensions = self.identity().dimensions as usize;
+        // Passages stand in the order of their rows.
+        let first = passages.partition_point(|[row, ..]| *row < number);
+        let own = passages[first..].iter().zip(vectors.chunks_exact(dimensions).skip(first));
+        let own = own.take_while(|([row, ..], _)| *row == number);
+        Ok(own
+            .map(|([_, start, end], vector)| Passage::part(*start as usize..*end as usize, vector))
+            .collect())
     }
 
     /// Every value that some row has of `facet`, with the number of rows, in byte order.

@@ -10,7 +10,7 @@
 //! * [`Index`] is an opened snapshot: immutable, `Send + Sync`, searched in place.
 //!
 //! ```
-//! use karute_engine::{Draft, Embedding, Identity, Index, Passage, Provenance, Query, Row, Store};
+//! use karute_engine::{Draft, Embedding, Guard, Identity, Index, Passage, Provenance, Query, Row, Store};
 //!
 //! let identity = Identity::new("example", "two-axes", 2);
 //! let mut draft = Draft::new(identity.clone());
@@ -19,7 +19,7 @@
 //!
 //! let directory = std::env::temp_dir().join(format!("karute-doc-{}", std::process::id()));
 //! let store = Store::open(&directory)?;
-//! store.publish(&draft.finish(Provenance::default())?)?;
+//! store.publish(&draft.finish(Provenance::default())?, &Guard::default())?;
 //!
 //! let index: Index = store.current()?.index;
 //! let question = Embedding::new(identity, vec![0.6, 0.8]);
@@ -29,11 +29,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The bytes of a snapshot are described in one place only: [`format`].
+//! The bytes of a snapshot are described in one place only: [`mod@format`].
 
 #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
 compile_error!("karute maps little-endian snapshots and needs a 64-bit little-endian target");
 
+mod diff;
 mod error;
 mod filter;
 mod identity;
@@ -48,6 +49,7 @@ mod store;
 mod topk;
 pub mod words;
 
+pub use diff::{Changed, Diff, diff};
 pub use error::{BuildError, OpenError, QueryError, StoreError, VectorFault};
 pub use filter::{Facet, Filter};
 pub use identity::{Embedding, Identity};
@@ -60,7 +62,7 @@ pub use snapshot::{
     verify::Verified,
 };
 pub use storage::{Disk, Storage, WriteFile};
-pub use store::{Listed, Opened, Skipped, Store};
+pub use store::{Guard, Listed, Opened, Skipped, Store};
 
 /// The snapshot file, byte by byte (this is `engine/FORMAT.md`).
 #[doc = include_str!("../FORMAT.md")]

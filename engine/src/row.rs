@@ -3,7 +3,18 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// One record, as its source gives it. Texts are kept as they were written; dates are `YYYY-MM-DD` or empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Row {
     /// Unique within a snapshot, never empty.
     pub id: String,
@@ -40,7 +51,18 @@ pub struct Row {
 }
 
 /// The place of a row in its source, for citations.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Origin {
     /// Spreadsheet: an id, or a file's name.
     pub spreadsheet: String,
@@ -53,7 +75,18 @@ pub struct Origin {
 }
 
 /// A medical term and the other words for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Term {
     /// Id in the source.
     pub id: String,
@@ -67,7 +100,18 @@ pub struct Term {
 
 /// How a snapshot came to be. It is stored in the file but is no part of the snapshot's id: the same rows sealed on
 /// two days are the same snapshot.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize, serde::Serialize)]
+#[derive(
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Provenance {
     /// What the rows were read from, for people.
     pub source: String,
@@ -83,4 +127,6 @@ pub struct Provenance {
     pub builder: String,
     /// When it was sealed, RFC 3339 in UTC.
     pub built_at: String,
+    /// Whether somebody ordered that it be published whatever the guard says.
+    pub forced: bool,
 }

@@ -1,8 +1,8 @@
 //! Finding the snapshot to serve, or building it.
 
-use karute_engine::{Index, Store, StoreError};
+use karute_engine::{Guard, Index, Store, StoreError};
 use karute_sync::embed::Embedder;
-use karute_sync::job::{self, Outcome, Progress, SyncError};
+use karute_sync::job::{self, Outcome, Progress, Publishing, SyncError};
 use karute_sync::source::Source;
 use karute_sync::workbook::Workbook;
 use time::OffsetDateTime;
@@ -26,6 +26,12 @@ pub fn workbook(settings: &Settings) -> Workbook {
     }
 }
 
+/// Publishing with the guard that the settings describe.
+pub fn guarded(settings: &Settings) -> Publishing {
+    let Settings { max_lost, max_quarantine_growth, .. } = *settings;
+    Publishing::Guarded(Guard { max_lost, max_quarantine_growth })
+}
+
 /// Runs a sync. Blocks for as long as it takes: never call it from a request.
 ///
 /// # Errors
@@ -34,6 +40,7 @@ pub fn sync(
     source: &dyn Source,
     embedder: &dyn Embedder,
     store: &Store,
+    publishing: Publishing,
     progress: &dyn Progress,
 ) -> Result<Outcome, SyncError> {
     let outcome = tokio::runtime::Handle::current().block_on(job::run(
@@ -42,6 +49,7 @@ pub fn sync(
         store,
         // A snapshot is built at a second; what is finer is noise in every listing.
         OffsetDateTime::now_utc().truncate_to_second(),
+        publishing,
         progress,
     ))?;
     let report = &outcome.report;
@@ -88,7 +96,7 @@ pub fn prepare(
     };
     let failure = match up_to_date {
         Ok(true) => None,
-        Ok(false) => match sync(&source, embedder, store, progress) {
+        Ok(false) => match sync(&source, embedder, store, guarded(settings), progress) {
             Ok(outcome) => return Ok(Prepared { index: outcome.index, problems: Vec::new() }),
             Err(error) => Some(error),
         },

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use karute_engine::{
-    BuildError, Draft, Embedding, Index, Passage, Provenance, Row, Sealed, Store, StoreError, Term,
+    BuildError, Draft, Embedding, Guard, Index, Passage, Provenance, Row, Sealed, Store, StoreError, Term,
 };
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -48,6 +48,31 @@ impl Progress for Silent {
     fn begin(&self, _stage: Stage, _total: Option<u64>) {}
     fn advance(&self, _units: u64) {}
     fn finish(&self) {}
+}
+
+/// Whether the publish guard is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Publishing {
+    /// The guard may refuse a snapshot that looks like an accident.
+    Guarded(Guard),
+    /// The snapshot is published whatever the guard says, and its provenance says that it was forced.
+    Forced,
+}
+
+impl Publishing {
+    /// The guard to publish with.
+    pub fn guard(self) -> Guard {
+        match self {
+            Self::Guarded(guard) => guard,
+            Self::Forced => Guard::open(),
+        }
+    }
+}
+
+impl Default for Publishing {
+    fn default() -> Self {
+        Self::Guarded(Guard::default())
+    }
 }
 
 /// A sync that came to its end.
@@ -114,6 +139,7 @@ pub async fn run(
     embedder: &dyn Embedder,
     store: &Store,
     now: OffsetDateTime,
+    publishing: Publishing,
     progress: &dyn Progress,
 ) -> Result<Outcome, SyncError> {
     let version = source.version()?;
@@ -158,13 +184,14 @@ pub async fn run(
         rows_quarantined: report.quarantined,
         parent: store.current().map(|opened| opened.index.id().to_string()).unwrap_or_default(),
         builder: BUILDER.into(),
+        forced: publishing == Publishing::Forced,
         built_at: now.to_offset(time::UtcOffset::UTC).format(&Rfc3339).unwrap_or_default(),
     };
     let sealed = build(&judged.rows, &embeddings, terms, &report, embedder, provenance, progress)?;
     progress.finish();
 
     progress.begin(Stage::Publishing, None);
-    store.publish(&sealed)?;
+    store.publish(&sealed, &publishing.guard())?;
     progress.finish();
     Ok(Outcome { index: store.find(&sealed.id().to_string())?, report })
 }

@@ -1,7 +1,7 @@
 //! `karute-lexical`: vectors from wording alone, without a model, a network or a cost.
 //!
 //! Feature hashing (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML 2009) of the
-//! [features](karute_engine::words::features) of the normalised text, with sublinear term frequency and unit length.
+//! [features] of the normalised text, with sublinear term frequency and unit length.
 //! Two texts are near each other when they use the same words; that two different words mean the same is beyond it.
 //! It exists so that karute does its whole job without a cloud account, and says `karute-lexical` wherever it did.
 

@@ -17,5 +17,6 @@ mod judge;
 pub mod lexical;
 pub mod report;
 pub mod source;
+pub mod transfer;
 mod vectors;
 pub mod workbook;

@@ -19,7 +19,7 @@ use crate::row::{Provenance, Row, Term};
 const UNIT_TOLERANCE: f64 = 1e-3;
 
 /// A stretch of a row's content with the vector that was made from it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Passage<'a> {
     range: Range<usize>,
     vector: &'a [f32],
@@ -34,6 +34,16 @@ impl<'a> Passage<'a> {
     /// A vector for the bytes `range` of a row's content; both ends must be character boundaries.
     pub fn part(range: Range<usize>, vector: &'a [f32]) -> Self {
         Self { range, vector }
+    }
+
+    /// The bytes of the row's content that it covers.
+    pub fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
+
+    /// Its vector.
+    pub fn vector(&self) -> &'a [f32] {
+        self.vector
     }
 }
 

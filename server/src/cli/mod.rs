@@ -66,7 +66,7 @@ enum Verb {
     /// Answer questions over HTTP (the default).
     Serve,
     /// Read the workbook, embed what has no vector, and publish a snapshot.
-    Sync,
+    Sync(sync::Options),
     /// Find the records nearest to a question.
     Search(search::Options),
     /// Answer a question, with citations.
@@ -111,8 +111,8 @@ fn run(cli: Cli, loaded: Loaded) -> Outcome {
     let settings = loaded.settings.clone();
     match cli.verb.unwrap_or(Verb::Serve) {
         Verb::Config => config::run(&loaded, json),
-        Verb::Snapshot(verb) => snapshot::run(&Store::open(&settings.data_dir)?, verb, json),
-        Verb::Sync => sync::run(settings, json),
+        Verb::Snapshot(verb) => snapshot::run(&settings, verb, json),
+        Verb::Sync(options) => sync::run(settings, &options, json),
         Verb::Search(options) => runtime()?.block_on(search::run(settings, options, json)),
         Verb::Ask(options) => runtime()?.block_on(ask::run(settings, options, json)),
         Verb::Serve => runtime()?.block_on(serve::run(settings)),

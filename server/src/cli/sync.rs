@@ -1,6 +1,8 @@
 //! `karute sync`: from the workbook to a published snapshot.
 
+use clap::Args;
 use karute_engine::Store;
+use karute_sync::job::Publishing;
 use karute_sync::lexical::Lexical;
 use serde_json::json;
 
@@ -8,12 +10,22 @@ use super::{Outcome, print_json, runtime};
 use crate::config::Settings;
 use crate::{progress, start};
 
-pub(super) fn run(settings: Settings, json: bool) -> Outcome {
+/// How to sync.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Publish even a snapshot that the guard takes for an accident (many rows gone, many quarantined).
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn run(settings: Settings, options: &Options, json: bool) -> Outcome {
     let runtime = runtime()?;
     let _context = runtime.enter();
     let store = Store::open(&settings.data_dir)?;
     let progress = progress::for_stderr();
-    let outcome = start::sync(&start::workbook(&settings), &Lexical::default(), &store, progress.as_ref())?;
+    let publishing = if options.force { Publishing::Forced } else { start::guarded(&settings) };
+    let source = start::workbook(&settings);
+    let outcome = start::sync(&source, &Lexical::default(), &store, publishing, progress.as_ref())?;
     let index = &outcome.index;
     if json {
         return print_json(&json!({

@@ -89,6 +89,10 @@ settings! {
         "development, staging or production";
     log_level: LogLevel = "LOG_LEVEL", default "INFO", any,
         "Least important messages to log: DEBUG, INFO, WARNING, ERROR";
+    max_lost: f64 = "KARUTE_MAX_LOST_ROWS", default "0.2", within(0.0, 1.0),
+        "Largest share of the rows before that a new snapshot may lack, 0 to 1; beyond it is not published";
+    max_quarantine_growth: f64 = "KARUTE_MAX_QUARANTINE_GROWTH", default "0.1", within(0.0, 1.0),
+        "Largest growth of the quarantine that is published, as a share of the rows read, 0 to 1";
     app_name: String = "APP_NAME", default "karute", not_empty,
         "Name that GET / shows";
     app_description: String = "APP_DESCRIPTION", default "訪問看護の記録に、出典を付けて答えます。", any,

@@ -35,6 +35,7 @@ macro_rules! plain {
 plain! {
     IpAddr, "an IP address such as 127.0.0.1 or 0.0.0.0";
     u16, "a whole number, 0 to 65535";
+    f64, "a number";
     u64, "a whole number";
     usize, "a whole number";
 }

@@ -1,0 +1,286 @@
+//! A directory of snapshots: one writer, any number of readers, nothing ever half there.
+//!
+//! ```text
+//! <directory>/CURRENT                  the id of the snapshot in force, one line
+//! <directory>/PINNED                   ids that pruning must keep, one a line
+//! <directory>/snapshots/<id>.karute    immutable, mode 0400
+//! <directory>/writer.lock              held by the one process that writes
+//! <directory>/store.log                one line for each move of CURRENT: why, and to which id
+//! ```
+//!
+//! Publishing writes to a temporary name, syncs the file, verifies it, asks the [`Guard`], renames it, syncs the
+//! directory, and then swaps `CURRENT` in the same way. A crash at any point leaves the old state or the new one.
+//!
+//! * this file: opening, listing, finding what is current.
+//! * `publish`: everything that moves `CURRENT`.
+//! * `retain`: pins and pruning.
+
+mod guard;
+mod publish;
+mod retain;
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{OpenError, StoreError};
+use crate::index::Index;
+use crate::snapshot::id::SnapshotId;
+use crate::storage::{Disk, Storage};
+
+pub use guard::Guard;
+
+const CURRENT: &str = "CURRENT";
+const PINNED: &str = "PINNED";
+const SNAPSHOTS: &str = "snapshots";
+const LOCK: &str = "writer.lock";
+const LOG: &str = "store.log";
+const EXTENSION: &str = ".karute";
+const TEMPORARY: &str = "tmp";
+/// `CURRENT` is an id and a line feed; anything longer is not ours.
+const POINTER_LIMIT: u64 = 66;
+
+/// A directory of snapshots.
+#[derive(Clone, Debug)]
+pub struct Store {
+    directory: PathBuf,
+    storage: Arc<dyn Storage>,
+}
+
+/// The snapshot to serve, and what had to be passed over to find it.
+#[derive(Debug)]
+pub struct Opened {
+    /// The snapshot.
+    pub index: Index,
+    /// Better choices that could not be opened; empty when all is well.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A snapshot, or the pointer to it, that could not be used.
+#[derive(Debug)]
+pub struct Skipped {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+/// A snapshot in the store.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its id, from its name.
+    pub id: SnapshotId,
+    /// Whether `CURRENT` points to it.
+    pub current: bool,
+    /// Whether pruning must keep it.
+    pub pinned: bool,
+    /// The opened snapshot, or why it cannot be opened.
+    pub index: Result<Index, OpenError>,
+}
+
+impl Store {
+    /// Opens the store in `directory`, creating the directory if it is not there.
+    ///
+    /// # Errors
+    /// A directory that cannot be created or read.
+    pub fn open(directory: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::open_on(directory, Arc::new(Disk))
+    }
+
+    /// As [`Store::open`], on another file system.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(directory: impl Into<PathBuf>, storage: Arc<dyn Storage>) -> Result<Self, StoreError> {
+        let store = Self { directory: directory.into(), storage };
+        let snapshots = store.directory.join(SNAPSHOTS);
+        match store.storage.list(&snapshots) {
+            Ok(_) => return Ok(store),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("list", &snapshots)(error)),
+        }
+        store.storage.create_directory(&snapshots).map_err(failed("create", &snapshots))?;
+        // The new directories' own names must last too, or a crash takes all that was published into them.
+        let parent = store.directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+        for made in [store.directory.as_path(), parent.unwrap_or(Path::new("."))] {
+            store.storage.sync_directory(made).map_err(failed("sync", made))?;
+        }
+        Ok(store)
+    }
+
+    /// Where the store lives.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where the snapshot `id` lives, or would.
+    pub fn path_of(&self, id: SnapshotId) -> PathBuf {
+        self.directory.join(SNAPSHOTS).join(format!("{id}{EXTENSION}"))
+    }
+
+    /// The snapshot in force. If it cannot be opened, the newest one that can, and what was skipped.
+    ///
+    /// # Errors
+    /// [`StoreError::Empty`] before the first publication, [`StoreError::NoneUsable`] when nothing can be served.
+    pub fn current(&self) -> Result<Opened, StoreError> {
+        self.current_avoiding(&[])
+    }
+
+    /// As [`Store::current`], but passes over the snapshots `bad`, which were found to be damaged behind what opening
+    /// checks.
+    ///
+    /// # Errors
+    /// As [`Store::current`].
+    pub fn current_avoiding(&self, bad: &[SnapshotId]) -> Result<Opened, StoreError> {
+        let mut skipped = Vec::new();
+        let mut skip = |path: PathBuf, reason: String| skipped.push(Skipped { path, reason });
+        let open = |id: SnapshotId| match bad.contains(&id) {
+            true => Err("it failed verification".to_owned()),
+            false => self.open_snapshot(id).map_err(|error| error.to_string()),
+        };
+        let current = match self.pointer() {
+            Ok(current) => current,
+            Err(reason) => {
+                skip(self.directory.join(CURRENT), reason);
+                None
+            }
+        };
+        if let Some(id) = current {
+            match open(id) {
+                Ok(index) => return Ok(Opened { index, skipped }),
+                Err(reason) => skip(self.path_of(id), reason),
+            }
+        }
+        let mut newest: Option<Index> = None;
+        for id in self.ids()?.into_iter().filter(|id| current != Some(*id)) {
+            match open(id) {
+                Ok(index) if newest.as_ref().is_none_or(|newest| age(newest) < age(&index)) => {
+                    newest = Some(index);
+                }
+                Ok(_) => {}
+                Err(reason) => skip(self.path_of(id), reason),
+            }
+        }
+        match newest {
+            Some(index) => Ok(Opened { index, skipped }),
+            None if skipped.is_empty() => Err(StoreError::Empty { path: self.directory.clone() }),
+            None => {
+                let reasons = skipped.iter().map(|s| format!("{}: {}", s.path.display(), s.reason));
+                let reasons = reasons.collect::<Vec<_>>().join("; ");
+                Err(StoreError::NoneUsable { path: self.directory.clone(), reasons })
+            }
+        }
+    }
+
+    /// The snapshot in force if it is another one than `held`: what a long-lived reader asks now and then. Costs one
+    /// read of a short file when nothing has changed.
+    ///
+    /// # Errors
+    /// A pointer that cannot be read, or a snapshot that cannot be opened. The reader keeps what it holds.
+    pub fn refresh(&self, held: SnapshotId) -> Result<Option<Index>, StoreError> {
+        let path = self.directory.join(CURRENT);
+        match self.pointer() {
+            Ok(Some(id)) if id != held => {
+                self.open_snapshot(id).map(Some).map_err(|source| StoreError::Open { id, source })
+            }
+            Ok(_) => Ok(None),
+            Err(reason) => Err(StoreError::NoneUsable { path, reasons: reason }),
+        }
+    }
+
+    /// The id that `CURRENT` names; `Ok(None)` before the first publication, `Err` with the reason if the pointer
+    /// cannot be read.
+    fn pointer(&self) -> Result<Option<SnapshotId>, String> {
+        let bytes = match self.storage.read(&self.directory.join(CURRENT), POINTER_LIMIT) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|_| "it is not text".to_owned())?;
+        text.strip_suffix('\n').unwrap_or(text).parse().map(Some).map_err(|error| format!("{error}"))
+    }
+
+    /// Every snapshot file in the store, newest first; those that cannot be opened come last.
+    ///
+    /// # Errors
+    /// A directory that cannot be read.
+    pub fn list(&self) -> Result<Vec<Listed>, StoreError> {
+        let current = self.pointer().ok().flatten();
+        let pinned = self.pinned()?;
+        let describe = |id| Listed {
+            id,
+            current: current == Some(id),
+            pinned: pinned.contains(&id),
+            index: self.open_snapshot(id),
+        };
+        let mut listed: Vec<Listed> = self.ids()?.into_iter().map(describe).collect();
+        listed.sort_by(|a, b| b.index.as_ref().ok().map(age).cmp(&a.index.as_ref().ok().map(age)));
+        Ok(listed)
+    }
+
+    /// The ids of all snapshot files, ascending.
+    fn ids(&self) -> Result<Vec<SnapshotId>, StoreError> {
+        let snapshots = self.directory.join(SNAPSHOTS);
+        let names = self.storage.list(&snapshots).map_err(failed("list", &snapshots))?;
+        let mut ids: Vec<SnapshotId> =
+            names.iter().filter_map(|name| name.strip_suffix(EXTENSION)?.parse().ok()).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// The one snapshot whose id begins with `prefix`, opened.
+    ///
+    /// # Errors
+    /// No such snapshot, several of them, or one that cannot be opened.
+    pub fn find(&self, prefix: &str) -> Result<Index, StoreError> {
+        let id = self.resolve(prefix)?;
+        self.open_snapshot(id).map_err(|source| StoreError::Open { id, source })
+    }
+
+    /// The one id that begins with `prefix`.
+    ///
+    /// # Errors
+    /// No such snapshot, or several of them.
+    pub fn resolve(&self, prefix: &str) -> Result<SnapshotId, StoreError> {
+        let mut fitting = self.ids()?;
+        fitting.retain(|id| id.to_string().starts_with(prefix));
+        match *fitting {
+            [id] => Ok(id),
+            [] => Err(StoreError::Unknown { wanted: prefix.to_owned() }),
+            _ => Err(StoreError::Ambiguous { wanted: prefix.to_owned(), count: fitting.len() }),
+        }
+    }
+
+    fn open_snapshot(&self, id: SnapshotId) -> Result<Index, OpenError> {
+        let path = self.path_of(id);
+        let bytes = self.storage.map(&path).map_err(|source| OpenError::Io { path, source })?;
+        let index = Index::open(bytes)?;
+        is_named(&index, id)?;
+        Ok(index)
+    }
+
+    fn lock(&self) -> Result<Box<dyn Send>, StoreError> {
+        let path = self.directory.join(LOCK);
+        let lock = self.storage.lock(&path).map_err(failed("lock", &path))?;
+        lock.ok_or_else(|| StoreError::Locked { path: self.directory.clone() })
+    }
+}
+
+/// What snapshots are ordered by: when they were built, and of two of one moment by id.
+fn age(index: &Index) -> (&str, SnapshotId) {
+    (&index.provenance().built_at, index.id())
+}
+
+/// A file must hold the snapshot that its name promises.
+fn is_named(index: &Index, id: SnapshotId) -> Result<(), OpenError> {
+    if index.id() == id {
+        return Ok(());
+    }
+    let detail = format!("the file is named {id}, but holds snapshot {}", index.id());
+    Err(OpenError::Corrupt { section: "header", offset: 0, detail })
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { action, path, source }
+}

@@ -1,0 +1,61 @@
+//! The verbs that change what the store keeps.
+
+use std::path::Path;
+
+use karute_engine::{Index, SnapshotId, Store};
+use karute_sync::job::Publishing;
+use karute_sync::transfer;
+use serde_json::json;
+
+use super::super::{Outcome, print_json};
+use crate::config::Settings;
+use crate::start;
+
+/// Tells what was done to one snapshot.
+fn done(json: bool, done: &str, id: SnapshotId) -> Outcome {
+    if json {
+        return print_json(&json!({ "done": done, "snapshot_id": id.to_string() }));
+    }
+    println!("{done}: {id}");
+    Ok(())
+}
+
+pub(super) fn rollback(store: &Store, id: Option<&str>, json: bool) -> Outcome {
+    let to = id.map(|id| store.resolve(id)).transpose()?;
+    done(json, "current is now", store.rollback(to)?)
+}
+
+pub(super) fn pin(store: &Store, index: &Index, json: bool) -> Outcome {
+    store.pin(index.id())?;
+    done(json, "pinned", index.id())
+}
+
+pub(super) fn unpin(store: &Store, index: &Index, json: bool) -> Outcome {
+    store.unpin(index.id())?;
+    done(json, "unpinned", index.id())
+}
+
+pub(super) fn prune(store: &Store, keep: usize, json: bool) -> Outcome {
+    let removed: Vec<String> = store.prune(keep)?.iter().map(SnapshotId::to_string).collect();
+    if json {
+        return print_json(&json!({ "removed": removed }));
+    }
+    removed.iter().for_each(|id| println!("removed {id}"));
+    println!("{} removed, {} left", removed.len(), store.list()?.len());
+    Ok(())
+}
+
+pub(super) fn export(index: &Index, folder: &Path, json: bool) -> Outcome {
+    transfer::export(index, folder)?;
+    done(json, &format!("exported to {}", folder.display()), index.id())
+}
+
+pub(super) fn import(store: &Store, settings: &Settings, folder: &Path, force: bool, json: bool) -> Outcome {
+    let publishing = if force { Publishing::Forced } else { start::guarded(settings) };
+    let parent = store.current().map(|opened| opened.index.id().to_string()).unwrap_or_default();
+    let sealed = transfer::import(folder, |provenance| {
+        provenance.parent = parent;
+        provenance.forced = force;
+    })?;
+    done(json, "imported and current", store.publish(&sealed, &publishing.guard())?)
+}

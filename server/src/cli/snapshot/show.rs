@@ -1,0 +1,143 @@
+//! The verbs that only look.
+
+use std::time::Instant;
+
+use karute_engine::{Diff, Facet, Index, Store};
+use serde_json::{Value, json};
+
+use super::super::{Outcome, print_json};
+
+pub(super) fn list(store: &Store, json: bool) -> Outcome {
+    let listed = store.list()?;
+    if json {
+        let line = |listed: &karute_engine::Listed| match &listed.index {
+            Ok(index) => json!({
+                "id": listed.id.to_string(), "current": listed.current, "pinned": listed.pinned, "rows": index.len(),
+                "bytes": index.file_length(), "built_at": index.provenance().built_at,
+                "source": index.provenance().source,
+            }),
+            Err(error) => json!({
+                "id": listed.id.to_string(), "current": listed.current, "pinned": listed.pinned,
+                "error": error.to_string(),
+            }),
+        };
+        return print_json(&listed.iter().map(line).collect::<Vec<Value>>());
+    }
+    if listed.is_empty() {
+        println!("the store {} holds no snapshot yet: run `karute sync`", store.directory().display());
+    }
+    for listed in &listed {
+        let mark = match (listed.current, listed.pinned) {
+            (true, _) => '*',
+            (false, true) => 'p',
+            (false, false) => ' ',
+        };
+        match &listed.index {
+            Ok(index) => {
+                let provenance = index.provenance();
+                println!(
+                    "{mark} {}  {:>7} rows  {:>10} bytes  {}  {}",
+                    listed.id.short(),
+                    index.len(),
+                    index.file_length(),
+                    provenance.built_at,
+                    provenance.source
+                );
+            }
+            Err(error) => println!("{mark} {}  unusable: {error}", listed.id.short()),
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn inspect(index: &Index, json: bool) -> Outcome {
+    let counts = |facet| -> Vec<(String, u32)> {
+        index.facet_values(facet).map(|(value, rows)| (value.to_owned(), rows)).collect()
+    };
+    let (domains, kinds) = (counts(Facet::Domain), counts(Facet::SourceType));
+    let clients = index.facet_values(Facet::Client).count();
+    let provenance = index.provenance();
+    if json {
+        let report: Value = serde_json::from_str(index.report()?)?;
+        let section = |entry: &karute_engine::snapshot::header::Entry| {
+            json!({
+                "kind": entry.kind, "name": entry.section().map(|section| section.name()),
+                "offset": entry.offset, "bytes": entry.length,
+            })
+        };
+        return print_json(&json!({
+            "id": index.id().to_string(), "identity": index.identity(), "builder": index.builder(),
+            "rows": index.len(), "passages": index.passages(), "clients": clients, "terms": index.terms().len(),
+            "domains": domains, "source_types": kinds, "bytes": index.file_length(), "provenance": provenance,
+            "sections": index.sections().iter().map(section).collect::<Vec<_>>(), "report": report,
+        }));
+    }
+    println!("snapshot   {}", index.id());
+    println!("embedding  {}", index.identity());
+    println!("rows       {} ({} passages, {clients} clients)", index.len(), index.passages());
+    println!("terms      {}", index.terms().len());
+    println!(
+        "source     {} ({} rows, {} quarantined)",
+        provenance.source, provenance.rows_read, provenance.rows_quarantined
+    );
+    println!("built      {} by {} ({})", provenance.built_at, provenance.builder, index.builder());
+    println!("forced     {}", if provenance.forced { "yes, past the publish guard" } else { "no" });
+    println!("parent     {}", if provenance.parent.is_empty() { "none" } else { &provenance.parent });
+    for (name, values) in [("domains", domains), ("kinds", kinds)] {
+        let values: Vec<String> = values.iter().map(|(value, rows)| format!("{value} {rows}")).collect();
+        println!("{name:<10} {}", values.join(", "));
+    }
+    println!("sections");
+    for entry in index.sections() {
+        let name = entry.section().map_or("(unknown)", |section| section.name());
+        println!("  {name:<12} {:>10} bytes at {}", entry.length, entry.offset);
+    }
+    Ok(())
+}
+
+pub(super) fn verify(index: &Index, json: bool) -> Outcome {
+    let began = Instant::now();
+    let verified = index.verify()?;
+    let seconds = began.elapsed().as_secs_f64();
+    if json {
+        return print_json(
+            &json!({ "id": index.id().to_string(), "verified": verified, "seconds": seconds }),
+        );
+    }
+    println!(
+        "{} is sound: {} rows, {} passages, {} bytes read in {seconds:.3} s",
+        index.id(),
+        verified.rows,
+        verified.passages,
+        verified.bytes
+    );
+    Ok(())
+}
+
+/// Most ids that a diff for people lists of each kind; `--json` lists all.
+const SHOWN: usize = 20;
+
+pub(super) fn diff(old: &Index, new: &Index, json: bool) -> Outcome {
+    let diff = karute_engine::diff(old, new)?;
+    if json {
+        return print_json(&json!({
+            "from": old.id().to_string(), "to": new.id().to_string(),
+            "added": diff.added, "removed": diff.removed, "changed": diff.changed,
+        }));
+    }
+    let Diff { added, removed, changed } = diff;
+    println!("{} added, {} removed, {} changed", added.len(), removed.len(), changed.len());
+    let changed = changed.iter().map(|row| format!("~ {} ({})", row.id, row.fields.join(", ")));
+    let lists: [Vec<String>; 3] = [
+        added.iter().map(|id| format!("+ {id}")).collect(),
+        removed.iter().map(|id| format!("- {id}")).collect(),
+        changed.collect(),
+    ];
+    for list in lists {
+        list.iter().take(SHOWN).for_each(|line| println!("{line}"));
+        if list.len() > SHOWN {
+            println!("  ... and {} more (--json lists them)", list.len() - SHOWN);
+        }
+    }
+    Ok(())
+}

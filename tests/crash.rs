@@ -1,0 +1,131 @@
+//! Fear: the power goes, and with it a snapshot. Every operation of the writer is recorded on a disk in memory; for
+//! every prefix of them the disk is found as a crash may leave it, and must open to the old state or the new one.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use karute_engine::{Guard, SnapshotId, Store, StoreError};
+use karute_tests::snapshots::sealed;
+use karute_tests::staged::{Fate, Files, StagedDisk};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+const DIRECTORY: &str = "data/karute";
+/// How many mixed fates each prefix is given.
+const MIXED: u64 = 12;
+
+fn store(disk: &StagedDisk) -> Store {
+    Store::open_on(DIRECTORY, Arc::new(disk.clone())).expect("a store")
+}
+
+/// Crashes behind every operation that `change` makes to a disk that holds `base`. After each crash the store must
+/// serve one of `allowed` (`None`: nothing yet), whole, and must take another publication. Returns how many states
+/// were tried.
+fn crash_everywhere(base: &Files, allowed: &BTreeSet<Option<SnapshotId>>, change: impl Fn(&Store)) -> usize {
+    let disk = StagedDisk::holding(base.clone());
+    change(&store(&disk));
+    let mut states = 0;
+    let mut seen = BTreeSet::new();
+    for count in 0..=disk.recorded() {
+        for fate in 0..MIXED + 2 {
+            let mut random = ChaCha8Rng::seed_from_u64(fate * 1_000 + count as u64);
+            let mut fate = match fate {
+                0 => Fate::Kept,
+                1 => Fate::Dropped,
+                _ => Fate::Mixed(&mut random),
+            };
+            let found = StagedDisk::holding(disk.after_crash(count, &mut fate));
+            let store = store(&found);
+            let served = match store.current() {
+                Ok(opened) => {
+                    assert!(opened.skipped.is_empty(), "operation {count}: {:?}", opened.skipped);
+                    opened.index.verify().expect("a whole snapshot");
+                    Some(opened.index.id())
+                }
+                Err(StoreError::Empty { .. }) => None,
+                Err(error) => panic!("operation {count}: {error}"),
+            };
+            assert!(allowed.contains(&served), "operation {count}: {served:?} is neither old nor new");
+            seen.insert(served);
+            store.pinned().expect("a list of pins");
+            let next = sealed(&["next"], "2027-01-01T00:00:00Z");
+            store.publish(&next, &Guard::open()).expect("the store takes another publication");
+            assert_eq!(store.current().expect("a snapshot").index.id(), next.id());
+            states += 1;
+        }
+    }
+    assert_eq!(&seen, allowed, "some state was never reached: the test does not test what it says");
+    states
+}
+
+#[test]
+fn a_crash_at_any_point_leaves_the_old_state_or_the_new_one() {
+    let empty = StagedDisk::default().files();
+    let (one, two) =
+        (sealed(&["a", "b"], "2026-01-01T00:00:00Z"), sealed(&["a", "b", "c"], "2026-02-01T00:00:00Z"));
+    let allowed = |ids: &[Option<SnapshotId>]| ids.iter().copied().collect::<BTreeSet<_>>();
+    let publish = |sealed| {
+        move |store: &Store| {
+            store.publish(sealed, &Guard::open()).expect("published");
+        }
+    };
+    let after = |base: &Files, change: &dyn Fn(&Store)| {
+        let disk = StagedDisk::holding(base.clone());
+        change(&store(&disk));
+        disk.files()
+    };
+
+    let mut states = crash_everywhere(&empty, &allowed(&[None, Some(one.id())]), publish(&one));
+    let first = after(&empty, &publish(&one));
+    states += crash_everywhere(&first, &allowed(&[Some(one.id()), Some(two.id())]), publish(&two));
+    let both = after(&first, &publish(&two));
+    states += crash_everywhere(&both, &allowed(&[Some(two.id()), Some(one.id())]), publish(&one));
+    states += crash_everywhere(&both, &allowed(&[Some(two.id()), Some(one.id())]), |store| {
+        store.rollback(None).expect("rolled back");
+    });
+    states += crash_everywhere(&both, &allowed(&[Some(two.id())]), |store| {
+        store.pin(one.id()).expect("pinned");
+        store.unpin(one.id()).expect("unpinned");
+        assert_eq!(store.prune(0).expect("pruned"), [one.id()]);
+    });
+    println!("{states} states");
+    assert!(states >= 500, "{states}");
+}
+
+#[test]
+fn a_pinned_snapshot_survives_every_crash_of_a_prune() {
+    let disk = StagedDisk::default();
+    let old = sealed(&["a"], "2026-01-01T00:00:00Z");
+    let setting_up = store(&disk);
+    setting_up.publish(&old, &Guard::open()).expect("published");
+    setting_up.pin(old.id()).expect("pinned");
+    setting_up.publish(&sealed(&["b"], "2026-02-01T00:00:00Z"), &Guard::open()).expect("published");
+    setting_up.publish(&sealed(&["c"], "2026-03-01T00:00:00Z"), &Guard::open()).expect("published");
+    let pruned = StagedDisk::holding(disk.files());
+    assert_eq!(store(&pruned).prune(0).expect("pruned").len(), 1);
+    for count in 0..=pruned.recorded() {
+        let found = StagedDisk::holding(pruned.after_crash(count, &mut Fate::Dropped));
+        store(&found).find(&old.id().to_string()).expect("the pinned snapshot").verify().expect("whole");
+    }
+}
+
+#[test]
+fn the_disk_of_this_test_really_loses_what_was_not_synced() {
+    use karute_engine::Storage;
+    use std::path::Path;
+    let disk = StagedDisk::default();
+    disk.create_directory(Path::new("d")).expect("created");
+    disk.sync_directory(Path::new("")).expect("synced");
+    let mut file = disk.create(Path::new("d/f")).expect("created");
+    std::io::Write::write_all(&mut file, b"content").expect("written");
+    let lost = StagedDisk::holding(disk.after_crash(disk.recorded(), &mut Fate::Dropped));
+    assert!(lost.read(Path::new("d/f"), 100).is_err(), "neither the name nor the content was synced");
+    disk.sync_directory(Path::new("d")).expect("synced");
+    let named = StagedDisk::holding(disk.after_crash(disk.recorded(), &mut Fate::Dropped));
+    assert_eq!(named.read(Path::new("d/f"), 100).expect("a file"), b"", "the content was not synced");
+    file.sync().expect("synced");
+    let kept = StagedDisk::holding(disk.after_crash(disk.recorded(), &mut Fate::Dropped));
+    assert_eq!(kept.read(Path::new("d/f"), 100).expect("a file"), b"content");
+}

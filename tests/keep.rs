@@ -1,0 +1,215 @@
+//! Fear: looking after the store loses something: a prune that removes what is served, an accident that is published.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+use std::fs;
+
+use karute_engine::{Changed, Draft, Guard, Passage, Provenance, Row, SnapshotId, Store, StoreError, diff};
+use karute_sync::transfer::{self, TransferError};
+use karute_tests::snapshots::{identity, sealed, sealed_with};
+
+fn store() -> (tempfile::TempDir, Store) {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path().join("store")).expect("a store");
+    (home, store)
+}
+
+/// Publishes a snapshot for each of `ids`, the later the newer.
+fn filled(store: &Store, ids: &[&str]) -> Vec<SnapshotId> {
+    let publish = |(month, id): (usize, &&str)| {
+        store
+            .publish(&sealed(&[id], &format!("2026-{month:02}-01T00:00:00Z")), &Guard::open())
+            .expect("published")
+    };
+    (1..).zip(ids).map(publish).collect()
+}
+
+fn held(store: &Store) -> Vec<SnapshotId> {
+    store.list().expect("a list").into_iter().map(|listed| listed.id).collect()
+}
+
+#[test]
+fn pruning_keeps_the_newest_the_current_the_pinned_and_the_newest_sound_one() {
+    let (_home, store) = store();
+    let ids = filled(&store, &["a", "b", "c", "d", "e"]);
+    store.rollback(Some(ids[0])).expect("rolled back");
+    store.pin(ids[1]).expect("pinned");
+    store.pin(ids[1]).expect("pinned twice is pinned once");
+    assert_eq!(store.pinned().expect("pins"), [ids[1]]);
+    assert_eq!(store.prune(2).expect("pruned"), [ids[2]]);
+    assert_eq!(held(&store), [ids[4], ids[3], ids[1], ids[0]]);
+    // The newest is damaged behind what opening checks, so the one before it is what could still be served.
+    let path = store.path_of(ids[4]);
+    let mut bytes = fs::read(&path).expect("read");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::remove_file(&path).expect("removed");
+    fs::write(&path, bytes).expect("written");
+    assert_eq!(store.prune(0).expect("pruned"), [ids[4]]);
+    assert_eq!(held(&store), [ids[3], ids[1], ids[0]]);
+    store.unpin(ids[1]).expect("unpinned");
+    assert_eq!(store.prune(0).expect("pruned"), [ids[1]]);
+    assert_eq!(store.current().expect("a snapshot").index.id(), ids[0]);
+}
+
+#[test]
+fn pruning_stops_at_pins_or_a_pointer_that_cannot_be_read() {
+    let (_home, store) = store();
+    filled(&store, &["a", "b", "c"]);
+    for name in ["PINNED", "CURRENT"] {
+        let path = store.directory().join(name);
+        let before = fs::read(&path).ok();
+        let _ = fs::remove_file(&path);
+        fs::write(&path, "garbage\n").expect("written");
+        assert!(store.prune(0).is_err(), "{name}");
+        fs::remove_file(&path).expect("removed");
+        if let Some(bytes) = before {
+            fs::write(&path, bytes).expect("written");
+        }
+        assert_eq!(held(&store).len(), 3, "{name}");
+    }
+}
+
+#[test]
+fn rolling_back_goes_to_what_was_current_before() {
+    let (_home, store) = store();
+    assert!(matches!(store.rollback(None), Err(StoreError::NoEarlier { .. })));
+    let ids = filled(&store, &["a", "b"]);
+    assert_eq!(store.rollback(None).expect("rolled back"), ids[0]);
+    assert_eq!(store.rollback(None).expect("and forth"), ids[1]);
+    assert_eq!(store.rollback(Some(ids[0])).expect("rolled back"), ids[0]);
+    // A log that a crash cut short.
+    let log = store.directory().join("store.log");
+    let text = fs::read_to_string(&log).expect("a log");
+    fs::write(&log, format!("{text}publish {}", &ids[0].to_string()[..20])).expect("written");
+    assert_eq!(store.rollback(None).expect("rolled back"), ids[1]);
+    fs::remove_file(store.path_of(ids[0])).expect("removed");
+    assert!(matches!(store.rollback(Some(ids[0])), Err(StoreError::Io { .. })));
+    assert!(matches!(store.rollback(None), Err(StoreError::NoEarlier { .. })));
+    assert_eq!(store.current().expect("a snapshot").index.id(), ids[1]);
+}
+
+#[test]
+fn a_reader_learns_of_a_new_snapshot_when_it_asks() {
+    let (_home, store) = store();
+    let ids = filled(&store, &["a"]);
+    assert!(store.refresh(ids[0]).expect("readable").is_none());
+    let reader = Store::open(store.directory()).expect("another process's view");
+    let next = filled(&store, &["b"])[0];
+    assert_eq!(reader.refresh(ids[0]).expect("readable").expect("another one").id(), next);
+    fs::write(store.directory().join("CURRENT"), "garbage").expect("written");
+    assert!(reader.refresh(next).is_err());
+}
+
+#[test]
+fn what_looks_like_an_accident_is_not_published_unless_somebody_orders_it() {
+    let (_home, store) = store();
+    let all = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let before = store.publish(&sealed(&all, "2026-01-01T00:00:00Z"), &Guard::default()).expect("published");
+    store.publish(&sealed(&all[..8], "2026-01-02T00:00:00Z"), &Guard::default()).expect("a fifth may go");
+    store.make_current(before).expect("switched");
+
+    let lost = sealed(&all[..7], "2026-01-03T00:00:00Z");
+    match store.publish(&lost, &Guard::default()) {
+        Err(StoreError::Refused { reason, .. }) => assert!(reason.contains("3 of the 10 rows"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.current().expect("a snapshot").index.id(), before);
+    assert!(!store.path_of(lost.id()).exists());
+
+    let provenance = |forced, quarantined, source: &str| Provenance {
+        source: source.into(),
+        rows_read: 10,
+        rows_quarantined: quarantined,
+        forced,
+        ..Provenance::default()
+    };
+    let spoilt = sealed_with(&all[..9], provenance(false, 2, "book.xlsx"));
+    assert!(matches!(store.publish(&spoilt, &Guard::default()), Err(StoreError::Refused { .. })));
+    let other_source = sealed_with(&["z"], provenance(false, 9, "other.xlsx"));
+    store.publish(&other_source, &Guard::default()).expect("another workbook is another matter");
+    store.make_current(before).expect("switched");
+    let forced = sealed_with(&all[..1], provenance(true, 9, "book.xlsx"));
+    store.publish(&forced, &Guard::default()).expect("ordered");
+    assert!(store.current().expect("a snapshot").index.provenance().forced);
+}
+
+#[test]
+fn a_diff_speaks_in_rows() {
+    let row = |id: &str, content: &str| Row { id: id.into(), content: content.into(), ..Row::default() };
+    let build = |rows: &[(Row, [f32; 3])]| {
+        let mut draft = Draft::new(identity());
+        for (row, vector) in rows {
+            draft.push(row, &[Passage::whole(row, vector)]).expect("a sound row");
+        }
+        let bytes = draft.finish(Provenance::default()).expect("a draft").to_bytes();
+        karute_engine::Index::from_slice(&bytes).expect("a snapshot")
+    };
+    let (x, y) = ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]);
+    let old = build(&[
+        (row("gone", "1"), x),
+        (row("same", "2"), x),
+        (row("text", "3"), x),
+        (row("vector", "4"), x),
+    ]);
+    let mut moved = row("same", "2");
+    moved.origin.row_number = 99;
+    let retagged = Row { tags: vec!["t".into()], ..row("text", "5") };
+    let new = build(&[(row("vector", "4"), y), (retagged, x), (moved, x), (row("new", "6"), x)]);
+    let found = diff(&old, &new).expect("sound");
+    assert_eq!(found.added, ["new"]);
+    assert_eq!(found.removed, ["gone"]);
+    let changed = |id: &str, fields: &[&'static str]| Changed { id: id.into(), fields: fields.to_vec() };
+    assert_eq!(found.changed, [changed("text", &["content", "tags"]), changed("vector", &["vector"])]);
+    assert_eq!(diff(&new, &new).expect("sound"), karute_engine::Diff::default());
+}
+
+#[test]
+fn an_export_comes_back_as_the_same_snapshot() {
+    let (home, store) = store();
+    let mut draft = Draft::new(identity());
+    let long = Row {
+        id: "行 1".into(),
+        content: "発熱あり。食欲\"なし\"。\n".into(),
+        tags: vec!["熱".into()],
+        ..Row::default()
+    };
+    let parts = [Passage::part(0..15, &[1.0, 0.0, 0.0]), Passage::part(15..18, &[0.6, 0.0, -0.8])];
+    draft.push(&long, &parts).expect("a sound row");
+    draft.push(&Row { id: "bare".into(), ..Row::default() }, &[]).expect("a row without a vector");
+    draft.set_report("{\"findings\": []}".into());
+    let sealed =
+        draft.finish(Provenance { built_at: "2026-01-01T00:00:00Z".into(), ..Provenance::default() });
+    let sealed = sealed.expect("a draft");
+    store.publish(&sealed, &Guard::open()).expect("published");
+    let folder = home.path().join("export");
+    let index = store.current().expect("a snapshot").index;
+    transfer::export(&index, &folder).expect("exported");
+    assert!(
+        matches!(transfer::export(&index, &folder), Err(TransferError::Io { .. })),
+        "never over what is there"
+    );
+    let imported = transfer::import(&folder, |_| {}).expect("imported");
+    assert_eq!(imported.id(), sealed.id());
+    assert_eq!(imported.to_bytes(), sealed.to_bytes());
+
+    for (name, damage) in [
+        ("manifest.json", &b"{}"[..]),
+        ("rows.jsonl", b"{\"row\": 1}\n"),
+        ("rows.jsonl", b""),
+        ("vectors.npy", b"\x93NUMPY\x01\x00"),
+        ("terms.json", b"\xff"),
+    ] {
+        let path = folder.join(name);
+        let before = fs::read(&path).expect("read");
+        fs::write(&path, damage).expect("written");
+        assert!(transfer::import(&folder, |_| {}).is_err(), "{name}");
+        fs::write(&path, before).expect("written");
+    }
+    let vectors = folder.join("vectors.npy");
+    let bytes = fs::read(&vectors).expect("read");
+    fs::write(&vectors, &bytes[..bytes.len() - 1]).expect("written");
+    assert!(transfer::import(&folder, |_| {}).is_err(), "a number is missing");
+    fs::write(&vectors, [&bytes[..], &[0; 12]].concat()).expect("written");
+    assert!(transfer::import(&folder, |_| {}).is_err(), "a vector too many");
+}
