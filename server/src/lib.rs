@@ -14,6 +14,7 @@ mod cli;
 pub mod config;
 pub mod error;
 mod progress;
+mod reload;
 mod request;
 pub mod routes;
 mod shutdown;

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
+use karute_engine::Store;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::{Outcome, local_app, prepare};
 use crate::config::Settings;
-use crate::{routes, shutdown};
+use crate::{reload, routes, shutdown};
 
 /// Listens first, so that a port in use is known before any work, and so that `/health/ready` tells how things stand
 /// while the snapshot is built.
@@ -32,6 +33,7 @@ pub(super) async fn run(settings: Settings) -> Outcome {
         prepared = prepare(&app) => app.serve(prepared?),
         () = &mut asked_to_end => return Ok(()),
     }
+    tokio::spawn(reload::watch(app.clone(), Store::open(&app.settings.data_dir)?));
     greet(address);
     tokio::select! {
         () = asked_to_end => {}

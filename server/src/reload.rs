@@ -1,0 +1,99 @@
+//! Keeping what is served sound and current: snapshots that another process publishes are picked up, and every
+//! snapshot is verified whole in the background. One that fails is replaced by the newest good one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use karute_engine::{Index, SnapshotId, Store};
+
+use crate::state::{App, Serving};
+
+/// How often the pointer is looked at. One read of a 65-byte file.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Watches until the program ends. Requests under way finish on the snapshot that they began with.
+pub(crate) async fn watch(app: App, store: Store) {
+    let mut watch = Watch { app, store, verified: None, bad: Vec::new(), last_problem: String::new() };
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        ticks.tick().await;
+        // Verification reads the whole file, so it must not hold up a thread that serves connections.
+        watch = match tokio::task::spawn_blocking(move || watch.look()).await {
+            Ok(watch) => watch,
+            Err(error) => return tracing::error!(%error, "the snapshot is no longer watched"),
+        };
+    }
+}
+
+struct Watch {
+    app: App,
+    store: Store,
+    /// The last snapshot that passed full verification.
+    verified: Option<SnapshotId>,
+    /// Snapshots that failed it.
+    bad: Vec<SnapshotId>,
+    last_problem: String,
+}
+
+impl Watch {
+    /// One look: another snapshot in force? then open it. A snapshot that was not verified yet? then verify it.
+    fn look(mut self) -> Self {
+        let Serving::Ready { index, problems } = self.app.serving() else { return self };
+        match self.store.refresh(index.id()) {
+            Ok(Some(newer)) if !self.bad.contains(&newer.id()) => self.serve(newer, Vec::new()),
+            Ok(_) => {}
+            Err(error) => {
+                let problem = format!("another snapshot was published but cannot be served: {error}");
+                if problem != self.last_problem {
+                    tracing::error!("{problem}");
+                    let mut problems = problems.to_vec();
+                    problems.retain(|known| *known != self.last_problem);
+                    problems.push(problem.clone());
+                    self.last_problem = problem;
+                    self.app.serve(Serving::Ready { index, problems: problems.into() });
+                }
+            }
+        }
+        self.verify()
+    }
+
+    fn verify(mut self) -> Self {
+        let Serving::Ready { index, .. } = self.app.serving() else { return self };
+        let id = index.id();
+        if self.verified == Some(id) || self.bad.contains(&id) {
+            return self;
+        }
+        match index.verify() {
+            Ok(_) => self.verified = Some(id),
+            Err(error) => {
+                tracing::error!(snapshot = id.short(), %error, "the snapshot in force failed verification");
+                self.bad.push(id);
+                self.replace(&index, &error.to_string());
+            }
+        }
+        self
+    }
+
+    /// Serves the newest snapshot that is not known to be bad. If there is none, the damaged one stays in force, since
+    /// each read of it is checked, and the problem is told.
+    fn replace(&mut self, damaged: &Arc<Index>, error: &str) {
+        let id = damaged.id();
+        match self.store.current_avoiding(&self.bad) {
+            Ok(opened) => {
+                let problem =
+                    format!("snapshot {} is damaged, so an earlier one is served: {error}", id.short());
+                self.serve(opened.index, vec![problem]);
+            }
+            Err(_) => {
+                let problem = format!("snapshot {} is damaged and there is no other: {error}", id.short());
+                self.app.serve(Serving::Ready { index: damaged.clone(), problems: [problem].into() });
+            }
+        }
+    }
+
+    fn serve(&mut self, index: Index, problems: Vec<String>) {
+        tracing::info!(snapshot = index.id().short(), rows = index.len(), "serving another snapshot");
+        self.last_problem.clear();
+        self.app.serve(Serving::Ready { index: Arc::new(index), problems: problems.into() });
+    }
+}
