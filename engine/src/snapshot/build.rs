@@ -117,7 +117,7 @@ impl Draft {
             return Err(fault(VectorFault::Dimensions { found, expected }));
         }
         let norm = norm(passage.vector).map_err(fault)?;
-        if (norm - 1.0).abs() > UNIT_TOLERANCE {
+        if !is_unit(norm) {
             return Err(fault(VectorFault::NotUnit { norm: norm as f32 }));
         }
         counted(row.content.len(), "bytes in one content")?;
@@ -181,6 +181,11 @@ impl Draft {
             (Section::Vectors, Payload::F32(self.vectors)),
         ])
     }
+}
+
+/// Whether a Euclidean length is as good as 1.
+pub(crate) fn is_unit(norm: f64) -> bool {
+    (norm - 1.0).abs() <= UNIT_TOLERANCE
 }
 
 /// The format counts rows, passages and bytes of a content in 32 bits.

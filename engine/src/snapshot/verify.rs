@@ -1,8 +1,9 @@
 //! Full verification: every byte of a snapshot is read and held against its digest and its meaning.
 
+use super::build::is_unit;
 use super::header::Section;
 use super::{Meta, PassageEntry, Snapshot, check_digest};
-use crate::error::OpenError;
+use crate::error::{OpenError, VectorFault};
 use crate::filter::FacetBuilder;
 use crate::index::norm;
 
@@ -26,6 +27,7 @@ pub(crate) fn everything(snapshot: &Snapshot) -> Result<Verified, OpenError> {
             bytes += entry.length;
         }
     }
+    snapshot.report()?;
     let contents = rows(snapshot)?;
     passages(snapshot, &contents)?;
     vectors(snapshot)?;
@@ -85,10 +87,13 @@ fn vectors(snapshot: &Snapshot) -> Result<(), OpenError> {
     let dimensions = snapshot.meta().identity.dimensions as usize;
     let vectors: &[f32] = snapshot.array(Section::Vectors)?;
     for (number, vector) in vectors.chunks_exact(dimensions).enumerate() {
-        if let Err(fault) = norm(vector) {
-            let at = (number * dimensions * size_of::<f32>()) as u64;
-            return Err(snapshot.corrupt(Section::Vectors, at, format!("vector {number}: {fault}")));
-        }
+        let fault = match norm(vector) {
+            Ok(norm) if is_unit(norm) => continue,
+            Ok(norm) => VectorFault::NotUnit { norm: norm as f32 },
+            Err(fault) => fault,
+        };
+        let at = (number * dimensions * size_of::<f32>()) as u64;
+        return Err(snapshot.corrupt(Section::Vectors, at, format!("vector {number}: {fault}")));
     }
     Ok(())
 }

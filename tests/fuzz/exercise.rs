@@ -1,0 +1,23 @@
+//! Everything that can be done with an opened index. What each call returns does not matter; that it returns does.
+
+use karute_engine::{Embedding, Facet, Filter, Index, Query, diff};
+
+pub fn exercise(index: &Index) {
+    let dimensions = index.identity().dimensions as usize;
+    let question = Embedding::new(index.identity().clone(), vec![0.5; dimensions]);
+    let client = Filter::everything().only(Facet::Client, ["CL-1"]).only(Facet::Domain, ["nursing"]);
+    for filter in [Filter::everything(), client] {
+        if let Ok(hits) = index.search(&Query::new(&question).top(5).within(&filter)) {
+            for hit in hits {
+                assert!(hit.row < index.len());
+                let _ = (index.row(hit.row), index.passage_range(hit.passage));
+            }
+        }
+    }
+    for number in (0..index.len().min(20)).chain([u32::MAX]) {
+        let _ = (index.row(number), index.passages_of(number));
+    }
+    let _ = (index.report(), index.terms(), index.provenance());
+    let _ = diff(index, index);
+    let _ = index.verify();
+}
