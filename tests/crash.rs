@@ -112,6 +112,50 @@ fn a_pinned_snapshot_survives_every_crash_of_a_prune() {
 }
 
 #[test]
+fn a_disk_that_fails_at_any_operation_costs_nothing_that_was_there() {
+    use std::io::ErrorKind::{NotConnected, PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    let disk = StagedDisk::default();
+    let (one, two) = (sealed(&["a"], "2026-01-01T00:00:00Z"), sealed(&["a", "b"], "2026-02-01T00:00:00Z"));
+    store(&disk).publish(&one, &Guard::open()).expect("published");
+    let base = disk.files();
+    for kind in [StorageFull, ReadOnlyFilesystem, PermissionDenied, NotConnected] {
+        for count in 0.. {
+            let disk = StagedDisk::holding(base.clone());
+            let store = store(&disk);
+            disk.fail_after(count, kind);
+            let published = store.publish(&two, &Guard::open());
+            if !disk.mend() {
+                published.expect("nothing failed");
+                break;
+            }
+            match published {
+                Err(StoreError::Io { source, .. }) => assert_eq!(source.kind(), kind),
+                other => panic!("operation {count}: {other:?}"),
+            }
+            let served = store.current().expect("a snapshot");
+            assert!(served.skipped.is_empty());
+            served.index.verify().expect("whole");
+            // Once the pointer is renamed the new snapshot is in force, whatever fails behind it.
+            assert!([one.id(), two.id()].contains(&served.index.id()));
+            store.publish(&two, &Guard::open()).expect("published when the disk is well again");
+            assert_eq!(store.current().expect("a snapshot").index.id(), two.id());
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_was_moved_back_changes_nothing_but_the_order_of_the_list() {
+    let disk = StagedDisk::default();
+    let store = store(&disk);
+    store.publish(&sealed(&["a"], "2026-06-01T00:00:00Z"), &Guard::open()).expect("published");
+    let later = sealed(&["b"], "1970-01-01T00:00:00Z");
+    store.publish(&later, &Guard::open()).expect("published");
+    assert_eq!(store.current().expect("a snapshot").index.id(), later.id());
+    store.prune(1).expect("pruned");
+    assert_eq!(store.current().expect("a snapshot").index.id(), later.id());
+}
+
+#[test]
 fn the_disk_of_this_test_really_loses_what_was_not_synced() {
     use karute_engine::Storage;
     use std::path::Path;

@@ -48,6 +48,26 @@ struct Inner {
     /// What a reader sees now.
     view: Files,
     locked: BTreeSet<PathBuf>,
+    /// The operation that fails, counted from now, and how; every later one fails too until it is mended.
+    failure: Option<(usize, ErrorKind)>,
+    failed: bool,
+}
+
+impl Inner {
+    /// Whether the disk refuses the next operation.
+    fn refuses(&mut self) -> io::Result<()> {
+        match &mut self.failure {
+            Some((0, kind)) => {
+                self.failed = true;
+                Err((*kind).into())
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// A disk in memory. Clones are the same disk.
@@ -80,6 +100,18 @@ impl StagedDisk {
     /// How many operations were recorded.
     pub fn recorded(&self) -> usize {
         self.0.lock().expect("a lock").operations.len()
+    }
+
+    /// From the operation after the next `count` on, every operation that changes something fails with `kind`.
+    pub fn fail_after(&self, count: usize, kind: ErrorKind) {
+        self.0.lock().expect("a lock").failure = Some((count, kind));
+    }
+
+    /// Nothing fails any more. Says whether anything did.
+    pub fn mend(&self) -> bool {
+        let mut inner = self.0.lock().expect("a lock");
+        inner.failure = None;
+        std::mem::take(&mut inner.failed)
     }
 
     /// What a reader sees now, taken as durable.
@@ -216,6 +248,7 @@ struct StagedFile {
 impl Write for StagedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut inner = self.disk.0.lock().expect("a lock");
+        inner.refuses()?;
         inner.operations.push(Operation::Write(self.inode, bytes.to_vec()));
         inner.view.contents.entry(self.inode).or_default().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -227,7 +260,9 @@ impl Write for StagedFile {
 
 impl WriteFile for StagedFile {
     fn sync(&mut self) -> io::Result<()> {
-        self.disk.0.lock().expect("a lock").operations.push(Operation::SyncFile(self.inode));
+        let mut inner = self.disk.0.lock().expect("a lock");
+        inner.refuses()?;
+        inner.operations.push(Operation::SyncFile(self.inode));
         Ok(())
     }
 }
@@ -241,10 +276,12 @@ impl Drop for Held {
 }
 
 impl StagedDisk {
-    fn record(&self, operation: Operation) {
+    fn record(&self, operation: Operation) -> io::Result<()> {
         let mut inner = self.0.lock().expect("a lock");
+        inner.refuses()?;
         inner.view.apply(&operation);
         inner.operations.push(operation);
+        Ok(())
     }
 
     fn open(&self, path: &Path, fresh: bool) -> io::Result<Box<dyn WriteFile>> {
@@ -257,8 +294,8 @@ impl StagedDisk {
             Some(_) if fresh => return Err(ErrorKind::AlreadyExists.into()),
             Some(inode) => inode,
             None => {
+                self.record(Operation::Link(path.to_owned(), next))?;
                 self.0.lock().expect("a lock").view.contents.insert(next, Vec::new());
-                self.record(Operation::Link(path.to_owned(), next));
                 next
             }
         };
@@ -272,7 +309,7 @@ impl Storage for StagedDisk {
         for directory in above.into_iter().rev() {
             let known = self.0.lock().expect("a lock").view.directories.contains(directory);
             if !known {
-                self.record(Operation::MakeDirectory(directory.to_owned()));
+                self.record(Operation::MakeDirectory(directory.to_owned()))?;
             }
         }
         Ok(())
@@ -288,19 +325,16 @@ impl Storage for StagedDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.lock().expect("a lock").view.read(from)?;
-        self.record(Operation::Rename(from.to_owned(), to.to_owned()));
-        Ok(())
+        self.record(Operation::Rename(from.to_owned(), to.to_owned()))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.0.lock().expect("a lock").view.read(path)?;
-        self.record(Operation::Remove(path.to_owned()));
-        Ok(())
+        self.record(Operation::Remove(path.to_owned()))
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        self.record(Operation::SyncDirectory(path.to_owned()));
-        Ok(())
+        self.record(Operation::SyncDirectory(path.to_owned()))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
