@@ -161,7 +161,9 @@ async fn an_answer_quotes_the_cited_row_word_for_word() {
         assert_eq!(row["id"], citation["id"]);
         let at = |end: &str| citation[end].as_u64().expect("an offset") as usize;
         let quoted = &row["content"].as_str().expect("a content")[at("start")..at("end")];
-        assert_eq!(line, format!("{quoted} [{number}]"));
+        let date = citation["date"].as_str().expect("a day");
+        assert_eq!(line, format!("{quoted} [{number}]（{date}）"));
+        assert_eq!(row["title"], citation["title"]);
         assert_eq!(row["metadata"]["origin"]["row"], citation["row"]);
     }
     assert_eq!(text.lines().count(), citations.len());
@@ -177,6 +179,26 @@ async fn a_question_that_the_records_do_not_answer_gets_the_fixed_sentence() {
         assert_eq!(answer["message"]["content"], NOTHING_FOUND, "{message}");
         assert_eq!(answer["metadata"]["answered"], false);
         assert_eq!(answer["metadata"]["citations"], json!([]));
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_answered_from_the_record_of_another_client() {
+    for message in [
+        "奥寺さんの酸素流量は何Lですか",
+        "上原さんのインスリンの単位数",
+        "瀬川さんのバルーンカテーテルの交換日",
+        "高見沢さんの胃ろうの交換日",
+        "石渡さんのストーマ装具",
+    ] {
+        let answer = ask(&app(), "/chat", json!({ "message": message })).await.json();
+        let name = message.split("さん").next().expect("a name");
+        for citation in answer["metadata"]["citations"].as_array().expect("citations") {
+            let number = citation["number"].as_u64().expect("a number") as usize;
+            let row = &answer["context"][number - 1];
+            let speaks = |field: &str| row[field].as_str().expect("a text").contains(name);
+            assert!(speaks("title") || speaks("content"), "{message}: {row}");
+        }
     }
 }
 
@@ -248,10 +270,10 @@ async fn every_fault_of_a_request_is_named_in_the_known_shape() {
         ("/chat", json!({ "message": null }), &[("message", "string_type")]),
         ("/chat", json!({ "message": "a", "context_size": 0 }), &[("context_size", "greater_than_equal")]),
         ("/chat", json!({ "message": "a", "context_size": 21 }), &[("context_size", "less_than_equal")]),
-        ("/chat", json!({ "message": "a", "context_size": 1.5 }), &[("context_size", "int_type")]),
+        ("/chat", json!({ "message": "a", "context_size": 1.5 }), &[("context_size", "int_from_float")]),
         (
             "/chat",
-            json!({ "message": "a", "stream": "x", "context_ids": [1] }),
+            json!({ "message": "a", "stream": [], "context_ids": [1] }),
             &[("context_ids", "list_type"), ("stream", "bool_type")],
         ),
         (
@@ -264,7 +286,7 @@ async fn every_fault_of_a_request_is_named_in_the_known_shape() {
             json!({ "query": "a", "domain": 1, "client_id": [] }),
             &[("client_id", "string_type"), ("domain", "string_type")],
         ),
-        ("/search", json!({ "top_k": "x" }), &[("query", "missing"), ("top_k", "int_type")]),
+        ("/search", json!({ "top_k": "x" }), &[("query", "missing"), ("top_k", "int_parsing")]),
     ];
     for (path, body, expected) in cases {
         let answer = ask(&app(), path, body.clone()).await;

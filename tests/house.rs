@@ -60,6 +60,15 @@ fn the_top_level_holds_only_what_the_house_has_rooms_for() {
 }
 
 #[test]
+fn every_room_of_the_house_is_there() {
+    for room in
+        ["engine", "server", "sync", "benches", "tests", "deploy", "Cargo.toml", "Cargo.lock", "README.md"]
+    {
+        assert!(top().join(room).exists(), "{room} is missing");
+    }
+}
+
+#[test]
 fn arrows_go_from_server_to_sync_to_engine_only() {
     for (package, forbidden) in [
         ("engine", &["karute-sync", "karute-server", "tokio", "reqwest", "axum", "time", "tracing"][..]),

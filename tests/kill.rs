@@ -110,12 +110,20 @@ fn readers_in_other_processes_never_see_a_half_state_while_one_publishes() {
             })
             .collect();
         let until = Instant::now() + Duration::from_secs(count("KARUTE_TEST_SWAP_SECONDS", 3) as u64);
+        // Readers end even when a publication fails and unwinds.
+        struct Done<'a>(&'a AtomicBool);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let ending = Done(&done);
         let mut published = 0;
         while Instant::now() < until {
             store.publish(&states[published % 2], &Guard::open()).expect("published");
             published += 1;
         }
-        done.store(true, Ordering::Relaxed);
+        drop(ending);
         let reads: usize = readers.into_iter().map(|reader| reader.join().expect("a reader")).sum();
         println!("{published} publications, {reads} reads");
         assert!(published > 10 && reads > 10);

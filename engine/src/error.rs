@@ -165,7 +165,7 @@ pub enum QueryError {
 #[non_exhaustive]
 pub enum StoreError {
     /// The file system refused.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}. The store's directory must exist, be writable and have room", path.display())]
     Io {
         /// What was tried, as a verb.
         action: &'static str,

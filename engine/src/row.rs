@@ -115,6 +115,8 @@ pub struct Term {
 pub struct Provenance {
     /// What the rows were read from, for people.
     pub source: String,
+    /// Where exactly that source is: a full path, an address. Two sources may share a name.
+    pub place: String,
     /// Fingerprint of that source's state when it was read.
     pub source_version: String,
     /// Rows that the source held.

@@ -100,6 +100,17 @@ fn private(mode: u32) -> OpenOptions {
     options
 }
 
+/// A lock that is given back at once when it is dropped. Closing the file alone would leave it with any child process
+/// that was being started at that moment and has not let go of its copy yet.
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // If this fails, closing the file frees the lock a moment later.
+        let _ = self.0.unlock();
+    }
+}
+
 impl Storage for Disk {
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         let mut builder = fs::DirBuilder::new();
@@ -150,7 +161,7 @@ impl Storage for Disk {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send>>> {
         let file = private(0o600).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => Ok(Some(Box::new(Held(file)))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }

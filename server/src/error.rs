@@ -12,7 +12,7 @@ use serde_json::json;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// Where: `["body", "message"]`.
-    pub loc: Vec<String>,
+    pub loc: Vec<serde_json::Value>,
     /// What, for people.
     pub msg: String,
     /// What, for programs: `missing`, `string_too_long`, ...

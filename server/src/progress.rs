@@ -13,7 +13,7 @@ fn units(stage: Stage) -> &'static str {
         Stage::Reading => "rows read",
         Stage::Embedding => "rows embedded",
         Stage::Building => "rows indexed",
-        Stage::Publishing => "snapshot published",
+        Stage::Publishing => "snapshot written",
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use karute_engine::{Index, SnapshotId, Store};
+use karute_sync::job::Silent;
 
+use crate::start;
 use crate::state::{App, Serving};
 
 /// How often the pointer is looked at. One read of a 65-byte file.
@@ -74,8 +76,7 @@ impl Watch {
         self
     }
 
-    /// Serves the newest snapshot that is not known to be bad. If there is none, the damaged one stays in force, since
-    /// each read of it is checked, and the problem is told.
+    /// Serves the newest snapshot that is not known to be bad; if there is none, builds it again.
     fn replace(&mut self, damaged: &Arc<Index>, error: &str) {
         let id = damaged.id();
         match self.store.current_avoiding(&self.bad) {
@@ -84,8 +85,27 @@ impl Watch {
                     format!("snapshot {} is damaged, so an earlier one is served: {error}", id.short());
                 self.serve(opened.index, vec![problem]);
             }
-            Err(_) => {
-                let problem = format!("snapshot {} is damaged and there is no other: {error}", id.short());
+            Err(_) => self.rebuild(damaged, error),
+        }
+    }
+
+    /// The last resort: the source, if it is still there, gives the snapshot again. Until then, and if it does not, the
+    /// damaged one stays in force, since each read of it is checked, and the problem is told.
+    fn rebuild(&mut self, damaged: &Arc<Index>, error: &str) {
+        let settings = &self.app.settings;
+        let source = start::workbook(settings);
+        let built =
+            start::sync(&source, self.app.embedder.as_ref(), &self.store, start::guarded(settings), &Silent);
+        match built {
+            Ok(outcome) => {
+                self.bad.clear();
+                self.serve(outcome.index, Vec::new());
+            }
+            Err(failure) => {
+                let id = damaged.id().short();
+                let problem =
+                    format!("snapshot {id} is damaged ({error}) and could not be built again: {failure}");
+                tracing::error!("{problem}");
                 self.app.serve(Serving::Ready { index: damaged.clone(), problems: [problem].into() });
             }
         }

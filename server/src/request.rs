@@ -37,6 +37,10 @@ impl FromRequest<App> for Fields {
 
 impl Fields {
     fn parse(bytes: &[u8]) -> Result<Self, Failure> {
+        if bytes.is_empty() {
+            let (loc, msg) = (vec!["body".into()], "Field required".into());
+            return Err(Failure::Invalid(vec![Fault { loc, msg, kind: "missing" }]));
+        }
         match serde_json::from_slice(bytes) {
             Ok(Value::Object(object)) => Ok(Self { object, faults: Vec::new() }),
             Ok(_) => Err(Failure::Invalid(vec![Fault {
@@ -45,7 +49,7 @@ impl Fields {
                 kind: "model_attributes_type",
             }])),
             Err(error) => Err(Failure::Invalid(vec![Fault {
-                loc: vec!["body".into(), error.column().to_string()],
+                loc: vec!["body".into(), error.column().into()],
                 msg: format!("JSON decode error at line {} column {}", error.line(), error.column()),
                 kind: "json_invalid",
             }])),
@@ -99,8 +103,17 @@ impl Fields {
 
     /// True or false, which may be missing; its value is not used.
     pub(crate) fn check_bool(&mut self, name: &str) {
-        if self.object.get(name).is_some_and(|value| !value.is_boolean()) {
-            self.fault(name, "bool_type", "Input should be a valid boolean");
+        // What the replaced system took for a truth besides true and false themselves.
+        let words = ["true", "false", "1", "0", "yes", "no", "on", "off", "t", "f", "y", "n"];
+        match self.object.get(name) {
+            None | Some(Value::Bool(_)) => {}
+            Some(Value::Number(number)) if matches!(number.as_f64(), Some(0.0 | 1.0)) => {}
+            Some(Value::String(text)) if words.contains(&text.to_lowercase().as_str()) => {}
+            Some(Value::String(_) | Value::Number(_)) => {
+                let msg = "Input should be a valid boolean, unable to interpret input";
+                self.fault(name, "bool_parsing", msg);
+            }
+            Some(_) => self.fault(name, "bool_type", "Input should be a valid boolean"),
         }
     }
 
@@ -113,16 +126,30 @@ impl Fields {
         missing: usize,
         null: usize,
     ) -> usize {
+        let wrong: (&'static str, &str);
+        // Whole numbers may come as 5, as 5.0 and, as the replaced system allowed, as "5".
         let value = match self.object.get(name) {
             None => return missing,
             Some(Value::Null) => return null,
-            // Whole numbers may come as 5, as 5.0 and, as the replaced system allowed, as "5".
-            Some(Value::Number(number)) => number.as_f64().filter(|number| number.fract() == 0.0),
-            Some(Value::String(text)) => text.trim().parse::<i64>().ok().map(|number| number as f64),
-            Some(_) => None,
+            Some(Value::Number(number)) => {
+                wrong = (
+                    "int_from_float",
+                    "Input should be a valid integer, got a number with a fractional part",
+                );
+                number.as_f64().filter(|number| number.fract() == 0.0)
+            }
+            Some(Value::String(text)) => {
+                wrong =
+                    ("int_parsing", "Input should be a valid integer, unable to parse string as an integer");
+                text.trim().parse::<i64>().ok().map(|number| number as f64)
+            }
+            Some(_) => {
+                wrong = ("int_type", "Input should be a valid integer");
+                None
+            }
         };
         match value {
-            None => self.fault(name, "int_type", "Input should be a valid integer"),
+            None => self.fault(name, wrong.0, wrong.1),
             Some(number) if number < least as f64 => {
                 let msg = format!("Input should be greater than or equal to {least}");
                 self.fault(name, "greater_than_equal", msg);

@@ -1,5 +1,7 @@
 //! Finding the snapshot to serve, or building it.
 
+use std::time::Duration;
+
 use karute_engine::{Guard, Index, Store, StoreError};
 use karute_sync::embed::Embedder;
 use karute_sync::job::{self, Outcome, Progress, Publishing, SyncError};
@@ -8,6 +10,10 @@ use karute_sync::workbook::Workbook;
 use time::OffsetDateTime;
 
 use crate::config::Settings;
+
+/// How long, and how often, to wait for another process that is publishing: half a minute in all.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
+const LOCK_TRIES: u32 = 60;
 
 /// A snapshot that can be served.
 #[derive(Debug)]
@@ -75,6 +81,16 @@ pub fn prepare(
     embedder: &dyn Embedder,
     progress: &dyn Progress,
 ) -> Result<Prepared, SyncError> {
+    prepare_patiently(settings, store, embedder, progress, LOCK_TRIES)
+}
+
+fn prepare_patiently(
+    settings: &Settings,
+    store: &Store,
+    embedder: &dyn Embedder,
+    progress: &dyn Progress,
+    patience: u32,
+) -> Result<Prepared, SyncError> {
     let source = workbook(settings);
     let (current, mut problems) = match store.current() {
         Ok(opened) => {
@@ -91,13 +107,18 @@ pub fn prepare(
         Err(error) => return Err(error.into()),
     };
     let up_to_date = match &current {
-        Some(index) => job::is_up_to_date(index, &source, embedder),
+        Some(index) => job::is_up_to_date(index, store, &source, embedder),
         None => Ok(false),
     };
     let failure = match up_to_date {
         Ok(true) => None,
         Ok(false) => match sync(&source, embedder, store, guarded(settings), progress) {
             Ok(outcome) => return Ok(Prepared { index: outcome.index, problems: Vec::new() }),
+            // Another process is building, most likely the same snapshot: wait for it, then look again.
+            Err(SyncError::Store(StoreError::Locked { .. })) if patience > 0 => {
+                std::thread::sleep(LOCK_WAIT);
+                return prepare_patiently(settings, store, embedder, progress, patience - 1);
+            }
             Err(error) => Some(error),
         },
         Err(error) => Some(error.into()),
@@ -112,7 +133,7 @@ pub fn prepare(
             );
         }
     };
-    let servable = index.provenance().source == source.name() && index.identity() == embedder.identity();
+    let servable = index.provenance().place == source.place() && index.identity() == embedder.identity();
     if !servable {
         return Err(failure);
     }

@@ -102,13 +102,15 @@ pub enum SyncError {
     Store(#[from] StoreError),
     /// Every row was quarantined.
     #[error(
-        "no row of {name} can be used: all {records} were quarantined. `karute sync --json` lists the reasons"
+        "no row of {name} can be used: all {records} are quarantined ({reasons}). Mend the source, sync again"
     )]
     NothingUsable {
         /// The source.
         name: String,
         /// Rows that it holds.
         records: u64,
+        /// Why, with how many rows for each reason.
+        reasons: String,
     },
 }
 
@@ -118,14 +120,23 @@ pub enum SyncError {
 /// A source that cannot be reached.
 pub fn is_up_to_date(
     index: &Index,
+    store: &Store,
     source: &dyn Source,
     embedder: &dyn Embedder,
 ) -> Result<bool, SourceError> {
     let provenance = index.provenance();
-    Ok(provenance.source == source.name()
-        && provenance.builder == BUILDER
-        && index.identity() == embedder.identity()
-        && provenance.source_version == source.version()?)
+    if provenance.builder != BUILDER || index.identity() != embedder.identity() {
+        return Ok(false);
+    }
+    let version = source.version()?;
+    let built_from_it = provenance.place == source.place() && provenance.source_version == version;
+    Ok(built_from_it || store.noted().as_deref() == Some(note(index, source, &version).as_str()))
+}
+
+/// What is noted in the store when a sync has found that a source still gives the snapshot that is there: the file of
+/// that snapshot is immutable, so its own provenance cannot say so.
+fn note(index: &Index, source: &dyn Source, version: &str) -> String {
+    format!("{} {version} {}", index.id(), source.place())
 }
 
 /// Reads `source`, embeds what has no usable vector, and publishes the snapshot to `store`. `now` goes into the
@@ -165,7 +176,11 @@ pub async fn run(
         findings: judged.findings,
     };
     if judged.rows.is_empty() {
-        return Err(SyncError::NothingUsable { name, records: report.records });
+        let reasons =
+            report.by_reason().into_iter().filter(|((action, _), _)| *action == Action::Quarantined);
+        let reasons = reasons.map(|((_, reason), count)| format!("{count} {}", reason.code()));
+        let reasons = reasons.collect::<Vec<_>>().join(", ");
+        return Err(SyncError::NothingUsable { name, records: report.records, reasons });
     }
 
     let mut embeddings: Vec<Option<Vec<f32>>> =
@@ -179,7 +194,8 @@ pub async fn run(
     progress.begin(Stage::Building, Some(report.used));
     let provenance = Provenance {
         source: name,
-        source_version: version,
+        place: source.place(),
+        source_version: version.clone(),
         rows_read: report.records,
         rows_quarantined: report.quarantined,
         parent: store.current().map(|opened| opened.index.id().to_string()).unwrap_or_default(),
@@ -193,7 +209,11 @@ pub async fn run(
     progress.begin(Stage::Publishing, None);
     store.publish(&sealed, &publishing.guard())?;
     progress.finish();
-    Ok(Outcome { index: store.find(&sealed.id().to_string())?, report })
+    let index = store.find(&sealed.id().to_string())?;
+    if let Err(error) = store.note(&note(&index, source, &version)) {
+        tracing::warn!(%error, "the snapshot is published, but the next start will sync once more");
+    }
+    Ok(Outcome { index, report })
 }
 
 /// Embeds the rows that have no vector yet. Returns how many got one.

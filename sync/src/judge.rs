@@ -103,13 +103,17 @@ pub(crate) fn records(sheet: &Sheet, workbook: &str) -> Result<Judged, SourceErr
         match findings.quarantined() {
             true => judged.quarantined += 1,
             false => {
-                judged.repaired += u64::from(findings.repaired());
                 candidates.push(record);
             }
         }
         judged.findings.append(&mut findings.found);
     }
     one_row_an_id(candidates, sheet, &mut judged);
+    let used: HashSet<u32> = judged.rows.iter().map(|row| row.origin.row_number).collect();
+    let repaired = judged.findings.iter().filter(|finding| finding.action == Action::Repaired);
+    let repaired: HashSet<u32> =
+        repaired.map(|finding| finding.row).filter(|row| used.contains(row)).collect();
+    judged.repaired = repaired.len() as u64;
     note_odd_clients(sheet, &mut judged);
     judged.findings.sort_by_key(|finding| finding.row);
     Ok(judged)
@@ -135,10 +139,6 @@ impl<'a> Findings<'a> {
 
     fn quarantined(&self) -> bool {
         self.found.iter().any(|finding| finding.action == Action::Quarantined)
-    }
-
-    fn repaired(&self) -> bool {
-        self.found.iter().any(|finding| finding.action == Action::Repaired)
     }
 }
 
@@ -261,6 +261,15 @@ fn read_date(text: &str) -> Option<Date> {
     .find_map(|format| Date::parse(day, format).ok())
 }
 
+/// A moment as sheets show it, ordered in time: `2026-09-14 08:30:00`, `2026/9/14 8:30`, `2026-09-14T08:30:00+09:00`.
+/// The time zone is passed over: the moments of one column are in one zone. What is no moment comes before all others.
+fn moment(text: &str) -> Option<(Date, [u32; 3])> {
+    let date = read_date(text)?;
+    let time = text.split_once([' ', 'T']).map_or("", |(_, time)| time);
+    let mut parts = time.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    Some((date, std::array::from_fn(|_| parts.next().unwrap_or(0))))
+}
+
 /// Of rows with one id keeps the newest (by `updated_at`, else `created_at`, else the later row); of equal rows the
 /// first.
 fn one_row_an_id(candidates: Vec<Row>, sheet: &Sheet, judged: &mut Judged) {
@@ -285,7 +294,7 @@ fn one_row_an_id(candidates: Vec<Row>, sheet: &Sheet, judged: &mut Judged) {
             continue;
         }
         judged.ambiguous.insert(row.id.clone());
-        let age = |row: &Row| [row.updated_at.clone(), row.created_at.clone()];
+        let age = |row: &Row| [moment(&row.updated_at), moment(&row.created_at)];
         let (newer, older) = if age(&row) >= age(kept) { (row, kept.clone()) } else { (kept.clone(), row) };
         judged.findings.push(quarantine(&older, Reason::DuplicateDifferent));
         *kept = newer;
@@ -449,6 +458,10 @@ mod tests {
     #[test]
     fn of_two_rows_with_one_id_the_newer_stays_and_the_other_is_named() {
         let older = with(&[(7, "古い。"), (14, "2026-09-01 10:00:00")]);
+        // Sheets may show moments without leading zeros, where 10 o'clock sorts before 9 as a text.
+        let newest = with(&[(14, "2026/10/1 9:00:00"), (7, "一番新しい。")]);
+        let before = with(&[(14, "2026/9/1 10:00:00"), (7, "古い。")]);
+        assert_eq!(judged(&[&newest, &before]).rows[0].content, "一番新しい。");
         for rows in [[&SOUND, &older], [&older, &SOUND]] {
             let judged = judged(&rows.map(|row| row.as_slice()));
             assert_eq!(judged.rows.len(), 1);

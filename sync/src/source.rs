@@ -69,6 +69,9 @@ pub trait Source: Send + Sync {
     /// Name for people and for citations: a file's name, or a spreadsheet's id.
     fn name(&self) -> String;
 
+    /// Where exactly it is: a full path, an address. Two sources may share a name.
+    fn place(&self) -> String;
+
     /// Changes whenever the content does. Two equal versions need no second sync.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Workbooks on disk: an `.xlsx` file, a folder of `.csv` files, or the sample that the program carries.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,9 @@ use crate::source::{Sheet, SheetNames, SheetRow, Sheets, Source, SourceError};
 const SIZE_LIMIT: u64 = 1 << 30;
 /// How many rows are read between two reports of progress.
 const REPORT_EVERY: u64 = 100;
+
+/// Columns that are read. Sheets of this kind have fifteen; what stands far to the right is a stray cell.
+const MOST_COLUMNS: u32 = 256;
 
 /// The sample workbook, compressed as every `.xlsx` is.
 static SAMPLE: &[u8] = include_bytes!("../sample/karute-sample.xlsx");
@@ -54,19 +58,23 @@ impl Workbook {
         let found = workbook.sheet_names();
         self.check_sheets(&found)?;
         let mut sheet = |name: &String| -> Result<Sheet, SourceError> {
-            let range = workbook.worksheet_range(name).map_err(|error| self.unreadable(error))?;
-            let (first, last) = match (range.start(), range.end()) {
-                (Some((first, _)), Some((last, _))) => (first, last),
-                _ => (0, 0),
-            };
-            // calamine's range begins at the first filled cell; a sheet begins at A1.
-            let cells = (first..=last).map(|number| {
-                let width = range.end().map_or(0, |(_, column)| column + 1);
-                let row =
-                    (0..width).map(|column| range.get_value((number, column)).map_or_else(String::new, text));
-                (number + 1, row.collect())
-            });
-            Ok(collect(name, cells, rows_read))
+            let mut cells = workbook.worksheet_cells_reader(name).map_err(|error| self.unreadable(error))?;
+            // Cell by cell, because a sheet's stated extent may be any size: one stray cell in its last corner would
+            // otherwise ask for the whole rectangle.
+            let mut rows: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+            while let Some(cell) = cells.next_cell().map_err(|error| self.unreadable(error))? {
+                let (number, column) = cell.get_position();
+                if column >= MOST_COLUMNS {
+                    continue;
+                }
+                let row = rows.entry(number).or_default();
+                let column = column as usize;
+                if row.len() <= column {
+                    row.resize(column + 1, String::new());
+                }
+                row[column] = text(&Data::from(cell.get_value().clone()));
+            }
+            Ok(collect(name, rows.into_iter().map(|(number, cells)| (number + 1, cells)), rows_read))
         };
         let [knowledge_base, embeddings, medical_terms] = self.needed().map(&mut sheet);
         Ok(Sheets { knowledge_base: knowledge_base?, embeddings: embeddings?, medical_terms: medical_terms? })
@@ -92,11 +100,20 @@ impl Workbook {
             let mut reader =
                 csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
             let mut rows: Vec<(u32, Vec<String>)> = Vec::new();
-            for (number, record) in (1..).zip(reader.records()) {
+            // Blank lines are no records to the reader, but they are rows to a person: what stands between the
+            // beginnings of two records ends with one line break, and each further one is a blank line.
+            let (mut number, mut previous) = (0u32, 0usize);
+            for record in reader.records() {
                 let record = record.map_err(|error| SourceError::Unreadable {
                     name: path.display().to_string(),
                     detail: error.to_string(),
                 })?;
+                let start = record.position().map_or(previous, |position| position.byte() as usize);
+                let between = text.as_bytes().get(previous..start).unwrap_or_default();
+                let breaks = between.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+                let breaks = breaks.filter(|byte| **byte == b'\n').count() as u32;
+                number += if number == 0 { breaks + 1 } else { breaks.max(1) };
+                previous = start;
                 rows.push((number, record.iter().map(str::to_owned).collect()));
             }
             Ok(collect(name, rows.into_iter(), rows_read))
@@ -124,6 +141,18 @@ impl Source for Workbook {
             Place::Path(path) => path
                 .file_name()
                 .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into()),
+        }
+    }
+
+    fn place(&self) -> String {
+        match &self.place {
+            Place::Sample => "the built-in sample".into(),
+            // A path that is gone has no other form than the one it was given in, made absolute.
+            Place::Path(path) => fs::canonicalize(path)
+                .or_else(|_| std::path::absolute(path))
+                .unwrap_or_else(|_| path.clone())
+                .display()
+                .to_string(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! <directory>/CURRENT                  the id of the snapshot in force, one line
 //! <directory>/PINNED                   ids that pruning must keep, one a line
+//! <directory>/NOTE                     one line of whoever fills the store, such as which source was read last
 //! <directory>/snapshots/<id>.karute    immutable, mode 0400
 //! <directory>/writer.lock              held by the one process that writes
 //! <directory>/store.log                one line for each move of CURRENT: why, and to which id
@@ -34,6 +35,7 @@ const CURRENT: &str = "CURRENT";
 const PINNED: &str = "PINNED";
 const SNAPSHOTS: &str = "snapshots";
 const LOCK: &str = "writer.lock";
+const NOTE: &str = "NOTE";
 const LOG: &str = "store.log";
 const EXTENSION: &str = ".karute";
 const TEMPORARY: &str = "tmp";
@@ -249,6 +251,14 @@ impl Store {
             [] => Err(StoreError::Unknown { wanted: prefix.to_owned() }),
             _ => Err(StoreError::Ambiguous { wanted: prefix.to_owned(), count: fitting.len() }),
         }
+    }
+
+    /// The line that [`Store::note`] left, if there is one that can be read.
+    pub fn noted(&self) -> Option<String> {
+        const NOTE_LIMIT: u64 = 64 << 10;
+        let bytes = self.storage.read(&self.directory.join(NOTE), NOTE_LIMIT).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
+        Some(text.strip_suffix('\n').unwrap_or(&text).to_owned())
     }
 
     fn open_snapshot(&self, id: SnapshotId) -> Result<Index, OpenError> {

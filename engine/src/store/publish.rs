@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::{CURRENT, Guard, LOG, SNAPSHOTS, Store, TEMPORARY, failed, is_named};
+use super::{CURRENT, Guard, LOG, NOTE, SNAPSHOTS, Store, TEMPORARY, failed, is_named};
 use crate::error::StoreError;
 use crate::index::Index;
 use crate::snapshot::build::Sealed;
@@ -56,6 +56,16 @@ impl Store {
         let _lock = self.lock()?;
         self.open_snapshot(id).map_err(|source| StoreError::Open { id, source })?;
         self.point_to(id, "switch")
+    }
+
+    /// Leaves one line for whoever fills the store; the store itself does not read it. Losing it costs work, no data.
+    ///
+    /// # Errors
+    /// Another writer, or a refusal of the file system.
+    pub fn note(&self, line: &str) -> Result<(), StoreError> {
+        let _lock = self.lock()?;
+        self.sweep()?;
+        self.replace(&self.directory.join(NOTE), |file| writeln!(file, "{line}"), |_| Ok(()))
     }
 
     /// Goes back to snapshot `to`, or to the one that was current before. One write of the pointer.

@@ -13,7 +13,9 @@ const MODEL: &str = "karute-extractive-1";
 /// Most sentences in an answer.
 const SENTENCES: usize = 3;
 /// A sentence must cover at least this share of what the best one covers.
-const BESIDE_THE_BEST: f32 = 0.75;
+const BESIDE_THE_BEST: f32 = 0.85;
+/// Sentences whose scores differ by less than this cover the question alike; of those the newest comes first.
+const ALIKE: f32 = 0.1;
 /// How much of what only the row's title covers counts for each of its sentences: records name the client in the
 /// title and go on without.
 const TITLE_SHARE: f32 = 0.5;
@@ -50,13 +52,17 @@ impl Answerer for Extractive {
             let citation = Citation {
                 number,
                 id: row.id.clone(),
+                title: row.title.clone(),
+                date: row.date.clone(),
                 spreadsheet: row.origin.spreadsheet.clone(),
                 sheet: row.origin.sheet.clone(),
                 row: row.origin.row_number,
                 start,
                 end,
             };
-            let text = format!("{separator}{} [{number}]", &row.content[start..end]);
+            // The day stands beside the quotation, because what was true then may not be true now.
+            let date = if row.date.is_empty() { String::new() } else { format!("（{}）", row.date) };
+            let text = format!("{separator}{} [{number}]{date}", &row.content[start..end]);
             [Ok(Piece::Text(text)), Ok(Piece::Cited(citation))]
         });
         stream::iter(pieces).boxed()
@@ -67,22 +73,34 @@ impl Answerer for Extractive {
 fn best<'a>(question: &str, evidence: &'a [Evidence]) -> Vec<Candidate<'a>> {
     let relevance = Relevance::new(question, evidence);
     let mut candidates: Vec<Candidate<'a>> = Vec::new();
-    for (number, evidence) in (1..).zip(evidence) {
-        for range in sentences(&evidence.row.content) {
-            let sentence = &evidence.row.content[range.clone()];
+    for (number, evidence) in (1..).zip(evidence).filter(|(_, evidence)| evidence.about) {
+        let ranges = sentences(&evidence.row.content);
+        for (at, range) in ranges.iter().enumerate() {
+            let (start, mut end) = (range.start, range.end);
+            let mut sentence = &evidence.row.content[start..end];
+            // A question in a record says nothing without the answer that follows it.
+            if sentence.starts_with(['Q', 'Ｑ', '問'])
+                && let Some(answer) = ranges.get(at + 1)
+            {
+                end = answer.end;
+                sentence = &evidence.row.content[start..end];
+            }
             let own = relevance.covered(sentence);
             let with_title = relevance.covered(&format!("{}\n{sentence}", evidence.row.title));
             let score = own + TITLE_SHARE * (with_title - own);
-            candidates.push(Candidate { number, evidence, start: range.start, end: range.end, score });
+            candidates.push(Candidate { number, evidence, start, end, score });
         }
     }
     // Of equal sentences the one of the better row, then the earlier one.
     candidates.sort_by(|a, b| {
         b.score.total_cmp(&a.score).then(a.number.cmp(&b.number)).then(a.start.cmp(&b.start))
     });
-    let least = candidates.first().map_or(0.0, |best| best.score * BESIDE_THE_BEST);
+    let best = candidates.first().map_or(0.0, |best| best.score);
+    let alike = candidates.partition_point(|candidate| candidate.score > best * (1.0 - ALIKE));
+    candidates[..alike].sort_by(|a, b| b.evidence.row.date.cmp(&a.evidence.row.date));
+    let least = best * BESIDE_THE_BEST;
     let mut quoted: Vec<Candidate<'a>> = Vec::new();
-    for candidate in candidates.into_iter().take_while(|candidate| candidate.score >= least) {
+    for candidate in candidates.into_iter().filter(|candidate| candidate.score >= least) {
         let text = |c: &Candidate<'a>| &c.evidence.row.content[c.start..c.end];
         if quoted.len() < SENTENCES && !quoted.iter().any(|other| text(other) == text(&candidate)) {
             quoted.push(candidate);
@@ -103,16 +121,40 @@ mod tests {
             Row {
                 id: "KB_1".into(), title: "久保田 実".into(), content: content.into(), ..Row::default()
             };
-        let evidence = [Evidence { row, similarity: 0.6, score: 0.6 }];
+        let evidence = [Evidence { row, similarity: 0.6, score: 0.6, about: true }];
         let quoted = best("久保田さんのカテーテルの次回交換はいつ", &evidence);
         assert_eq!(&content[quoted[0].start..quoted[0].end], "膀胱留置カテーテルの次回交換は10月20日。");
         assert_eq!(quoted[0].number, 1);
     }
 
     #[test]
+    fn of_sentences_that_cover_the_question_alike_the_newest_comes_first() {
+        let row = |date: &str, content: &str| Evidence {
+            row: Row { date: date.into(), content: content.into(), ..Row::default() },
+            similarity: 0.6,
+            score: 0.6,
+            about: true,
+        };
+        let evidence = [row("2026-04-01", "体重の基準は48.0kg。"), row("2026-10-01", "体重の基準は47.5kg。")];
+        assert_eq!(best("体重の基準は", &evidence)[0].number, 2);
+        let stranger = Evidence { about: false, ..row("2026-10-02", "体重の基準は60.0kg。") };
+        assert_eq!(best("体重の基準は", &[stranger]).len(), 0);
+    }
+
+    #[test]
+    fn a_question_in_a_record_is_quoted_with_its_answer() {
+        let content = "Q：喉がゴロゴロするときは。A：横を向いてもらいます。";
+        let row = Row { content: content.into(), ..Row::default() };
+        let evidence = [Evidence { row, similarity: 0.6, score: 0.6, about: true }];
+        let quoted = best("喉がゴロゴロ", &evidence);
+        assert_eq!(&content[quoted[0].start..quoted[0].end], content);
+    }
+
+    #[test]
     fn equal_sentences_are_quoted_once() {
         let row = |id: &str| Row { id: id.into(), content: "体温は36.5℃。".into(), ..Row::default() };
-        let evidence = ["a", "b"].map(|id| Evidence { row: row(id), similarity: 0.6, score: 0.6 });
+        let evidence =
+            ["a", "b"].map(|id| Evidence { row: row(id), similarity: 0.6, score: 0.6, about: true });
         assert_eq!(best("体温は", &evidence).len(), 1);
     }
 }

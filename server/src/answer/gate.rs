@@ -23,7 +23,8 @@ pub(super) struct Verdict {
 
 /// Judges the retrieved rows.
 pub(super) fn judge(evidence: &[Evidence]) -> Verdict {
-    let score = evidence.iter().map(|evidence| evidence.score).fold(0.0, f32::max);
+    let about = evidence.iter().filter(|evidence| evidence.about);
+    let score = about.map(|evidence| evidence.score).fold(0.0, f32::max);
     Verdict { answerable: score >= THRESHOLD, score }
 }
 
@@ -33,7 +34,7 @@ mod tests {
     use karute_engine::Row;
 
     fn judged(scores: &[f32]) -> bool {
-        let evidence = |&score| Evidence { row: Row::default(), similarity: 0.5, score };
+        let evidence = |&score| Evidence { row: Row::default(), similarity: 0.5, score, about: true };
         judge(&scores.iter().map(evidence).collect::<Vec<_>>()).answerable
     }
 

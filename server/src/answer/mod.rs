@@ -42,6 +42,8 @@ pub struct Evidence {
     pub similarity: f32,
     /// The share of the question that its wording covers, 0 to 1. Rows are ranked by it.
     pub score: f32,
+    /// Whether it speaks of everyone whom the question names.
+    pub about: bool,
 }
 
 /// What a retrieval found.
@@ -62,6 +64,10 @@ pub struct Citation {
     pub number: usize,
     /// The row's id.
     pub id: String,
+    /// The row's heading.
+    pub title: String,
+    /// The day that the row is about, `YYYY-MM-DD`, or empty.
+    pub date: String,
     /// Spreadsheet that the row stands in.
     pub spreadsheet: String,
     /// Sheet that the row stands in.

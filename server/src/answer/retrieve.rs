@@ -6,7 +6,7 @@ use std::time::Instant;
 use karute_engine::{Embedding, Facet, Filter, Index, Query};
 use karute_sync::embed::Task;
 
-use super::relevance::{Relevance, row_text};
+use super::relevance::{Relevance, names, row_text, speaks_of};
 use super::{Evidence, Question, Retrieved};
 use crate::error::Failure;
 use crate::state::App;
@@ -14,6 +14,9 @@ use crate::state::App;
 /// Rows that the index is asked for, before the best of them are chosen by wording: a vector of wording alone is a
 /// coarse measure, since the words that occur everywhere weigh in it as much as those that tell.
 const CANDIDATES: usize = 200;
+
+/// What is left of the score of a row that does not speak of whom the question names.
+const ABOUT_ANOTHER: f32 = 0.3;
 
 /// Retrieves the rows that cover the question best among those nearest to it. A question without a single word finds nothing.
 ///
@@ -57,11 +60,15 @@ fn search(
     let hits = index.search(&Query::new(embedding).top(CANDIDATES.max(question.top)).within(filter))?;
     let mut found = Vec::with_capacity(hits.len());
     for hit in hits {
-        found.push(Evidence { row: index.row(hit.row)?, similarity: hit.score, score: 0.0 });
+        found.push(Evidence { row: index.row(hit.row)?, similarity: hit.score, score: 0.0, about: false });
     }
     let relevance = Relevance::new(&question.text, &found);
+    let names = names(&question.text);
     for evidence in &mut found {
-        evidence.score = relevance.covered(&row_text(evidence));
+        let covered = relevance.covered(&row_text(evidence));
+        // A row about somebody else answers nothing, however well its words fit; it stays in sight as a near miss.
+        evidence.about = speaks_of(evidence, &names);
+        evidence.score = if evidence.about { covered } else { covered * ABOUT_ANOTHER };
     }
     // Stable: rows that cover the question alike keep the order of their vectors.
     found.sort_by(|a, b| b.score.total_cmp(&a.score));

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 
 use super::search::Scope;
-use super::{Outcome, local_app, prepare, print_json};
+use super::{Outcome, local_app, plain, prepare, print_json};
 use crate::answer::{self, Step};
 use crate::config::Settings;
 
@@ -33,19 +33,19 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
         match step.map_err(|failure| format!("the question was not answered: {failure:?}"))? {
             Step::Text(piece) if json => text.push_str(&piece),
             Step::Text(piece) => {
-                print!("{piece}");
+                write!(std::io::stdout(), "{}", plain(&piece))?;
                 std::io::stdout().flush()?;
             }
             Step::Done(summary) if json => {
                 return print_json(&json!({ "answer": text, "metadata": summary }));
             }
             Step::Done(summary) => {
-                println!("\n");
+                say!("\n")?;
                 for citation in &summary.citations {
-                    let answer::Citation { number, id, spreadsheet, sheet, row, .. } = citation;
-                    println!("[{number}] {id}, {spreadsheet} / {sheet} 行 {row}");
+                    let answer::Citation { number, id, title, spreadsheet, sheet, row, .. } = citation;
+                    say!("[{number}] {} ({id}, {spreadsheet} / {sheet} 行 {row})", plain(title))?;
                 }
-                println!("({}, {})", summary.model, summary.embedder);
+                say!("({}, {})", summary.model, summary.embedder)?;
             }
             Step::Searching | Step::Found(_) | Step::Generating => {}
         }

@@ -20,11 +20,11 @@ pub(super) fn run(loaded: &Loaded, json: bool) -> Outcome {
         return print_json(&json!({ "settings": settings, "warnings": loaded.warnings }));
     }
     for ((setting, value), given) in settings {
-        println!("{}={value}", setting.name);
-        println!("    {} (from {given}; default: {:?})", setting.meaning, setting.default);
+        say!("{}={value}", setting.name)?;
+        say!("    {} (from {given}; default: {:?})", setting.meaning, setting.default)?;
     }
     for warning in &loaded.warnings {
-        println!("warning: {warning}");
+        say!("warning: {warning}")?;
     }
     Ok(())
 }

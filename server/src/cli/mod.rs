@@ -1,5 +1,12 @@
 //! The command line: verbs and their options. Each verb that does something has a file.
 
+/// Prints a line to standard output. Fails, rather than panics, when nobody reads it or the disk behind it is full.
+macro_rules! say {
+    ($($argument:tt)*) => {
+        std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($argument)*)))
+    };
+}
+
 mod ask;
 mod config;
 mod search;
@@ -53,7 +60,7 @@ struct Common {
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {
-    let known = |name: &str| Settings::ALL.iter().any(|setting| setting.name == name);
+    let known = |name: &str| Settings::ALL.iter().any(|s| s.name == name || s.aliases.contains(&name));
     match text.split_once('=') {
         Some((name, value)) if known(name) => Ok((name.to_owned(), value.to_owned())),
         Some((name, _)) => Err(format!("{name} is no setting: `karute config` lists them all")),
@@ -115,7 +122,13 @@ fn run(cli: Cli, loaded: Loaded) -> Outcome {
         Verb::Sync(options) => sync::run(settings, &options, json),
         Verb::Search(options) => runtime()?.block_on(search::run(settings, options, json)),
         Verb::Ask(options) => runtime()?.block_on(ask::run(settings, options, json)),
-        Verb::Serve => runtime()?.block_on(serve::run(settings)),
+        Verb::Serve => {
+            let runtime = runtime()?;
+            let outcome = runtime.block_on(serve::run(settings));
+            // What is still being built is given up: a store loses nothing by it, and who asked to end need not wait.
+            runtime.shutdown_background();
+            outcome
+        }
     }
 }
 
@@ -142,8 +155,12 @@ async fn prepare(app: &App) -> Result<Prepared, Box<dyn std::error::Error>> {
     Ok(prepared)
 }
 
+/// Text of a record as a terminal may show it: control characters, which could command the terminal, become spaces.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
+}
+
 /// Prints a value as JSON.
 fn print_json(value: &impl serde::Serialize) -> Outcome {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+    Ok(say!("{}", serde_json::to_string_pretty(value)?)?)
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Outcome, local_app, prepare, print_json};
+use super::{Outcome, local_app, plain, prepare, print_json};
 use crate::answer::{Question, retrieve};
 use crate::config::Settings;
 
@@ -62,12 +62,12 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
         }));
     }
     if retrieved.evidence.is_empty() {
-        println!("該当する記録はありません。");
+        say!("該当する記録はありません。")?;
     }
     for (rank, evidence) in (1..).zip(retrieved.evidence.iter()) {
         let row = &evidence.row;
-        println!("{rank:>3}  {:.3}  {}  {}", evidence.score, row.date, row.title);
-        println!("     {}, {} 行 {}", row.id, row.origin.sheet, row.origin.row_number);
+        say!("{rank:>3}  {:.3}  {}  {}", evidence.score, row.date, plain(&row.title))?;
+        say!("     {}, {} 行 {}", row.id, row.origin.sheet, row.origin.row_number)?;
     }
     Ok(())
 }

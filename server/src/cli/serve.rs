@@ -18,6 +18,11 @@ pub(super) async fn run(settings: Settings) -> Outcome {
         format!("cannot listen on {address}: {error}. Set PORT or HOST, or stop the program that has it")
     })?;
     let address = listener.local_addr()?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            "listening on {address} without sign-in: everyone who reaches it can read every record"
+        );
+    }
     let app = local_app(settings);
     let (stop, stopped) = oneshot::channel::<()>();
     let service = routes::app(app.clone());
@@ -34,7 +39,9 @@ pub(super) async fn run(settings: Settings) -> Outcome {
         () = &mut asked_to_end => return Ok(()),
     }
     tokio::spawn(reload::watch(app.clone(), Store::open(&app.settings.data_dir)?));
-    greet(address);
+    if let Err(error) = greet(address) {
+        tracing::warn!(%error, "the greeting could not be printed");
+    }
     tokio::select! {
         () = asked_to_end => {}
         ended = &mut server => return Ok(ended??),
@@ -49,16 +56,16 @@ pub(super) async fn run(settings: Settings) -> Outcome {
 }
 
 /// Tells how to ask, with lines that can be pasted.
-fn greet(address: SocketAddr) {
+fn greet(address: SocketAddr) -> std::io::Result<()> {
     let url = match address.ip().is_unspecified() {
         true => format!("http://127.0.0.1:{}", address.port()),
         false => format!("http://{address}"),
     };
     let json = "-H 'Content-Type: application/json' -d";
-    println!(
+    say!(
         "\nkarute answers on {url}\n\n\
          curl {url}/health\n\
          curl {url}/search {json} '{{\"query\": \"膀胱留置カテーテルの交換\", \"top_k\": 3}}'\n\
          curl -N {url}/chat/stream {json} '{{\"message\": \"久保田さんのバルーンの交換はいつですか\"}}'\n"
-    );
+    )
 }

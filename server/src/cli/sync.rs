@@ -38,8 +38,8 @@ pub(super) fn run(settings: Settings, options: &Options, json: bool) -> Outcome 
             "report": outcome.report,
         }));
     }
-    println!("source   {}", index.provenance().source);
-    print!("{}", outcome.report);
-    println!("snapshot {} ({} rows, {} bytes)", index.id(), index.len(), index.file_length());
+    say!("source   {}", index.provenance().source)?;
+    say!("{}", outcome.report.to_string().trim_end())?;
+    say!("snapshot {} ({} rows, {} bytes)", index.id(), index.len(), index.file_length())?;
     Ok(())
 }

@@ -73,5 +73,9 @@ legacy! {
     "USE_RAG_ENGINE_V3" => "not needed: there is one engine";
     "PROMPT_OPTIMIZER_*" => "not used: questions are not rewritten by a model";
     "V3_*" => "use top_k or context_size in the request";
+    "BASE_URL" => "belongs to the old scripts, not to this program";
+    "EMBEDDING_MODEL" => NO_CLOUD;
+    "GEMINI_MODEL" => NO_CLOUD;
+    "GOOGLE_APPLICATION_CREDENTIALS" => NO_CLOUD;
     "NEXT_PUBLIC_*" => "belongs to the web client, not to this program";
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use super::dotenv::{self, BadLine};
 use super::legacy::LEGACY;
 use super::value::{Environment, Value};
 use super::{Described, Settings};
@@ -69,7 +70,7 @@ impl Sources {
         given: impl Into<Given>,
         values: impl IntoIterator<Item = (String, String)>,
     ) -> Self {
-        self.layers.push((given.into(), values.into_iter().collect()));
+        self.layers.push((given.into(), upper_case(values)));
         self
     }
 
@@ -93,25 +94,17 @@ impl Sources {
     /// Adds a `.env` file, if there is one.
     pub fn add_dotenv(&mut self, path: &Path) {
         let given = path.display().to_string();
-        let lines = match dotenvy::from_path_iter(path) {
-            Ok(lines) => lines,
-            Err(error) if error.not_found() => return,
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
             Err(error) => return self.fail(given, format!("cannot be read: {error}")),
         };
-        let mut values = BTreeMap::new();
-        for line in lines {
-            match line {
-                Ok((name, value)) => {
-                    values.insert(name, value);
-                }
-                // The error's own text shows the line, which may hold a secret.
-                Err(_) => self.fail(
-                    given.clone(),
-                    format!("has a line behind {} that is not NAME=value", last_name(&values)),
-                ),
-            }
+        let (values, bad) = dotenv::parse(&String::from_utf8_lossy(&bytes));
+        for BadLine(number) in bad {
+            // The line itself is not shown: it may hold a secret.
+            self.fail(given.clone(), format!("line {number} is not NAME=value"));
         }
-        self.layers.push((given, values));
+        self.layers.push((given, upper_case(values)));
     }
 
     /// Adds a TOML file, whose keys are setting names in lower case.
@@ -173,6 +166,14 @@ impl Sources {
             Some(mut settings) if reader.problems.is_empty() => {
                 let mut warnings = self.legacy_warnings();
                 warnings.extend(self.stay_private(&mut settings));
+                if self
+                    .find("ALLOWED_ORIGINS")
+                    .or(self.find("CORS_ORIGINS"))
+                    .is_some_and(|(_, t)| t.contains('*'))
+                {
+                    warnings
+                        .push("* in ALLOWED_ORIGINS is not honoured: name the origins that may call".into());
+                }
                 Ok(Loaded { settings, given: reader.given, warnings })
             }
             _ => Err(Invalid(reader.problems)),
@@ -215,8 +216,18 @@ fn known(name: &str) -> bool {
         || Settings::ALL.iter().any(|setting| setting.name == name || setting.aliases.contains(&name))
 }
 
-fn last_name(values: &BTreeMap<String, String>) -> String {
-    values.keys().next_back().map_or_else(|| "its beginning".into(), Clone::clone)
+/// Names are taken without case, as the replaced system took them; of two spellings the upper case one wins.
+fn upper_case(values: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
+    let mut folded: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in values {
+        let upper = name.to_uppercase();
+        if upper == name {
+            folded.insert(upper, value);
+        } else {
+            folded.entry(upper).or_insert(value);
+        }
+    }
+    folded
 }
 
 /// Reads settings one by one and collects what is wrong.
@@ -335,6 +346,6 @@ mod tests {
         let mut sources = Sources::none();
         sources.add_dotenv(&path);
         let message = sources.load().expect_err("a broken line").to_string();
-        assert!(message.contains("PORT") && !message.contains("s3cret"), "{message}");
+        assert!(message.contains("line 2") && !message.contains("s3cret"), "{message}");
     }
 }

@@ -3,6 +3,7 @@
 //! A value comes from the first of: `--set NAME=VALUE`, the environment, `.env` in the working directory, the TOML
 //! file of `--config` or `KARUTE_CONFIG`, the default. All wrong values are reported together.
 
+mod dotenv;
 mod legacy;
 mod load;
 mod value;

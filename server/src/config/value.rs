@@ -32,8 +32,19 @@ macro_rules! plain {
     )*};
 }
 
+impl Value for IpAddr {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "localhost" => Ok(Self::V4(std::net::Ipv4Addr::LOCALHOST)),
+            text => text.parse().map_err(|_| "must be an IP address such as 127.0.0.1 or 0.0.0.0".into()),
+        }
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
 plain! {
-    IpAddr, "an IP address such as 127.0.0.1 or 0.0.0.0";
     u16, "a whole number, 0 to 65535";
     f64, "a number";
     u64, "a whole number";
@@ -140,7 +151,9 @@ impl Value for Origins {
             text.split(',').map(str::to_owned).collect()
         };
         let origins = listed.iter().map(|origin| origin.trim().trim_end_matches('/').to_owned());
-        let origins: Vec<String> = origins.filter(|origin| !origin.is_empty()).collect();
+        // `*`, which the replaced system took, would open records to every page on the web: it is left out, and whoever
+        // loads the settings warns of it.
+        let origins: Vec<String> = origins.filter(|origin| !origin.is_empty() && origin != "*").collect();
         match origins.iter().find(|origin| !is_origin(origin)) {
             Some(origin) => Err(format!("{origin:?} is not an origin such as https://example.com")),
             None => Ok(Self(origins)),

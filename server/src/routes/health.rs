@@ -6,11 +6,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use karute_engine::Query;
+use karute_sync::embed::Task;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::answer::{Question, retrieve};
 use crate::error::Failure;
 use crate::state::{App, Serving};
 
@@ -38,10 +39,7 @@ pub(super) async fn health(State(app): State<App>) -> Response {
             (details, problems.to_vec())
         }
     };
-    // A real search, end to end: embed, scan, read the row.
-    let probe = Question { text: PROBE.into(), top: 1, ..Question::default() };
-    let searched = tokio::time::timeout(PATIENCE, retrieve(&app, &probe)).await;
-    let searched = searched.unwrap_or(Err(Failure::TimedOut));
+    let searched = probe(&app).await;
     let vector_db = searched.is_ok();
     if let Err(failure) = &searched
         && !matches!(failure, Failure::NotReady)
@@ -66,6 +64,25 @@ pub(super) async fn health(State(app): State<App>) -> Response {
     });
     let code = if vector_db { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(body)).into_response()
+}
+
+/// A real search, end to end: embed, scan, read the row. It does not wait behind the questions that are being worked
+/// on, so a busy server is not taken for a broken one.
+async fn probe(app: &App) -> Result<(), Failure> {
+    let index = app.index()?;
+    let texts = [PROBE.to_owned()];
+    let search = async {
+        let embedding = app.embedder.embed(&texts, Task::Query).await?.into_iter().next().flatten();
+        let embedding = embedding.ok_or_else(|| Failure::Internal("the probe was not embedded".into()))?;
+        let search = tokio::task::spawn_blocking(move || -> Result<(), Failure> {
+            for hit in index.search(&Query::new(&embedding).top(1))? {
+                index.row(hit.row)?;
+            }
+            Ok(())
+        });
+        search.await.map_err(|error| Failure::Internal(error.to_string()))?
+    };
+    tokio::time::timeout(PATIENCE, search).await.unwrap_or(Err(Failure::TimedOut))
 }
 
 /// Whether questions are answered.

@@ -24,7 +24,7 @@ pub(super) struct KnowledgeItem {
 }
 
 impl From<&Evidence> for KnowledgeItem {
-    fn from(Evidence { row, similarity, score }: &Evidence) -> Self {
+    fn from(Evidence { row, similarity, score, about: _ }: &Evidence) -> Self {
         let mut metadata: Map<String, Value> = serde_json::from_str(&row.metadata).unwrap_or_default();
         metadata.insert("similarity".into(), json!(similarity));
         metadata.insert("client_id".into(), json!(row.client_id));

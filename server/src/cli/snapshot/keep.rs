@@ -16,7 +16,7 @@ fn done(json: bool, done: &str, id: SnapshotId) -> Outcome {
     if json {
         return print_json(&json!({ "done": done, "snapshot_id": id.to_string() }));
     }
-    println!("{done}: {id}");
+    say!("{done}: {id}")?;
     Ok(())
 }
 
@@ -40,8 +40,10 @@ pub(super) fn prune(store: &Store, keep: usize, json: bool) -> Outcome {
     if json {
         return print_json(&json!({ "removed": removed }));
     }
-    removed.iter().for_each(|id| println!("removed {id}"));
-    println!("{} removed, {} left", removed.len(), store.list()?.len());
+    for id in &removed {
+        say!("removed {id}")?;
+    }
+    say!("{} removed, {} left", removed.len(), store.list()?.len())?;
     Ok(())
 }
 

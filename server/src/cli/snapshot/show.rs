@@ -24,7 +24,7 @@ pub(super) fn list(store: &Store, json: bool) -> Outcome {
         return print_json(&listed.iter().map(line).collect::<Vec<Value>>());
     }
     if listed.is_empty() {
-        println!("the store {} holds no snapshot yet: run `karute sync`", store.directory().display());
+        say!("the store {} holds no snapshot yet: run `karute sync`", store.directory().display())?;
     }
     for listed in &listed {
         let mark = match (listed.current, listed.pinned) {
@@ -35,16 +35,16 @@ pub(super) fn list(store: &Store, json: bool) -> Outcome {
         match &listed.index {
             Ok(index) => {
                 let provenance = index.provenance();
-                println!(
+                say!(
                     "{mark} {}  {:>7} rows  {:>10} bytes  {}  {}",
                     listed.id.short(),
                     index.len(),
                     index.file_length(),
                     provenance.built_at,
                     provenance.source
-                );
+                )?;
             }
-            Err(error) => println!("{mark} {}  unusable: {error}", listed.id.short()),
+            Err(error) => say!("{mark} {}  unusable: {error}", listed.id.short())?,
         }
     }
     Ok(())
@@ -72,25 +72,27 @@ pub(super) fn inspect(index: &Index, json: bool) -> Outcome {
             "sections": index.sections().iter().map(section).collect::<Vec<_>>(), "report": report,
         }));
     }
-    println!("snapshot   {}", index.id());
-    println!("embedding  {}", index.identity());
-    println!("rows       {} ({} passages, {clients} clients)", index.len(), index.passages());
-    println!("terms      {}", index.terms().len());
-    println!(
+    say!("snapshot   {}", index.id())?;
+    say!("embedding  {}", index.identity())?;
+    say!("rows       {} ({} passages, {clients} clients)", index.len(), index.passages())?;
+    say!("terms      {}", index.terms().len())?;
+    say!(
         "source     {} ({} rows, {} quarantined)",
-        provenance.source, provenance.rows_read, provenance.rows_quarantined
-    );
-    println!("built      {} by {} ({})", provenance.built_at, provenance.builder, index.builder());
-    println!("forced     {}", if provenance.forced { "yes, past the publish guard" } else { "no" });
-    println!("parent     {}", if provenance.parent.is_empty() { "none" } else { &provenance.parent });
+        provenance.source,
+        provenance.rows_read,
+        provenance.rows_quarantined
+    )?;
+    say!("built      {} by {} ({})", provenance.built_at, provenance.builder, index.builder())?;
+    say!("forced     {}", if provenance.forced { "yes, past the publish guard" } else { "no" })?;
+    say!("parent     {}", if provenance.parent.is_empty() { "none" } else { &provenance.parent })?;
     for (name, values) in [("domains", domains), ("kinds", kinds)] {
         let values: Vec<String> = values.iter().map(|(value, rows)| format!("{value} {rows}")).collect();
-        println!("{name:<10} {}", values.join(", "));
+        say!("{name:<10} {}", values.join(", "))?;
     }
-    println!("sections");
+    say!("sections")?;
     for entry in index.sections() {
         let name = entry.section().map_or("(unknown)", |section| section.name());
-        println!("  {name:<12} {:>10} bytes at {}", entry.length, entry.offset);
+        say!("  {name:<12} {:>10} bytes at {}", entry.length, entry.offset)?;
     }
     Ok(())
 }
@@ -104,13 +106,13 @@ pub(super) fn verify(index: &Index, json: bool) -> Outcome {
             &json!({ "id": index.id().to_string(), "verified": verified, "seconds": seconds }),
         );
     }
-    println!(
+    say!(
         "{} is sound: {} rows, {} passages, {} bytes read in {seconds:.3} s",
         index.id(),
         verified.rows,
         verified.passages,
         verified.bytes
-    );
+    )?;
     Ok(())
 }
 
@@ -126,7 +128,7 @@ pub(super) fn diff(old: &Index, new: &Index, json: bool) -> Outcome {
         }));
     }
     let Diff { added, removed, changed } = diff;
-    println!("{} added, {} removed, {} changed", added.len(), removed.len(), changed.len());
+    say!("{} added, {} removed, {} changed", added.len(), removed.len(), changed.len())?;
     let changed = changed.iter().map(|row| format!("~ {} ({})", row.id, row.fields.join(", ")));
     let lists: [Vec<String>; 3] = [
         added.iter().map(|id| format!("+ {id}")).collect(),
@@ -134,9 +136,11 @@ pub(super) fn diff(old: &Index, new: &Index, json: bool) -> Outcome {
         changed.collect(),
     ];
     for list in lists {
-        list.iter().take(SHOWN).for_each(|line| println!("{line}"));
+        for line in list.iter().take(SHOWN) {
+            say!("{line}")?;
+        }
         if list.len() > SHOWN {
-            println!("  ... and {} more (--json lists them)", list.len() - SHOWN);
+            say!("  ... and {} more (--json lists them)", list.len() - SHOWN)?;
         }
     }
     Ok(())
