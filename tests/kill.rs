@@ -19,7 +19,7 @@ use rand_chacha::rand_core::SeedableRng;
 fn karute(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_karute-under-test"));
     command.env_clear().current_dir(home).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.args(["--set", "KARUTE_DATA_DIR=data", "--set", "LOG_LEVEL=ERROR"]).args(arguments);
+    command.env("KARUTE_DATA_DIR", "data").env("LOG_LEVEL", "ERROR").args(arguments);
     command
 }
 
