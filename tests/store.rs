@@ -199,6 +199,30 @@ fn every_changed_byte_is_found_and_every_truncation_is_refused() {
     assert!(Index::from_slice(&longer).is_err());
 }
 
+#[test]
+fn the_golden_snapshot_of_every_released_format_opens_for_ever() {
+    for (format, bytes) in [(1, &include_bytes!("golden/format-1.karute")[..])] {
+        let index = Index::from_slice(bytes).unwrap_or_else(|error| panic!("format {format}: {error}"));
+        index.verify().expect("sound");
+        assert_eq!((index.len(), index.passages()), (2, 2));
+        let hits =
+            index.search(&Query::new(&Embedding::new(identity(), vec![0.1, 0.9, 0.0]))).expect("a search");
+        let row = index.row(hits[0].row).expect("a row");
+        assert_eq!(&row.content[index.passage_range(hits[0].passage).expect("a passage")], "食欲あり。");
+        assert_eq!((row.id.as_str(), row.date.as_str()), ("KB_1", "2026-09-14"));
+        assert_eq!(index.terms()[0].synonyms, ["熱発"]);
+        assert_eq!(index.provenance().source, "golden");
+    }
+    // What this build writes is, byte for byte, what the golden file of its own version holds.
+    let golden = &include_bytes!("golden/format-1.karute")[..];
+    let written = karute_tests::snapshots::golden().to_bytes();
+    let builder = |bytes| Index::from_slice(bytes).expect("a snapshot").builder().to_owned();
+    assert!(
+        builder(golden) != builder(&written) || written == golden,
+        "the format changed without a new number"
+    );
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_refused_or_answered(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {

@@ -32,3 +32,35 @@ pub fn sealed_with(ids: &[&str], provenance: Provenance) -> Sealed {
     }
     draft.finish(provenance).expect("a sound draft")
 }
+
+/// The snapshot that golden files hold: something in every section, a row of two passages, a row without a vector.
+pub fn golden() -> Sealed {
+    let mut draft = Draft::new(identity());
+    let first = Row {
+        id: "KB_1".into(),
+        domain: "nursing".into(),
+        source_type: "care_record".into(),
+        client_id: "CL-00001".into(),
+        title: "訪問記録".into(),
+        content: "体温は36.5℃。食欲あり。".into(),
+        tags: vec!["訪問".into()],
+        date: "2026-09-14".into(),
+        ..Row::default()
+    };
+    let parts = [Passage::part(0..19, &[1.0, 0.0, 0.0]), Passage::part(19..34, &[0.0, 1.0, 0.0])];
+    draft.push(&first, &parts).expect("a sound row");
+    draft.push(&Row { id: "KB_0".into(), ..Row::default() }, &[]).expect("a row without a vector");
+    draft.set_terms(vec![karute_engine::Term {
+        id: "T1".into(),
+        canonical: "発熱".into(),
+        synonyms: vec!["熱発".into()],
+        category: "症状".into(),
+    }]);
+    draft.set_report("{\"findings\":[]}".into());
+    let provenance = Provenance {
+        source: "golden".into(),
+        built_at: "2026-11-24T00:00:00Z".into(),
+        ..Provenance::default()
+    };
+    draft.finish(provenance).expect("a sound draft")
+}
