@@ -1,0 +1,217 @@
+//! What the store costs, beside the plainest thing that the same disk could do in the same run:
+//!
+//! ```text
+//! cargo run --release -p karute-benches --bin store
+//! ```
+//!
+//! Data: clustered unit vectors from a seeded generator, 100,000 x 768 and 3,200 x 3072, with short Japanese records.
+
+#![expect(clippy::expect_used, reason = "a bench that cannot go on should say where")]
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use karute_engine::{Draft, Embedding, Guard, Identity, Passage, Provenance, Query, Row, Sealed, Store};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+/// Vectors gather around as many centres as there are rows divided by this.
+const ROWS_PER_CLUSTER: usize = 50;
+/// How far a vector strays from its centre, as a share of the centre's length.
+const SPREAD: f32 = 0.6;
+
+struct Data {
+    rows: usize,
+    dimensions: usize,
+    centres: Vec<Vec<f32>>,
+    random: ChaCha8Rng,
+}
+
+impl Data {
+    fn new(rows: usize, dimensions: usize) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(rows as u64);
+        let clusters = (rows / ROWS_PER_CLUSTER).max(1);
+        let centres = (0..clusters).map(|_| direction(dimensions, &mut random)).collect();
+        Self { rows, dimensions, centres, random }
+    }
+
+    fn vector(&mut self) -> Vec<f32> {
+        let centre = &self.centres[self.random.random_range(0..self.centres.len())];
+        let stray = direction(self.dimensions, &mut self.random);
+        unit(centre.iter().zip(stray).map(|(c, s)| c + SPREAD * s).collect())
+    }
+}
+
+/// A random direction. Sums of uniform numbers are close enough to normal ones.
+fn direction(dimensions: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
+    unit((0..dimensions).map(|_| (0..4).map(|_| random.random_range(-1.0f32..1.0)).sum()).collect())
+}
+
+fn unit(vector: Vec<f32>) -> Vec<f32> {
+    let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+    vector.into_iter().map(|x| x / norm).collect()
+}
+
+fn identity(dimensions: usize) -> Identity {
+    Identity::new("bench", "clustered", dimensions as u32)
+}
+
+fn sealed(data: &mut Data, name: &str) -> Sealed {
+    let mut draft = Draft::new(identity(data.dimensions));
+    for number in 0..data.rows {
+        let row = Row {
+            id: format!("KB_{number:07}"),
+            client_id: format!("CL-{:05}", number % 39),
+            domain: "nursing".into(),
+            title: format!("訪問記録 {number}"),
+            content: format!(
+                "{name}。体温は36.{}℃、血圧は{}/76。食欲あり、発熱なし。",
+                number % 10,
+                110 + number % 30
+            ),
+            ..Row::default()
+        };
+        let vector = data.vector();
+        draft.push(&row, &[Passage::whole(&row, &vector)]).expect("a sound row");
+    }
+    draft
+        .finish(Provenance { source: "bench".into(), built_at: name.into(), ..Provenance::default() })
+        .expect("a draft")
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let began = Instant::now();
+    let done = work();
+    (done, began.elapsed().as_secs_f64())
+}
+
+/// The median of several runs, in seconds.
+fn median(runs: usize, mut work: impl FnMut()) -> f64 {
+    let mut times: Vec<f64> = (0..runs).map(|_| timed(&mut work).1).collect();
+    times.sort_by(f64::total_cmp);
+    times[runs / 2]
+}
+
+/// Asks the system to forget the file's pages; `dd` does so without writing anything.
+fn forget(path: &Path) {
+    let output = format!("of={}", path.display());
+    let options = ["oflag=nocache", "conv=notrunc,fdatasync", "count=0", "status=none"];
+    let status = Command::new("dd").arg(output).args(options).status().expect("dd runs");
+    assert!(status.success(), "dd could not forget {}", path.display());
+}
+
+/// A number from /proc/self, by the name at the beginning of its line.
+fn process(file: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+fn measure(rows: usize, dimensions: usize) {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path().join("store")).expect("a store");
+    let mut data = Data::new(rows, dimensions);
+    let (first, building) = timed(|| sealed(&mut data, "first"));
+    let bytes = first.file_length();
+    let megabytes = bytes as f64 / 1e6;
+    let memory = process("status", "VmHWM") as f64 / 1e3;
+    println!("\n{rows} x {dimensions}: {megabytes:.0} MB");
+    println!("  build {building:.2} s; peak memory {memory:.0} MB = {:.2} x the file", memory / megabytes);
+
+    let raw = first.to_bytes();
+    let plain = home.path().join("plain");
+    let writing = median(3, || {
+        let mut file = File::create(&plain).expect("created");
+        file.write_all(&raw).expect("written");
+        file.sync_all().expect("synced");
+    });
+    let (_, publishing) = timed(|| store.publish(&first, &Guard::open()).expect("published"));
+    println!(
+        "  plain write {writing:.3} s; publish {publishing:.3} s = {:.2} x (writes, verifies, renames)",
+        publishing / writing
+    );
+
+    let path = store.path_of(first.id());
+    let hashing = median(3, || {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_mmap_rayon(&path).expect("hashed");
+        std::hint::black_box(hasher.finalize());
+    });
+    let index = store.current().expect("a snapshot").index;
+    let verifying = median(3, || drop(index.verify().expect("sound")));
+    println!(
+        "  BLAKE3 {hashing:.3} s; verify {verifying:.3} s, {:.0} % of its speed",
+        100.0 * hashing / verifying
+    );
+
+    let question = Embedding::new(identity(dimensions), data.vector());
+    let ask = |store: &Store| {
+        let index = store.current().expect("a snapshot").index;
+        std::hint::black_box(index.search(&Query::new(&question)).expect("a search"));
+    };
+    let opening = median(9, || drop(store.current().expect("a snapshot")));
+    let warm = median(9, || ask(&store));
+    println!("  open {:.3} ms; open and first answer, warm {:.3} ms", opening * 1e3, warm * 1e3);
+    drop(index);
+    forget(&path);
+    let faults = process("io", "read_bytes:");
+    let (_, cold) = timed(|| ask(&store));
+    let read = (process("io", "read_bytes:") - faults) as f64 / 1e6;
+    println!("  open and first answer, cold {:.1} ms, {read:.0} MB read", cold * 1e3);
+}
+
+/// Searches from one thread while another publishes; the same searches without publishing beside it.
+fn swaps(swaps: usize) {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    let mut data = Data::new(3_200, 256);
+    let states = [sealed(&mut data, "a"), sealed(&mut data, "b")];
+    store.publish(&states[0], &Guard::open()).expect("published");
+    store.publish(&states[1], &Guard::open()).expect("published");
+    let question = Embedding::new(identity(256), data.vector());
+    let search_until = |done: &AtomicBool| {
+        let mut index = store.current().expect("a snapshot").index;
+        let mut times = Vec::new();
+        while !done.load(Ordering::Relaxed) {
+            let began = Instant::now();
+            std::hint::black_box(index.search(&Query::new(&question)).expect("a search"));
+            times.push(began.elapsed().as_secs_f64());
+            if let Some(newer) = store.refresh(index.id()).expect("readable") {
+                index = newer;
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        times
+    };
+    for publishing in [false, true] {
+        let done = Arc::new(AtomicBool::new(false));
+        let times = std::thread::scope(|scope| {
+            let searching = scope.spawn(|| search_until(&done));
+            if publishing {
+                for swap in 0..swaps {
+                    store.make_current(states[swap % 2].id()).expect("switched");
+                }
+            } else {
+                std::thread::sleep(Duration::from_secs(2));
+            }
+            done.store(true, Ordering::Relaxed);
+            searching.join().expect("a reader")
+        });
+        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize] * 1e3;
+        let what = if publishing { format!("with {swaps} swaps") } else { "without swaps".into() };
+        println!("  {what}: {} searches, p50 {:.3} ms, p99 {:.3} ms", times.len(), at(0.5), at(0.99));
+    }
+}
+
+fn main() {
+    measure(3_200, 3_072);
+    measure(100_000, 768);
+    println!("\nsearch of 3200 x 256 while the pointer moves");
+    swaps(1_000);
+}
