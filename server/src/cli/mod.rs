@@ -1,6 +1,7 @@
 //! The command line: verbs and their options. Each verb that does something has a file.
 
 mod ask;
+mod bucket;
 mod config;
 mod search;
 mod serve;
@@ -71,7 +72,7 @@ enum Verb {
     Search(search::Options),
     /// Answer a question, with citations.
     Ask(ask::Options),
-    /// Look at the snapshots in the store.
+    /// Look at the snapshots in the store; push them to a bucket and pull them from it.
     #[command(subcommand)]
     Snapshot(snapshot::Verb),
     /// Show every setting: its value, where that came from, and what it means.
@@ -111,7 +112,7 @@ fn run(cli: Cli, loaded: Loaded) -> Outcome {
     let settings = loaded.settings.clone();
     match cli.verb.unwrap_or(Verb::Serve) {
         Verb::Config => config::run(&loaded, json),
-        Verb::Snapshot(verb) => snapshot::run(&Store::open(&settings.data_dir)?, verb, json),
+        Verb::Snapshot(verb) => snapshot::run(&settings, verb, json),
         Verb::Sync => sync::run(settings, json),
         Verb::Search(options) => runtime()?.block_on(search::run(settings, options, json)),
         Verb::Ask(options) => runtime()?.block_on(ask::run(settings, options, json)),
@@ -131,7 +132,7 @@ fn local_app(settings: Settings) -> App {
 /// Finds or builds the snapshot to serve, away from the threads that serve connections.
 async fn prepare(app: &App) -> Result<Prepared, Box<dyn std::error::Error>> {
     let (settings, embedder) = (app.settings.clone(), app.embedder.clone());
-    let prepared = tokio::task::spawn_blocking(move || -> Result<Prepared, karute_sync::job::SyncError> {
+    let prepared = tokio::task::spawn_blocking(move || -> Result<Prepared, start::StartError> {
         let store = Store::open(&settings.data_dir)?;
         start::prepare(&settings, &store, embedder.as_ref(), progress::for_stderr().as_ref())
     });

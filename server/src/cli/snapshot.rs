@@ -1,4 +1,4 @@
-//! `karute snapshot`: look at what the store holds.
+//! `karute snapshot`: look at what the store holds, and bring it to a bucket and back.
 
 use std::time::Instant;
 
@@ -6,9 +6,10 @@ use clap::Subcommand;
 use karute_engine::{Facet, Index, Store};
 use serde_json::{Value, json};
 
-use super::{Outcome, print_json};
+use super::{Outcome, bucket, print_json};
+use crate::config::Settings;
 
-/// What to look at.
+/// What to do with snapshots.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Every snapshot in the store.
@@ -23,13 +24,23 @@ pub(super) enum Verb {
         /// The snapshot's id or its beginning; the current one if left out.
         id: Option<String>,
     },
+    /// Upload a snapshot to the bucket of KARUTE_BUCKET and make it current there.
+    Push {
+        /// The snapshot's id or its beginning; the current one if left out.
+        id: Option<String>,
+    },
+    /// Download what is current in the bucket of KARUTE_BUCKET, verify it and make it current here.
+    Pull,
 }
 
-pub(super) fn run(store: &Store, verb: Verb, json: bool) -> Outcome {
+pub(super) fn run(settings: &Settings, verb: Verb, json: bool) -> Outcome {
+    let store = &Store::open(&settings.data_dir)?;
     match verb {
         Verb::List => list(store, json),
         Verb::Inspect { id } => inspect(&named(store, id)?, json),
         Verb::Verify { id } => verify(&named(store, id)?, json),
+        Verb::Push { id } => bucket::push(settings, store, named(store, id)?.id(), json),
+        Verb::Pull => bucket::pull(settings, store, json),
     }
 }
 
