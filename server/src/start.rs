@@ -37,7 +37,7 @@ pub enum StartError {
         /// What is wrong with the store.
         store: StoreError,
         /// What is wrong with the bucket.
-        bucket: BucketError,
+        bucket: Box<BucketError>,
     },
     /// The snapshot was embedded by a model that this program does not have.
     #[error(
@@ -107,7 +107,9 @@ pub fn prepare(
     };
     let (mut prepared, pulled) = match (&settings.workbook, store.current(), pulled) {
         (Some(_), _, pulled) => (from_workbook(settings, store, embedder, progress)?, pulled),
-        (None, Err(store), Err(bucket)) => return Err(StartError::Nothing { store, bucket }),
+        (None, Err(store), Err(bucket)) => {
+            return Err(StartError::Nothing { store, bucket: Box::new(bucket) });
+        }
         (None, opened, pulled) => (servable(opened?, embedder)?, pulled),
     };
     if let Err(error) = pulled {

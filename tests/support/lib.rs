@@ -1,3 +1,5 @@
-//! What the behaviour tests share, and the maker of the sample workbook.
+//! What the behaviour tests share, among it an emulator of Google Cloud Storage, and the maker of the sample workbook.
 
+pub mod gcs;
 pub mod sample;
+pub mod snapshots;

@@ -116,7 +116,13 @@ fn run(cli: Cli, loaded: Loaded) -> Outcome {
         Verb::Sync => sync::run(settings, json),
         Verb::Search(options) => runtime()?.block_on(search::run(settings, options, json)),
         Verb::Ask(options) => runtime()?.block_on(ask::run(settings, options, json)),
-        Verb::Serve => runtime()?.block_on(serve::run(settings)),
+        Verb::Serve => {
+            let runtime = runtime()?;
+            let ended = runtime.block_on(serve::run(settings));
+            // A pull or a sync that is under way may be cut off anywhere, and must not hold up the end.
+            runtime.shutdown_background();
+            ended
+        }
     }
 }
 
