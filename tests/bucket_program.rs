@@ -184,7 +184,9 @@ fn a_pull_that_is_killed_again_and_again_loses_nothing_and_ends_in_the_end() {
         std::thread::sleep(Duration::from_millis(130 * round));
         pull.0.kill().expect("killed");
         pull.0.wait().expect("ended");
-        assert!([&old, &new].contains(&&current(home.path())));
+        let found = current(home.path());
+        // The whole of it takes over a second, so the first kill hits a download under way.
+        assert!(found == old || (found == new && round > 1), "round {round}");
     }
     emulator.heal();
     let pulled = json(&mut karute(home.path(), &emulator.url()), &["snapshot", "pull", "--json"]);
