@@ -10,8 +10,8 @@ use futures_util::future::join_all;
 use karute_engine::{SnapshotId, Store};
 use karute_sync::bucket::{Bucket, BucketError, Endpoint, Pulled};
 use karute_sync::job::Silent;
+use karute_tests::bulk::snapshot;
 use karute_tests::gcs::{Effect, Emulator};
-use karute_tests::snapshots::snapshot;
 
 const NAME: &str = "records";
 /// Ranges that make many of a small snapshot.

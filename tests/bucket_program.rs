@@ -9,8 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use karute_engine::Store;
+use karute_tests::bulk::snapshot;
 use karute_tests::gcs::{Effect, Emulator};
-use karute_tests::snapshots::snapshot;
 use serde_json::Value;
 
 const NAME: &str = "records";
