@@ -1,4 +1,4 @@
-//! Showing how far a sync has come: bars on a terminal, plain log lines elsewhere.
+//! Showing how far a sync, a push or a pull has come: bars on a terminal, plain log lines elsewhere.
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
@@ -14,6 +14,9 @@ fn units(stage: Stage) -> &'static str {
         Stage::Embedding => "rows embedded",
         Stage::Building => "rows indexed",
         Stage::Publishing => "snapshot written",
+        Stage::Verifying => "snapshot verified",
+        Stage::Uploading => "bytes uploaded",
+        Stage::Downloading => "bytes downloaded",
     }
 }
 
@@ -30,6 +33,10 @@ struct Bars {
 impl Progress for Bars {
     fn begin(&self, stage: Stage, total: Option<u64>) {
         let (bar, template) = match total {
+            Some(total) if matches!(stage, Stage::Uploading | Stage::Downloading) => {
+                let template = "{msg:>18} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} ({elapsed})";
+                (ProgressBar::new(total), template)
+            }
             Some(total) => (ProgressBar::new(total), "{msg:>18} {wide_bar} {pos}/{len} ({elapsed})"),
             None => (ProgressBar::new_spinner(), "{msg:>18} {spinner} {pos} ({elapsed})"),
         };

@@ -1,8 +1,9 @@
-//! Finding the snapshot to serve, or building it.
+//! Finding the snapshot to serve: in the bucket, in the store, or by building it.
 
 use std::time::Duration;
 
-use karute_engine::{Guard, Index, Store, StoreError};
+use karute_engine::{Guard, Identity, Index, Opened, Skipped, Store, StoreError};
+use karute_sync::bucket::{Bucket, BucketError};
 use karute_sync::embed::Embedder;
 use karute_sync::job::{self, Outcome, Progress, Publishing, SyncError};
 use karute_sync::source::Source;
@@ -22,6 +23,39 @@ pub struct Prepared {
     pub index: Index,
     /// What an operator should know: why it is not the one that was hoped for. Empty when all is well.
     pub problems: Vec<String>,
+}
+
+/// There is nothing to serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The sync failed.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Neither the bucket nor the store gave a snapshot.
+    #[error("nothing can be served: {bucket}; and {store}")]
+    Nothing {
+        /// What is wrong with the store.
+        store: StoreError,
+        /// What is wrong with the bucket.
+        bucket: Box<BucketError>,
+    },
+    /// The snapshot was embedded by a model that this program does not have.
+    #[error(
+        "snapshot {id} was embedded as {found}, but questions are embedded as {expected}: \
+         push a snapshot that was built with the same model"
+    )]
+    Identity {
+        /// The snapshot.
+        id: String,
+        /// Its identity.
+        found: Box<Identity>,
+        /// The identity of the embedder.
+        expected: Box<Identity>,
+    },
 }
 
 /// The workbook that the settings name.
@@ -69,22 +103,88 @@ pub fn sync(
     Ok(outcome)
 }
 
-/// The snapshot to serve: the current one if it is what a sync would build again, else a new one. When the source
-/// cannot be synced but the store holds an earlier snapshot of that same source, that one is served and the problem
-/// is told.
+/// The snapshot to serve. With a bucket, its current one is pulled first; when that fails, what the store holds is
+/// served and the reason is told, and no workbook is synced unless one is named.
 ///
 /// # Errors
-/// A sync that fails when there is nothing else to serve.
+/// Nothing to serve: neither from the bucket, nor in the store, nor by a sync.
 pub fn prepare(
     settings: &Settings,
     store: &Store,
     embedder: &dyn Embedder,
     progress: &dyn Progress,
-) -> Result<Prepared, SyncError> {
-    prepare_patiently(settings, store, embedder, progress, LOCK_TRIES)
+) -> Result<Prepared, StartError> {
+    let Some(pulled) = pull(settings, store, progress) else {
+        return Ok(from_workbook(settings, store, embedder, progress)?);
+    };
+    let (mut prepared, pulled) = match (&settings.workbook, store.current(), pulled) {
+        (Some(_), _, pulled) => (from_workbook(settings, store, embedder, progress)?, pulled),
+        (None, Err(store), Err(bucket)) => {
+            return Err(StartError::Nothing { store, bucket: Box::new(bucket) });
+        }
+        (None, opened, pulled) => (servable(opened?, embedder)?, pulled),
+    };
+    if let Err(error) = pulled {
+        prepared.problems.push(format!("the bucket was not reached, so the local copy is served: {error}"));
+    }
+    Ok(prepared)
 }
 
-fn prepare_patiently(
+/// Pulls from the bucket of the settings; `None` if there is none.
+fn pull(settings: &Settings, store: &Store, progress: &dyn Progress) -> Option<Result<(), BucketError>> {
+    let url = settings.bucket.as_ref()?;
+    // Without a local copy there is nothing to turn to, so the download may take as long as it moves on at all.
+    let deadline = match store.current() {
+        Ok(_) => Duration::from_secs(settings.bucket_deadline),
+        Err(_) => Duration::MAX,
+    };
+    let pulled = tokio::runtime::Handle::current().block_on(async {
+        let bucket = Bucket::open(url, settings.bucket_endpoint.as_ref())?;
+        tokio::time::timeout(deadline, bucket.pull(store, progress)).await.unwrap_or_else(|_| {
+            let reason = format!("it did not end within {} s (KARUTE_BUCKET_DEADLINE)", deadline.as_secs());
+            Err(BucketError::Request { action: "pull from", object: url.to_string(), reason })
+        })
+    });
+    Some(pulled.map(|pulled| {
+        let (snapshot, bytes) = (pulled.id.short(), pulled.downloaded);
+        tracing::info!(snapshot, bytes, moved = pulled.moved, "pulled from the bucket");
+    }))
+}
+
+/// What the store holds, without a look at any workbook.
+fn servable(opened: Opened, embedder: &dyn Embedder) -> Result<Prepared, StartError> {
+    let index = opened.index;
+    if index.identity() != embedder.identity() {
+        let (found, expected) = (index.identity().clone(), embedder.identity().clone());
+        return Err(StartError::Identity {
+            id: index.id().short(),
+            found: Box::new(found),
+            expected: Box::new(expected),
+        });
+    }
+    Ok(Prepared { index, problems: passed_over(&opened.skipped) })
+}
+
+fn passed_over(skipped: &[Skipped]) -> Vec<String> {
+    skipped.iter().map(|s| format!("{} was passed over: {}", s.path.display(), s.reason)).collect()
+}
+
+/// The current snapshot if it is what a sync would build again, else a new one. When the source
+/// cannot be synced but the store holds an earlier snapshot of that same source, that one is served and the problem
+/// is told.
+///
+/// # Errors
+/// A sync that fails when there is nothing else to serve.
+fn from_workbook(
+    settings: &Settings,
+    store: &Store,
+    embedder: &dyn Embedder,
+    progress: &dyn Progress,
+) -> Result<Prepared, SyncError> {
+    from_workbook_patiently(settings, store, embedder, progress, LOCK_TRIES)
+}
+
+fn from_workbook_patiently(
     settings: &Settings,
     store: &Store,
     embedder: &dyn Embedder,
@@ -94,9 +194,7 @@ fn prepare_patiently(
     let source = workbook(settings);
     let (current, mut problems) = match store.current() {
         Ok(opened) => {
-            let skipped = opened.skipped.iter();
-            let problems =
-                skipped.map(|s| format!("{} was passed over: {}", s.path.display(), s.reason)).collect();
+            let problems = passed_over(&opened.skipped);
             (Some(opened.index), problems)
         }
         Err(StoreError::Empty { .. }) => (None, Vec::new()),
@@ -117,7 +215,7 @@ fn prepare_patiently(
             // Another process is building, most likely the same snapshot: wait for it, then look again.
             Err(SyncError::Store(StoreError::Locked { .. })) if patience > 0 => {
                 std::thread::sleep(LOCK_WAIT);
-                return prepare_patiently(settings, store, embedder, progress, patience - 1);
+                return from_workbook_patiently(settings, store, embedder, progress, patience - 1);
             }
             Err(error) => Some(error),
         },

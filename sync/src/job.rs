@@ -17,7 +17,7 @@ use crate::vectors;
 /// Name and version of what builds snapshots. A snapshot of another version is rebuilt.
 pub const BUILDER: &str = concat!("karute ", env!("CARGO_PKG_VERSION"));
 
-/// A stage of the work, for progress.
+/// A stage of the work, for progress. The units are rows unless the stage says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Rows are read from the source.
@@ -28,6 +28,12 @@ pub enum Stage {
     Building,
     /// The snapshot is written, verified and made current.
     Publishing,
+    /// A snapshot is read whole and checked.
+    Verifying,
+    /// A snapshot goes to a bucket; the units are bytes.
+    Uploading,
+    /// A snapshot comes from a bucket; the units are bytes.
+    Downloading,
 }
 
 /// Is told how far a sync has come.

@@ -10,7 +10,9 @@
 //!   [sample](workbook::Workbook::sample) that the program carries.
 //! * [`embed::Embedder`]: text to vectors; [`lexical::Lexical`] is the local one.
 //! * [`job::run`]: the steps in order.
+//! * [`bucket::Bucket`]: the same store in a bucket; push and pull.
 
+pub mod bucket;
 pub mod embed;
 pub mod job;
 mod judge;

@@ -8,6 +8,7 @@ macro_rules! say {
 }
 
 mod ask;
+mod bucket;
 mod config;
 mod search;
 mod serve;
@@ -78,7 +79,7 @@ enum Verb {
     Search(search::Options),
     /// Answer a question, with citations.
     Ask(ask::Options),
-    /// Look at the snapshots in the store.
+    /// Look at the snapshots in the store; push them to a bucket and pull them from it.
     #[command(subcommand)]
     Snapshot(snapshot::Verb),
     /// Show every setting: its value, where that came from, and what it means.
@@ -144,7 +145,7 @@ fn local_app(settings: Settings) -> App {
 /// Finds or builds the snapshot to serve, away from the threads that serve connections.
 async fn prepare(app: &App) -> Result<Prepared, Box<dyn std::error::Error>> {
     let (settings, embedder) = (app.settings.clone(), app.embedder.clone());
-    let prepared = tokio::task::spawn_blocking(move || -> Result<Prepared, karute_sync::job::SyncError> {
+    let prepared = tokio::task::spawn_blocking(move || -> Result<Prepared, start::StartError> {
         let store = Store::open(&settings.data_dir)?;
         start::prepare(&settings, &store, embedder.as_ref(), progress::for_stderr().as_ref())
     });

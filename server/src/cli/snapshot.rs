@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use karute_engine::{Index, Store};
 
-use super::Outcome;
+use super::{Outcome, bucket};
 use crate::config::Settings;
 
 /// What to do.
@@ -42,6 +42,10 @@ pub(super) enum Verb {
         #[arg(long, value_name = "N")]
         keep: usize,
     },
+    /// Upload a snapshot to the bucket and make it current there.
+    Push(One),
+    /// Download the bucket's current snapshot, verify it, and make it current here.
+    Pull,
     /// Write a snapshot as plain files (JSON lines and a NumPy array).
     Export {
         /// The folder to create.
@@ -77,6 +81,8 @@ pub(super) fn run(settings: &Settings, verb: Verb, json: bool) -> Outcome {
         Verb::Pin(one) => keep::pin(&store, &one.open(&store)?, json),
         Verb::Unpin(one) => keep::unpin(&store, &one.open(&store)?, json),
         Verb::Prune { keep } => keep::prune(&store, keep, json),
+        Verb::Push(one) => bucket::push(settings, &store, one.open(&store)?.id(), json),
+        Verb::Pull => bucket::pull(settings, &store, json),
         Verb::Export { folder, one } => keep::export(&one.open(&store)?, &folder, json),
         Verb::Import { folder, force } => keep::import(&store, settings, &folder, force, json),
     }

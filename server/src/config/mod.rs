@@ -12,6 +12,7 @@ use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use karute_sync::bucket::{BucketUrl, Endpoint};
 use karute_sync::source::SheetNames;
 
 pub use legacy::{LEGACY, Legacy};
@@ -80,6 +81,12 @@ settings! {
         "Directory of the snapshot store; created if it is missing, readable by its owner alone";
     workbook: Option<PathBuf> = "KARUTE_WORKBOOK", default "", any,
         "Workbook to serve: an .xlsx file or a folder of .csv files; empty for the built-in sample";
+    bucket: Option<BucketUrl> = "KARUTE_BUCKET", default "", any,
+        "Bucket of snapshots, gs://bucket/prefix, s3://bucket/prefix or file:///path: a start pulls from it and then serves what the store holds, and syncs only if KARUTE_WORKBOOK is set too; empty for none";
+    bucket_endpoint: Option<Endpoint> = "KARUTE_BUCKET_ENDPOINT", default "", any,
+        "Another address for the service behind KARUTE_BUCKET, such as http://127.0.0.1:9000; empty for Google's or Amazon's own";
+    bucket_deadline: u64 = "KARUTE_BUCKET_DEADLINE", default "60", within(1, 3600),
+        "Seconds that a start which has a local copy waits for the bucket before it serves that copy, 1 to 3600";
     sheets: SheetNames = "VECTOR_DB_SHEETS", default "{}", any,
         "Names of the sheets, JSON with the keys knowledge_base, embeddings, medical_terms, chat_history";
     host: IpAddr = "HOST", default "127.0.0.1", any,

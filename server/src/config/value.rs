@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use karute_sync::bucket::{BucketUrl, Endpoint};
 use karute_sync::source::SheetNames;
 use serde_json::{Map, json};
 
@@ -88,6 +89,24 @@ impl<T: Value> Value for Option<T> {
     }
     fn show(&self) -> String {
         self.as_ref().map_or_else(String::new, T::show)
+    }
+}
+
+impl Value for BucketUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.trim().parse().map_err(|fault: karute_sync::bucket::UrlFault| fault.to_string())
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Endpoint {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.trim().parse().map_err(|fault: karute_sync::bucket::UrlFault| fault.to_string())
+    }
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 

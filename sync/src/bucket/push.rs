@@ -1,0 +1,176 @@
+//! From the local store to a bucket: the snapshot first, the pointer last.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use karute_engine::{SnapshotId, Store, StoreError};
+use object_store::path::Path as ObjectPath;
+use object_store::{Error, ObjectStoreExt, PutMode, PutOptions, WriteMultipart};
+
+use super::error::failed;
+use super::{Bucket, BucketError, Seen};
+use crate::job::{Progress, Stage};
+
+/// From this many bytes on a snapshot is uploaded in parts. Up to here it is one request, which the bucket refuses
+/// when another writer was quicker.
+const IN_PARTS_FROM: u64 = 16 << 20;
+/// Bytes of a part. S3 takes no less than 5 MiB.
+const PART_BYTES: u64 = 8 << 20;
+/// S3 takes no more than 10,000 parts.
+const PARTS_LIMIT: u64 = 10_000;
+
+/// A push that came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// The snapshot, now current in the bucket.
+    pub id: SnapshotId,
+    /// Its length.
+    pub bytes: u64,
+    /// Whether it was uploaded; `false` if the bucket held it already.
+    pub uploaded: bool,
+    /// The snapshot that was current before.
+    pub replaced: Option<SnapshotId>,
+}
+
+impl Bucket {
+    /// Verifies snapshot `id` of `store`, uploads it unless the bucket holds it, and makes it current there if
+    /// `CURRENT` is still what was `seen`.
+    ///
+    /// # Errors
+    /// A snapshot that the store does not hold or that is damaged; a bucket that does not answer or holds something
+    /// else under that name; [`BucketError::LostRace`] if another writer moved the pointer.
+    pub async fn push(
+        &self,
+        store: &Store,
+        id: SnapshotId,
+        seen: &Seen,
+        progress: &dyn Progress,
+    ) -> Result<Pushed, BucketError> {
+        progress.begin(Stage::Verifying, None);
+        let bytes = self.verified_length(store.clone(), id).await?;
+        progress.finish();
+        let uploaded = self.upload(&store.path_of(id), id, bytes, progress).await?;
+        if seen.id() != Some(id) {
+            self.swap(seen, id).await?;
+        }
+        Ok(Pushed { id, bytes, uploaded, replaced: seen.id() })
+    }
+
+    async fn verified_length(&self, store: Store, id: SnapshotId) -> Result<u64, BucketError> {
+        let path = store.path_of(id);
+        let verified = blocking(path, move || -> Result<u64, StoreError> {
+            let index = store.find(&id.to_string())?;
+            index.verify().map_err(|source| StoreError::Open { id, source })?;
+            Ok(index.file_length())
+        });
+        Ok(verified.await??)
+    }
+
+    /// Uploads a snapshot unless the bucket holds it. Whether it did.
+    async fn upload(
+        &self,
+        file: &Path,
+        id: SnapshotId,
+        length: u64,
+        progress: &dyn Progress,
+    ) -> Result<bool, BucketError> {
+        let path = self.snapshot_path(id);
+        match self.objects.head(&path).await {
+            Ok(meta) => return self.has_length(id, meta.size, length).map(|()| false),
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(self.request("look at", &path)(error)),
+        }
+        progress.begin(Stage::Uploading, Some(length));
+        let uploaded = if length < IN_PARTS_FROM {
+            let created = self.upload_at_once(file, &path, length).await?;
+            progress.advance(length);
+            created
+        } else {
+            // Completing the parts replaces an object that somebody else put there meanwhile: of the same name, so
+            // of the same content.
+            self.upload_in_parts(file, &path, length, progress).await?;
+            true
+        };
+        let meta = self.objects.head(&path).await.map_err(self.request("look at", &path))?;
+        self.has_length(id, meta.size, length)?;
+        progress.finish();
+        Ok(uploaded)
+    }
+
+    fn has_length(&self, id: SnapshotId, found: u64, expected: u64) -> Result<(), BucketError> {
+        match found == expected {
+            true => Ok(()),
+            false => Err(BucketError::Length { url: self.url.to_string(), id, found, expected }),
+        }
+    }
+
+    async fn upload_at_once(&self, file: &Path, path: &ObjectPath, length: u64) -> Result<bool, BucketError> {
+        let (_, bytes) = read(open(file)?, file, length).await?;
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.objects.put_opts(path, bytes.into(), options).await {
+            Ok(_) => Ok(true),
+            Err(Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(self.request("upload", path)(error)),
+        }
+    }
+
+    async fn upload_in_parts(
+        &self,
+        file: &Path,
+        path: &ObjectPath,
+        length: u64,
+        progress: &dyn Progress,
+    ) -> Result<(), BucketError> {
+        let part_bytes = PART_BYTES.max(length.div_ceil(PARTS_LIMIT));
+        let mut handle = open(file)?;
+        let parts = self.objects.put_multipart(path).await.map_err(self.request("upload", path))?;
+        let mut parts = WriteMultipart::new_with_chunk_size(parts, part_bytes as usize);
+        let mut left = length;
+        while left > 0 {
+            let room = parts.wait_for_capacity(self.at_once).await;
+            let part = match room.map_err(self.request("upload", path)) {
+                Ok(()) => read(handle, file, part_bytes.min(left)).await,
+                Err(error) => Err(error),
+            };
+            match part {
+                Ok((again, part)) => {
+                    handle = again;
+                    left -= part.len() as u64;
+                    progress.advance(part.len() as u64);
+                    parts.put(part);
+                }
+                Err(error) => {
+                    // The error that stopped the upload is the one to report; parts left behind are the bucket's to
+                    // expire.
+                    let _ = parts.abort().await;
+                    return Err(error);
+                }
+            }
+        }
+        parts.finish().await.map(drop).map_err(self.request("upload", path))
+    }
+}
+
+fn open(path: &Path) -> Result<File, BucketError> {
+    File::open(path).map_err(failed("open", path))
+}
+
+/// The next `length` bytes of a file, and the file.
+async fn read(mut file: File, path: &Path, length: u64) -> Result<(File, Bytes), BucketError> {
+    let read = blocking(path.to_owned(), move || {
+        let mut bytes = vec![0; length as usize];
+        file.read_exact(&mut bytes).map(|()| (file, Bytes::from(bytes)))
+    });
+    read.await?.map_err(failed("read", path))
+}
+
+/// Runs work that waits for the disk away from the threads that wait for the network.
+pub(super) async fn blocking<T: Send + 'static>(
+    path: PathBuf,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BucketError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| failed("finish the work on", &path)(std::io::Error::other(error)))
+}

@@ -1,0 +1,360 @@
+//! Fear: a bucket that loses, mixes up or tears a snapshot, or two writers that both believe to have won.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use karute_engine::{Guard, SnapshotId, Store};
+use karute_sync::bucket::{Bucket, BucketError, Endpoint, Pulled};
+use karute_sync::job::Silent;
+use karute_tests::bulk::snapshot;
+use karute_tests::gcs::{Effect, Emulator};
+
+const NAME: &str = "records";
+/// Ranges that make many of a small snapshot.
+const RANGE: u64 = 16 << 10;
+
+fn emulator() -> Emulator {
+    Emulator::start(([127, 0, 0, 1], 0).into(), NAME).expect("a free port")
+}
+
+fn open(url: &str, endpoint: Option<&str>) -> Bucket {
+    let endpoint: Option<Endpoint> = endpoint.map(|endpoint| endpoint.parse().expect("an endpoint"));
+    let bucket = Bucket::open(&url.parse().expect("a URL"), endpoint.as_ref()).expect("a bucket");
+    bucket.in_ranges(RANGE, 4)
+}
+
+fn google(emulator: &Emulator) -> Bucket {
+    open("gs://records/clinic/東", Some(&emulator.url()))
+}
+
+fn folder(home: &Path) -> Bucket {
+    open(&format!("file://{}", home.display()), None)
+}
+
+/// S3 is played by moto's server, which `.ci/bucket` starts.
+fn amazon(prefix: &str) -> Bucket {
+    let endpoint = std::env::var("KARUTE_TEST_S3").expect("KARUTE_TEST_S3: run `bash .ci/bucket`");
+    open(&format!("s3://{NAME}/{prefix}-{}", std::process::id()), Some(&endpoint))
+}
+
+fn object(id: SnapshotId) -> String {
+    format!("clinic/東/snapshots/{id}.karute")
+}
+
+/// A store of its own with one small snapshot.
+fn store(name: &str) -> (tempfile::TempDir, Store, SnapshotId) {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path().join("データ")).expect("a store");
+    let id = publish(&store, name);
+    (home, store, id)
+}
+
+fn publish(store: &Store, name: &str) -> SnapshotId {
+    store.publish(&snapshot(name, 500, 64).expect("a draft"), &Guard::open()).expect("published")
+}
+
+fn current(store: &Store) -> SnapshotId {
+    let opened = store.current().expect("a snapshot");
+    assert!(opened.skipped.is_empty(), "{:?}", opened.skipped);
+    opened.index.verify().expect("sound");
+    opened.index.id()
+}
+
+async fn push(bucket: &Bucket, store: &Store, id: SnapshotId) -> Result<bool, BucketError> {
+    let seen = bucket.look().await?;
+    bucket.push(store, id, &seen, &Silent).await.map(|pushed| pushed.uploaded)
+}
+
+async fn pull(bucket: &Bucket, store: &Store) -> Result<Pulled, BucketError> {
+    bucket.pull(store, &Silent).await
+}
+
+async fn round_trip(bucket: &Bucket) {
+    let (_near, source, first) = store("first");
+    let second = publish(&source, "second");
+    let (_far, target, old) = store("old");
+    assert!(matches!(pull(bucket, &target).await, Err(BucketError::Empty { .. })));
+    assert_eq!(current(&target), old);
+
+    assert!(push(bucket, &source, first).await.expect("pushed"));
+    let pulled = pull(bucket, &target).await.expect("pulled");
+    assert_eq!((pulled.id, pulled.kept, pulled.downloaded), (first, 0, pulled.bytes));
+    assert!(pulled.bytes > 4 * RANGE && pulled.moved);
+    assert_eq!(current(&target), first);
+    let bytes = |store: &Store| fs::read(store.path_of(first)).expect("read");
+    assert_eq!(bytes(&source), bytes(&target));
+
+    let again = pull(bucket, &target).await.expect("pulled");
+    assert_eq!((again.downloaded, again.moved), (0, false));
+    assert!(push(bucket, &source, second).await.expect("pushed"));
+    pull(bucket, &target).await.expect("pulled");
+    assert_eq!(current(&target), second);
+
+    // Back to the first: nothing but the pointers moves.
+    assert!(!push(bucket, &source, first).await.expect("pushed"));
+    let back = pull(bucket, &target).await.expect("pulled");
+    assert_eq!((back.downloaded, back.moved), (0, true));
+    assert_eq!(current(&target), first);
+    assert_eq!(bucket.look().await.expect("seen").id(), Some(first));
+}
+
+/// Writers that all saw the same pointer: one wins, each of the others is told who did.
+async fn race(bucket: &Bucket) {
+    const WRITERS: usize = 4;
+    for round in 0..5 {
+        let stores: Vec<_> = (0..WRITERS).map(|writer| store(&format!("{round}-{writer}"))).collect();
+        let seen = bucket.look().await.expect("seen");
+        let pushes = stores.iter().map(|(_, store, id)| bucket.push(store, *id, &seen, &Silent));
+        let ended = join_all(pushes).await;
+        let winners: Vec<SnapshotId> = ended.iter().flatten().map(|pushed| pushed.id).collect();
+        let [winner] = *winners else { panic!("round {round}: {ended:?}") };
+        assert_eq!(bucket.look().await.expect("seen").id(), Some(winner));
+        for ((_, _, id), ended) in stores.iter().zip(&ended).filter(|((_, _, id), _)| *id != winner) {
+            match ended {
+                Err(error @ BucketError::LostRace { ours, theirs, .. }) => {
+                    assert_eq!((ours, theirs), (id, &Some(winner)));
+                    let text = error.to_string();
+                    assert!(text.contains(&id.to_string()) && text.contains(&winner.to_string()), "{text}");
+                    assert!(text.contains("push again"), "{text}");
+                }
+                other => panic!("round {round}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_pushed_to_google_is_pulled_whole() {
+    let emulator = emulator();
+    round_trip(&google(&emulator)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_pushed_to_a_folder_is_pulled_whole() {
+    let home = tempfile::tempdir().expect("a directory");
+    let path = home.path().join("共有 フォルダー");
+    fs::create_dir(&path).expect("created");
+    round_trip(&folder(&path)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs moto's server: bash .ci/bucket starts it and runs this"]
+async fn s3_what_was_pushed_is_pulled_whole() {
+    round_trip(&amazon("round-trip")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_writers_that_race_for_google_exactly_one_wins_and_the_others_are_told() {
+    race(&google(&emulator())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_writers_that_race_for_a_folder_exactly_one_wins_and_the_others_are_told() {
+    race(&folder(tempfile::tempdir().expect("a directory").path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs moto's server: bash .ci/bucket starts it and runs this"]
+async fn s3_of_writers_that_race_exactly_one_wins_and_the_others_are_told() {
+    race(&amazon("race")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_is_overtaken_while_it_uploads_loses() {
+    let emulator = emulator();
+    let (bucket, (_near, slow, ours), (_far, quick, theirs)) = (google(&emulator), store("a"), store("b"));
+    emulator.fault("PUT", "snapshots", 1, Effect::Wait(Duration::from_millis(700)));
+    let overtake = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        push(&bucket, &quick, theirs).await
+    };
+    let (lost, won) = tokio::join!(push(&bucket, &slow, ours), overtake);
+    won.expect("the quick one wins");
+    assert!(matches!(lost, Err(BucketError::LostRace { theirs: Some(id), .. }) if id == theirs), "{lost:?}");
+    // What was lost is the race, not the snapshot: the next push has only the pointer to move.
+    assert!(!push(&bucket, &slow, ours).await.expect("pushed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swap_whose_answer_was_lost_is_known_to_have_happened() {
+    let emulator = emulator();
+    let (bucket, (_home, store, id)) = (google(&emulator), store("a"));
+    emulator.fault("PUT", "CURRENT", 1, Effect::AnswerLost);
+    push(&bucket, &store, id).await.expect("pushed");
+    let refused = |method: &str, status| {
+        emulator.answered().iter().any(|answered| answered.method == method && answered.status == status)
+    };
+    assert!(refused("PUT", 503) && refused("PUT", 412), "{:?}", emulator.answered());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_snapshot_goes_up_in_parts() {
+    let emulator = emulator();
+    let (bucket, (_near, source, _), (_far, target, _)) = (google(&emulator), store("a"), store("b"));
+    let id = source
+        .publish(&snapshot("large", 1_500, 3_072).expect("a draft"), &Guard::open())
+        .expect("published");
+    assert!(push(&bucket, &source, id).await.expect("pushed"));
+    let parts = emulator.answered().iter().filter(|answered| answered.method == "PUT").count();
+    assert!(parts > 2, "{parts} parts");
+    pull(&bucket, &target).await.expect("pulled");
+    assert_eq!(current(&target), id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_that_was_cut_off_goes_on_where_it_ended() {
+    let emulator = emulator();
+    let (bucket, (_near, source, id), (_far, target, old)) = (google(&emulator), store("a"), store("b"));
+    push(&bucket, &source, id).await.expect("pushed");
+    emulator.fault("GET", "snapshots", usize::MAX, Effect::Slow(Duration::from_millis(300)));
+    let cut = tokio::time::timeout(Duration::from_millis(800), pull(&bucket, &target)).await;
+    assert!(cut.is_err(), "{cut:?}");
+    assert_eq!(current(&target), old);
+    emulator.heal();
+
+    let before = emulator.sent();
+    let pulled = loop {
+        // A range may still be on its way to the disk.
+        match pull(&bucket, &target).await {
+            Err(BucketError::Busy { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            other => break other.expect("pulled"),
+        }
+    };
+    assert!(pulled.kept > 0, "{pulled:?}");
+    assert_eq!(pulled.kept + pulled.downloaded, pulled.bytes);
+    let sent = emulator.sent() - before;
+    assert!((pulled.downloaded..pulled.downloaded + 1_000).contains(&sent), "{sent} bytes for {pulled:?}");
+    assert_eq!(current(&target), id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passing_faults_are_ridden_out() {
+    for effect in [
+        Effect::Status(429),
+        Effect::Status(503),
+        Effect::AnswerLost,
+        Effect::Torn(5_000),
+        Effect::Torn(0),
+        Effect::Slow(Duration::from_millis(5)),
+    ] {
+        let emulator = emulator();
+        let (bucket, (_near, source, id), (_far, target, _)) = (google(&emulator), store("a"), store("b"));
+        emulator.fault("PUT", "", 2, effect);
+        push(&bucket, &source, id).await.unwrap_or_else(|error| panic!("{effect:?}: {error}"));
+        emulator.heal();
+        emulator.fault("GET", "", 2, effect);
+        pull(&bucket, &target).await.unwrap_or_else(|error| panic!("{effect:?}: {error}"));
+        assert_eq!(current(&target), id, "{effect:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lasting_faults_are_typed_errors_and_leave_the_local_store_alone() {
+    let (_near, source, id) = store("a");
+    for (method, path, effect, expected) in [
+        ("GET", "snapshots", Effect::Status(429), "429"),
+        ("GET", "snapshots", Effect::Status(503), "503"),
+        ("GET", "CURRENT", Effect::Status(503), "503"),
+        ("HEAD", "snapshots", Effect::Status(403), "credentials"),
+        ("GET", "CURRENT", Effect::Status(401), "credentials"),
+        ("GET", "snapshots", Effect::Status(412), "replaced during the download"),
+        ("GET", "snapshots", Effect::Status(404), "replaced during the download"),
+        ("HEAD", "snapshots", Effect::Status(404), "is not there"),
+        ("GET", "CURRENT", Effect::Status(404), "holds no snapshot yet"),
+        ("GET", "snapshots", Effect::Torn(100), "connection"),
+        ("GET", "snapshots", Effect::Flipped(100), "thrown away"),
+        ("GET", "CURRENT", Effect::Flipped(0), "not the id of a snapshot"),
+    ] {
+        let emulator = emulator();
+        let (bucket, (_far, target, old)) = (google(&emulator), store("b"));
+        push(&bucket, &source, id).await.expect("pushed");
+        emulator.fault(method, path, usize::MAX, effect);
+        let error = pull(&bucket, &target).await.expect_err("a fault").to_string();
+        assert!(error.contains(expected), "{method} {path} {effect:?}: {error}");
+        assert!(!error.contains("s3cret"), "{error}");
+        assert_eq!(current(&target), old);
+        emulator.heal();
+        pull(&bucket, &target).await.expect("pulled once all is well");
+        assert_eq!(current(&target), id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_objects_are_refused_and_nothing_of_them_stays() {
+    let (_near, source, id) = store("a");
+    let sound = fs::read(source.path_of(id)).expect("read");
+    let (_other, other_store, other) = store("another");
+    let mut flipped = sound.clone();
+    flipped[sound.len() - 1] ^= 1;
+    for wrong in [
+        flipped,
+        sound[..sound.len() - 1].to_vec(),
+        sound[..100].to_vec(),
+        Vec::new(),
+        [&sound[..], b"x"].concat(),
+        fs::read(other_store.path_of(other)).expect("read"),
+        b"not a snapshot".to_vec(),
+    ] {
+        let emulator = emulator();
+        let (bucket, (_far, target, old)) = (google(&emulator), store("b"));
+        push(&bucket, &source, id).await.expect("pushed");
+        let length = wrong.len();
+        emulator.put(NAME, &object(id), wrong);
+        let error = pull(&bucket, &target).await.expect_err("a wrong object");
+        assert!(matches!(error, BucketError::Damaged { .. }), "{length} bytes: {error}");
+        assert_eq!(current(&target), old);
+        let left = fs::read_dir(target.directory().join("incoming")).expect("a directory").count();
+        assert_eq!(left, 1, "only the lock stays");
+        assert_eq!(target.list().expect("a list").len(), 1);
+        // A writer that meets it says so, too, unless only the content is wrong.
+        if length != sound.len() {
+            assert!(matches!(push(&bucket, &source, id).await, Err(BucketError::Length { .. })));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pointer_of_any_bytes_is_an_id_or_an_error() {
+    let emulator = emulator();
+    let (bucket, (_near, source, id), (_far, target, old)) = (google(&emulator), store("a"), store("b"));
+    for garbage in
+        [&b""[..], b"\xff\xfe", b"../../etc/passwd\n", &[b'a'; 1_000], &[0; 66], "体温\n".as_bytes()]
+    {
+        emulator.put(NAME, "clinic/東/CURRENT", garbage.to_vec());
+        assert!(matches!(pull(&bucket, &target).await, Err(BucketError::Pointer { .. })), "{garbage:?}");
+        assert!(matches!(push(&bucket, &source, id).await, Err(BucketError::Pointer { .. })), "{garbage:?}");
+        assert_eq!(current(&target), old);
+    }
+    emulator.remove(NAME, "clinic/東/CURRENT");
+    push(&bucket, &source, id).await.expect("pushed once it was removed, as the error says");
+    emulator.remove(NAME, &object(id));
+    assert!(matches!(pull(&bucket, &target).await, Err(BucketError::Missing { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_snapshot_is_not_pushed() {
+    let emulator = emulator();
+    let (bucket, (_home, store, id)) = (google(&emulator), store("a"));
+    let mut bytes = fs::read(store.path_of(id)).expect("read");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::remove_file(store.path_of(id)).expect("removed");
+    fs::write(store.path_of(id), bytes).expect("written");
+    assert!(matches!(push(&bucket, &store, id).await, Err(BucketError::Store(_))));
+    assert!(
+        emulator.object(NAME, &object(id)).is_none() && bucket.look().await.expect("seen").id().is_none()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_shown_of_a_bucket_holds_its_credentials() {
+    let bucket = google(&emulator());
+    let shown = format!("{bucket:?}");
+    assert!(shown.contains("clinic") && !shown.to_lowercase().contains("credential"), "{shown}");
+    let missing = Bucket::open(&"file:///no/such/folder".parse().expect("a URL"), None);
+    assert!(missing.expect_err("no folder").to_string().contains("/no/such/folder"));
+}

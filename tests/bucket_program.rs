@@ -1,0 +1,215 @@
+//! Fear: a server that cannot start because a bucket is away, or that hides that it is; a pull that a kill spoils.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use karute_engine::{Guard, Store};
+use karute_tests::bulk::snapshot;
+use karute_tests::gcs::{Effect, Emulator};
+use serde_json::Value;
+
+const NAME: &str = "records";
+/// Nobody listens there.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+fn home() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+fn emulator() -> Emulator {
+    Emulator::start(([127, 0, 0, 1], 0).into(), NAME).expect("a free port")
+}
+
+/// The program with an environment of its own, `home` as working and data directory, and the bucket at `endpoint`.
+fn karute(home: &Path, endpoint: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_karute-under-test"));
+    command.env_clear().current_dir(home).stdin(Stdio::null());
+    command.env("KARUTE_BUCKET", format!("gs://{NAME}")).env("KARUTE_BUCKET_ENDPOINT", endpoint);
+    command
+}
+
+fn output(command: &mut Command, arguments: &[&str]) -> Output {
+    command.args(arguments).output().expect("the program runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+fn json(command: &mut Command, arguments: &[&str]) -> Value {
+    let output = output(command, arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON on standard output")
+}
+
+fn failure(command: &mut Command, arguments: &[&str]) -> String {
+    let output = output(command, arguments);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    text(&output.stderr)
+}
+
+/// Ends the process when the test does.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already ended is fine.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a server and returns what `GET /health` says once it answers.
+fn health(mut command: Command) -> Value {
+    command.env("PORT", "0").stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut server = Server(command.spawn().expect("started"));
+    let mut lines = BufReader::new(server.0.stdout.take().expect("standard output")).lines();
+    let address = lines
+        .find_map(|line| line.expect("UTF-8").strip_prefix("karute answers on http://").map(str::to_owned))
+        .expect("a greeting");
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    serde_json::from_str(answer.split_once("\r\n\r\n").expect("a body").1).expect("JSON")
+}
+
+#[test]
+fn push_and_pull_speak_to_people_and_in_json() {
+    let (emulator, near, far) = (emulator(), home(), home());
+    let url = emulator.url();
+    let synced = json(&mut karute(near.path(), &url), &["sync", "--json"]);
+    let id = synced["snapshot_id"].as_str().expect("an id");
+    assert!(failure(&mut karute(far.path(), &url), &["snapshot", "pull"]).contains("holds no snapshot yet"));
+    let pushed = json(&mut karute(near.path(), &url), &["snapshot", "push", &id[..8], "--json"]);
+    assert_eq!((pushed["snapshot_id"].as_str(), pushed["uploaded"].as_bool()), (Some(id), Some(true)));
+    let pulled = json(&mut karute(far.path(), &url), &["snapshot", "pull", "--json"]);
+    assert_eq!((pulled["snapshot_id"].as_str(), &pulled["downloaded"]), (Some(id), &synced["bytes"]));
+    for (home, verb, expected) in [(&near, "push", "there already"), (&far, "pull", "current here already")] {
+        let output = output(&mut karute(home.path(), &url), &["snapshot", verb]);
+        assert!(output.status.success() && text(&output.stdout).contains(expected), "{output:?}");
+    }
+    let folder = home();
+    let mut command = karute(near.path(), "");
+    command.env("KARUTE_BUCKET", format!("file://{}", folder.path().display()));
+    json(&mut command, &["snapshot", "push", "--json"]);
+    assert_eq!(std::fs::read_to_string(folder.path().join("CURRENT")).expect("a pointer"), format!("{id}\n"));
+}
+
+#[test]
+fn without_a_bucket_or_with_a_wrong_one_both_verbs_say_what_to_set() {
+    let home = home();
+    json(karute(home.path(), "").env("KARUTE_BUCKET", ""), &["sync", "--json"]);
+    for verb in ["push", "pull"] {
+        let error = failure(karute(home.path(), "").env("KARUTE_BUCKET", ""), &["snapshot", verb]);
+        assert!(error.contains("KARUTE_BUCKET"), "{error}");
+        for wrong in ["records", "https://records", "gs://a/../b", "file://relative", "s3://k:s3cret@b"] {
+            let output = output(karute(home.path(), "").env("KARUTE_BUCKET", wrong), &["snapshot", verb]);
+            let error = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{error}");
+            assert!(error.contains("KARUTE_BUCKET") && !error.contains("s3cret"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_start_with_a_bucket_serves_what_is_current_there_and_syncs_nothing() {
+    let (emulator, near, far) = (emulator(), home(), home());
+    let synced = json(&mut karute(near.path(), &emulator.url()), &["sync", "--json"]);
+    json(&mut karute(near.path(), &emulator.url()), &["snapshot", "push", "--json"]);
+    let healthy = health(karute(far.path(), &emulator.url()));
+    assert_eq!(healthy["status"], "healthy", "{healthy}");
+    assert_eq!(healthy["details"]["snapshot_id"], synced["snapshot_id"]);
+}
+
+#[test]
+fn a_bucket_that_is_away_or_slow_leaves_the_local_copy_and_a_reason() {
+    let (emulator, home) = (emulator(), home());
+    let synced = json(&mut karute(home.path(), &emulator.url()), &["sync", "--json"]);
+    json(&mut karute(home.path(), &emulator.url()), &["snapshot", "push", "--json"]);
+    emulator.fault("GET", "CURRENT", usize::MAX, Effect::Wait(Duration::from_secs(30)));
+    for endpoint in [NOWHERE, &emulator.url()] {
+        let mut command = karute(home.path(), endpoint);
+        command.env("KARUTE_BUCKET_DEADLINE", "5");
+        let degraded = health(command);
+        assert_eq!(degraded["status"], "degraded", "{degraded}");
+        assert_eq!(degraded["details"]["snapshot_id"], synced["snapshot_id"]);
+        let problem = degraded["details"]["problems"][0].as_str().expect("a reason");
+        assert!(problem.contains("gs://records") && problem.contains("local copy"), "{problem}");
+    }
+}
+
+#[test]
+fn a_first_start_without_its_bucket_fails_and_names_both_reasons() {
+    let home = home();
+    let error = failure(karute(home.path(), NOWHERE).env("PORT", "0"), &["serve"]);
+    assert!(error.contains("gs://records") && error.contains("holds no snapshot yet"), "{error}");
+}
+
+/// A bucket with a snapshot of several ranges, and a store with another one.
+fn large(emulator: &Emulator, home: &Path) -> (String, String) {
+    let store = Store::open(home.join("karute-data")).expect("a store");
+    let old = store.publish(&snapshot("old", 10, 8).expect("a draft"), &Guard::open()).expect("published");
+    let sealed = snapshot("large", 2_000, 3_072).expect("a draft");
+    let id = sealed.id();
+    emulator.put(NAME, &format!("snapshots/{id}.karute"), sealed.to_bytes());
+    emulator.put(NAME, "CURRENT", format!("{id}\n"));
+    (old.to_string(), id.to_string())
+}
+
+fn current(home: &Path) -> String {
+    let opened = Store::open(home.join("karute-data")).and_then(|store| store.current()).expect("a snapshot");
+    assert!(opened.skipped.is_empty(), "{:?}", opened.skipped);
+    opened.index.verify().expect("sound");
+    opened.index.id().to_string()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pull_that_is_killed_again_and_again_loses_nothing_and_ends_in_the_end() {
+    let (emulator, home) = (emulator(), home());
+    let (old, new) = large(&emulator, home.path());
+    emulator.fault("GET", "snapshots", usize::MAX, Effect::Slow(Duration::from_millis(1)));
+    for round in 1..=8 {
+        let mut command = karute(home.path(), &emulator.url());
+        command.args(["snapshot", "pull"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut pull = Server(command.spawn().expect("started"));
+        std::thread::sleep(Duration::from_millis(130 * round));
+        pull.0.kill().expect("killed");
+        pull.0.wait().expect("ended");
+        let found = current(home.path());
+        // The whole of it takes over a second, so the first kill hits a download under way.
+        assert!(found == old || (found == new && round > 1), "round {round}");
+    }
+    emulator.heal();
+    let pulled = json(&mut karute(home.path(), &emulator.url()), &["snapshot", "pull", "--json"]);
+    assert_eq!(pulled["snapshot_id"], *new);
+    assert_eq!(current(home.path()), new);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_start_that_waits_for_its_bucket_still_ends_when_it_is_asked_to() {
+    let (emulator, home) = (emulator(), home());
+    large(&emulator, home.path());
+    std::fs::remove_dir_all(home.path().join("karute-data")).expect("removed");
+    emulator.fault("GET", "snapshots", usize::MAX, Effect::Slow(Duration::from_millis(200)));
+    let mut command = karute(home.path(), &emulator.url());
+    command.env("PORT", "0").stdout(Stdio::null()).stderr(Stdio::null());
+    let mut server = Server(command.spawn().expect("started"));
+    std::thread::sleep(Duration::from_secs(1));
+    let sent = Command::new("kill").args(["-s", "TERM", &server.0.id().to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+    let asked = Instant::now();
+    while server.0.try_wait().expect("a state").is_none() {
+        assert!(asked.elapsed() < Duration::from_secs(5), "still running");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
