@@ -199,9 +199,12 @@ fn every_changed_byte_is_found_and_every_truncation_is_refused() {
     assert!(Index::from_slice(&longer).is_err());
 }
 
+/// A snapshot of each released format, the newest last. None is ever changed or removed.
+const GOLDEN: &[(u32, &[u8])] = &[(1, include_bytes!("golden/format-1.karute"))];
+
 #[test]
 fn the_golden_snapshot_of_every_released_format_opens_for_ever() {
-    for (format, bytes) in [(1, &include_bytes!("golden/format-1.karute")[..])] {
+    for (format, bytes) in GOLDEN {
         let index = Index::from_slice(bytes).unwrap_or_else(|error| panic!("format {format}: {error}"));
         index.verify().expect("sound");
         assert_eq!((index.len(), index.passages()), (2, 2));
@@ -214,7 +217,7 @@ fn the_golden_snapshot_of_every_released_format_opens_for_ever() {
         assert_eq!(index.provenance().source, "golden");
     }
     // What this build writes is, byte for byte, what the golden file of its own version holds.
-    let golden = &include_bytes!("golden/format-1.karute")[..];
+    let (_, golden) = GOLDEN[GOLDEN.len() - 1];
     let written = karute_tests::snapshots::golden().to_bytes();
     let builder = |bytes| Index::from_slice(bytes).expect("a snapshot").builder().to_owned();
     assert!(
@@ -336,6 +339,32 @@ fn a_reader_keeps_its_snapshot_when_another_is_published_and_its_file_is_removed
     store.publish(&sealed(&[("z", "", X)]), &Guard::open()).expect("published");
     fs::remove_file(store.path_of(id)).expect("removed");
     assert_eq!(found(&index, Y, &Filter::everything()), ["a", "c", "b"]);
+}
+
+#[test]
+#[ignore = "writes 700 MB and takes a while; .ci/deep runs it"]
+fn a_million_rows_are_published_found_and_verified() {
+    const ROWS: usize = 1_000_000;
+    let identity = Identity::new("test", "many", 64);
+    let mut draft = Draft::new(identity.clone());
+    // Each row has a direction of its own: the bits of its number as signs.
+    let vector = |number: usize| -> Vec<f32> {
+        (0..64).map(|bit| if number >> (bit % 20) & 1 == 1 { 0.125 } else { -0.125 }).collect()
+    };
+    for number in 0..ROWS {
+        let row = row(&format!("KB_{number:07}"), &format!("CL-{}", number % 39), "体温は36.5℃。食欲あり。");
+        draft.push(&row, &[Passage::whole(&row, &vector(number))]).expect("a sound row");
+    }
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    store.publish(&draft.finish(Provenance::default()).expect("a draft"), &Guard::open()).expect("published");
+    let index = store.current().expect("a snapshot").index;
+    assert_eq!(index.len() as usize, ROWS);
+    for number in [0, 1, 777_777, ROWS - 1] {
+        let question = Embedding::new(identity.clone(), vector(number));
+        let hits = index.search(&Query::new(&question).top(1)).expect("a search");
+        assert_eq!(index.row(hits[0].row).expect("a row").id, format!("KB_{number:07}"));
+    }
 }
 
 #[cfg(unix)]
