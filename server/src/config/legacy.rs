@@ -76,6 +76,7 @@ legacy! {
     "BASE_URL" => "belongs to the old scripts, not to this program";
     "EMBEDDING_MODEL" => NO_CLOUD;
     "GEMINI_MODEL" => NO_CLOUD;
-    "GOOGLE_APPLICATION_CREDENTIALS" => NO_CLOUD;
+    "GOOGLE_APPLICATION_CREDENTIALS" =>
+        "used for a gs:// bucket only (KARUTE_BUCKET); questions and answers are computed on this machine";
     "NEXT_PUBLIC_*" => "belongs to the web client, not to this program";
 }
