@@ -11,6 +11,7 @@ use crate::snapshot::header::{Entry, Section};
 use crate::snapshot::id::SnapshotId;
 use crate::snapshot::verify::{self, Verified};
 use crate::snapshot::{Bytes, PassageEntry, Snapshot};
+use crate::vector::{norm, scaled};
 
 /// A row that was found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -196,20 +197,10 @@ impl Index {
     }
 }
 
-/// `vector` scaled to unit length.
+/// A query's vector, scaled to unit length.
 fn unit(vector: &[f32], dimensions: usize) -> Result<Vec<f32>, VectorFault> {
     if vector.len() != dimensions {
         return Err(VectorFault::Dimensions { found: vector.len(), expected: dimensions });
     }
-    let norm = norm(vector)?;
-    Ok(vector.iter().map(|&x| (f64::from(x) / norm) as f32).collect())
-}
-
-/// Euclidean length in double precision, which no finite vector can overflow; never zero.
-pub(crate) fn norm(vector: &[f32]) -> Result<f64, VectorFault> {
-    if let Some(position) = vector.iter().position(|x| !x.is_finite()) {
-        return Err(VectorFault::NotFinite { position });
-    }
-    let norm = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-    if norm == 0.0 { Err(VectorFault::Zero) } else { Ok(norm) }
+    Ok(scaled(vector, norm(vector)?))
 }

@@ -47,6 +47,7 @@ pub mod snapshot;
 mod storage;
 mod store;
 mod topk;
+pub mod vector;
 pub mod words;
 
 pub use diff::{Changed, Diff, diff};

@@ -12,7 +12,7 @@ use crate::embed::{EmbedError, Embedder, Task, document_text};
 use crate::judge;
 use crate::report::{Action, Finding, QualityReport, Reason};
 use crate::source::{Source, SourceError};
-use crate::vectors;
+use crate::{terms, vectors};
 
 /// Name and version of what builds snapshots. A snapshot of another version is rebuilt.
 pub const BUILDER: &str = concat!("karute ", env!("CARGO_PKG_VERSION"));
@@ -168,7 +168,7 @@ pub async fn run(
     let judged = judge::records(&sheets.knowledge_base, &name)?;
     let known: HashSet<&str> = judged.rows.iter().map(|row| row.id.as_str()).collect();
     let found = vectors::judge(&sheets.embeddings, &name, embedder.identity(), &known, &judged.ambiguous)?;
-    let (terms, term_findings) = judge::terms(&sheets.medical_terms, &name)?;
+    let (terms, term_findings) = terms::judge(&sheets.medical_terms, &name)?;
     let mut report = QualityReport {
         records: sheets.knowledge_base.rows.len() as u64,
         used: judged.rows.len() as u64,

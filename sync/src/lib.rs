@@ -19,6 +19,7 @@ mod judge;
 pub mod lexical;
 pub mod report;
 pub mod source;
+mod terms;
 pub mod transfer;
 mod vectors;
 pub mod workbook;

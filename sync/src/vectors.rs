@@ -2,14 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use karute_engine::Identity;
+use karute_engine::{Identity, VectorFault, vector};
 
 use crate::judge::column;
 use crate::report::{Action, Finding, Reason};
 use crate::source::{Sheet, SheetRow, SourceError};
-
-/// Vectors shorter or longer than this by more than a thousandth are scaled, and the report says so.
-const UNIT_TOLERANCE: f64 = 1e-3;
 
 /// Usable vectors by record id, and what was found out about the others.
 #[derive(Debug, Default)]
@@ -103,32 +100,27 @@ fn read(
     if filled == 0 || parts[..filled].iter().any(|part| part.is_empty()) {
         return Err(Reason::VectorIncomplete);
     }
-    let mut vector: Vec<f32> = Vec::with_capacity(identity.dimensions as usize);
+    let mut numbers: Vec<f32> = Vec::with_capacity(identity.dimensions as usize);
     for part in &parts[..filled] {
-        vector.extend(serde_json::from_str::<Vec<f32>>(part).map_err(|_| Reason::VectorUnparsable)?);
+        numbers.extend(serde_json::from_str::<Vec<f32>>(part).map_err(|_| Reason::VectorUnparsable)?);
     }
     let stated = columns.dimension.filter(|_| !old_layout).map(&cell).filter(|stated| !stated.is_empty());
-    let found = vector.len();
+    let found = numbers.len();
     if found != identity.dimensions as usize || stated.is_some_and(|stated| stated.parse() != Ok(found)) {
         return Err(if filled < parts.len() { Reason::VectorIncomplete } else { Reason::VectorDimension });
     }
-    if vector.iter().any(|x| !x.is_finite()) {
-        return Err(Reason::VectorNotFinite);
-    }
-    let norm = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-    if norm == 0.0 {
-        return Err(Reason::VectorZero);
-    }
+    let norm = vector::norm(&numbers).map_err(|fault| match fault {
+        VectorFault::NotFinite { .. } => Reason::VectorNotFinite,
+        _ => Reason::VectorZero,
+    })?;
     if old_layout {
         repaired(Reason::VectorOldLayout);
     }
-    if (norm - 1.0).abs() > UNIT_TOLERANCE {
-        repaired(Reason::VectorNotUnit);
-        for x in &mut vector {
-            *x = (f64::from(*x) / norm) as f32;
-        }
+    if vector::is_unit(norm) {
+        return Ok(numbers);
     }
-    Ok(vector)
+    repaired(Reason::VectorNotUnit);
+    Ok(vector::scaled(&numbers, norm))
 }
 
 #[cfg(test)]

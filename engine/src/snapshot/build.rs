@@ -12,11 +12,8 @@ use super::{Meta, ROW_ALIGNMENT};
 use crate::error::{BuildError, VectorFault};
 use crate::filter::FacetBuilder;
 use crate::identity::Identity;
-use crate::index::norm;
 use crate::row::{Provenance, Row, Term};
-
-/// How far from 1 the length of a vector may be.
-const UNIT_TOLERANCE: f64 = 1e-3;
+use crate::vector::{is_unit, norm};
 
 /// A stretch of a row's content with the vector that was made from it.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,11 +178,6 @@ impl Draft {
             (Section::Vectors, Payload::F32(self.vectors)),
         ])
     }
-}
-
-/// Whether a Euclidean length is as good as 1.
-pub(crate) fn is_unit(norm: f64) -> bool {
-    (norm - 1.0).abs() <= UNIT_TOLERANCE
 }
 
 /// The format counts rows, passages and bytes of a content in 32 bits.

@@ -1,11 +1,10 @@
 //! Full verification: every byte of a snapshot is read and held against its digest and its meaning.
 
-use super::build::is_unit;
 use super::header::Section;
 use super::{Meta, PassageEntry, Snapshot, check_digest};
 use crate::error::{OpenError, VectorFault};
 use crate::filter::FacetBuilder;
-use crate::index::norm;
+use crate::vector::{is_unit, norm};
 
 /// What a full verification has read and found sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
