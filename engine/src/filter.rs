@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::error::OpenError;
-use crate::row::Row;
+use crate::row::{ArchivedRow, Row};
 use crate::snapshot::Snapshot;
 use crate::snapshot::header::Section;
 
@@ -24,6 +24,21 @@ pub enum Facet {
 }
 
 impl Facet {
+    /// Every facet.
+    pub(crate) const ALL: [Self; 4] = [Self::Domain, Self::SourceType, Self::Client, Self::Tag];
+
+    /// The values that an archived row has of this facet; an empty text is no value.
+    pub(crate) fn archived(self, row: &ArchivedRow) -> impl Iterator<Item = &str> {
+        let one = match self {
+            Self::Domain => Some(&row.domain),
+            Self::SourceType => Some(&row.source_type),
+            Self::Client => Some(&row.client_id),
+            Self::Tag => None,
+        };
+        let tags = if self == Self::Tag { row.tags.as_slice() } else { &[] };
+        one.into_iter().chain(tags).map(|value| value.as_str()).filter(|value| !value.is_empty())
+    }
+
     /// The values that `row` has; an empty text is no value.
     fn values(row: &Row) -> impl Iterator<Item = (Facet, &str)> {
         [(Self::Domain, &row.domain), (Self::SourceType, &row.source_type), (Self::Client, &row.client_id)]

@@ -13,7 +13,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 use crate::error::OpenError;
 use crate::filter::FacetValue;
 use crate::identity::Identity;
-use crate::row::{Provenance, Row, Term};
+use crate::row::{ArchivedRow, Provenance, Row, Term};
 pub use bytes::Bytes;
 use bytes::array;
 use header::{Entry, Header, Section};
@@ -143,10 +143,24 @@ impl Snapshot {
             .ok_or_else(|| fault(format!("row {number} claims to end at byte {end} of {}", rows.len())))
     }
 
+    /// Row `number` in place, checked.
+    pub(crate) fn archived_row(&self, number: u32) -> Result<&ArchivedRow, OpenError> {
+        rkyv::access::<ArchivedRow, rancor::Error>(self.row_bytes(number)?)
+            .map_err(|error| self.unreadable(number, &error))
+    }
+
     /// Row `number`, checked and read.
     pub(crate) fn row(&self, number: u32) -> Result<Row, OpenError> {
         rkyv::from_bytes::<Row, rancor::Error>(self.row_bytes(number)?)
-            .map_err(|error| self.corrupt(Section::Rows, 0, format!("row {number} is unreadable: {error}")))
+            .map_err(|error| self.unreadable(number, &error))
+    }
+
+    fn unreadable(&self, number: u32, error: &rancor::Error) -> OpenError {
+        self.corrupt(
+            Section::Rows,
+            0,
+            format!("row {number} is unreadable ({error}): sync again to rebuild it"),
+        )
     }
 
     /// The builder's quality report.
