@@ -265,6 +265,34 @@ fn bad_input_ends_with_one_clear_sentence_and_loses_nothing() {
 }
 
 #[test]
+fn nothing_but_a_sync_takes_the_place_of_real_records_or_undoes_a_rollback() {
+    let home = home();
+    let book = home.path().join("book");
+    std::fs::create_dir(&book).expect("created");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sync/sample/karute-sample");
+    for name in ["KnowledgeBase.csv", "Embeddings.csv", "MedicalTerms.csv"] {
+        let text = std::fs::read_to_string(folder.join(name)).expect("read");
+        let rows: Vec<&str> = text.lines().take(60).collect();
+        std::fs::write(book.join(name), rows.join("\n")).expect("written");
+    }
+    let with_book = |arguments: &[&str]| {
+        karute(home.path()).env("KARUTE_WORKBOOK", "book").args(arguments).output().expect("the program runs")
+    };
+    let first = json(&with_book(&["sync", "--json"]))["snapshot_id"].clone();
+    // The variable is forgotten: the sample must not take the place of the records.
+    assert_eq!(json(&run(home.path(), &["search", "体温", "--json"]))["snapshot_id"], first);
+
+    let text = std::fs::read_to_string(book.join("KnowledgeBase.csv")).expect("read");
+    let (kept, _last) = text.rsplit_once('\n').expect("many rows");
+    std::fs::write(book.join("KnowledgeBase.csv"), kept).expect("written");
+    let second = json(&with_book(&["sync", "--json"]))["snapshot_id"].clone();
+    assert_ne!(first, second);
+    assert_eq!(json(&with_book(&["snapshot", "rollback", "--json"]))["snapshot_id"], first);
+    assert_eq!(json(&with_book(&["search", "体温", "--json"]))["snapshot_id"], first, "a rollback holds");
+    assert_eq!(json(&with_book(&["sync", "--json"]))["snapshot_id"], second, "until somebody syncs");
+}
+
+#[test]
 fn a_snapshot_of_another_format_is_rebuilt() {
     let home = home();
     let report = json(&run(home.path(), &["sync", "--json"]));

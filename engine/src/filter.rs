@@ -92,7 +92,7 @@ impl Filter {
 }
 
 /// Ascending row numbers that have this value of this facet.
-fn rows_of<'a>(snapshot: &'a Snapshot, facet: Facet, value: &str) -> Result<&'a [u32], OpenError> {
+pub(crate) fn rows_of<'a>(snapshot: &'a Snapshot, facet: Facet, value: &str) -> Result<&'a [u32], OpenError> {
     let dictionary = &snapshot.meta().facet_values;
     let Ok(at) =
         dictionary.binary_search_by(|known| (known.facet, known.value.as_str()).cmp(&(facet, value)))

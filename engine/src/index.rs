@@ -1,7 +1,7 @@
 //! An opened snapshot: the one public door to search.
 
 use crate::error::{OpenError, QueryError, VectorFault};
-use crate::filter::Facet;
+use crate::filter::{self, Facet};
 use crate::identity::Identity;
 use crate::query::Query;
 use crate::row::{Provenance, Row, Term};
@@ -128,6 +128,14 @@ impl Index {
             .iter()
             .filter(move |value| value.facet == facet)
             .map(|value| (value.value.as_str(), value.length))
+    }
+
+    /// Numbers of the rows that have `value` of `facet`, ascending.
+    ///
+    /// # Errors
+    /// A damaged facet dictionary.
+    pub fn rows_with(&self, facet: Facet, value: &str) -> Result<&[u32], OpenError> {
+        filter::rows_of(&self.snapshot, facet, value)
     }
 
     /// Number of rows.

@@ -2,16 +2,19 @@
 //! snapshot is verified whole in the background. One that fails is replaced by the newest good one.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use karute_engine::{Index, SnapshotId, Store};
 use karute_sync::job::Silent;
+use karute_sync::source::Source;
 
 use crate::start;
 use crate::state::{App, Serving};
 
 /// How often the pointer is looked at. One read of a 65-byte file.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a verification holds: a disk may spoil what it once gave soundly.
+const VERIFIED_FOR: Duration = Duration::from_secs(300);
 
 /// Watches until the program ends. Requests under way finish on the snapshot that they began with.
 pub(crate) async fn watch(app: App, store: Store) {
@@ -30,8 +33,8 @@ pub(crate) async fn watch(app: App, store: Store) {
 struct Watch {
     app: App,
     store: Store,
-    /// The last snapshot that passed full verification.
-    verified: Option<SnapshotId>,
+    /// The last snapshot that passed full verification, and when.
+    verified: Option<(SnapshotId, Instant)>,
     /// Snapshots that failed it.
     bad: Vec<SnapshotId>,
     last_problem: String,
@@ -43,7 +46,13 @@ impl Watch {
         let Serving::Ready { index, problems } = self.app.serving() else { return self };
         match self.store.refresh(index.id()) {
             Ok(Some(newer)) if !self.bad.contains(&newer.id()) => self.serve(newer, Vec::new()),
-            Ok(_) => {}
+            Ok(_) if self.last_problem.is_empty() => {}
+            Ok(_) => {
+                let mut problems = problems.to_vec();
+                problems.retain(|known| *known != self.last_problem);
+                self.last_problem.clear();
+                self.app.serve(Serving::Ready { index, problems: problems.into() });
+            }
             Err(error) => {
                 let problem = format!("another snapshot was published but cannot be served: {error}");
                 if problem != self.last_problem {
@@ -62,11 +71,12 @@ impl Watch {
     fn verify(mut self) -> Self {
         let Serving::Ready { index, .. } = self.app.serving() else { return self };
         let id = index.id();
-        if self.verified == Some(id) || self.bad.contains(&id) {
+        let sound = self.verified.is_some_and(|(known, when)| known == id && when.elapsed() < VERIFIED_FOR);
+        if sound || self.bad.contains(&id) {
             return self;
         }
         match index.verify() {
-            Ok(_) => self.verified = Some(id),
+            Ok(_) => self.verified = Some((id, Instant::now())),
             Err(error) => {
                 tracing::error!(snapshot = id.short(), %error, "the snapshot in force failed verification");
                 self.bad.push(id);
@@ -90,12 +100,19 @@ impl Watch {
     }
 
     /// The last resort: the source, if it is still there, gives the snapshot again. Until then, and if it does not, the
-    /// damaged one stays in force, since each read of it is checked, and the problem is told.
+    /// damaged one stays in force, since no read of it can leave its bounds, and the problem is told.
     fn rebuild(&mut self, damaged: &Arc<Index>, error: &str) {
         let settings = &self.app.settings;
         let source = start::workbook(settings);
-        let built =
-            start::sync(&source, self.app.embedder.as_ref(), &self.store, start::guarded(settings), &Silent);
+        // Another source than the one it was built from would not give it again, but something else in its place.
+        let same = damaged.provenance().place == source.place() && settings.bucket.is_none();
+        let built = if same {
+            let (embedder, guard) = (self.app.embedder.as_ref(), start::guarded(settings));
+            start::sync(&source, embedder, &self.store, guard, &Silent).map_err(|error| error.to_string())
+        } else {
+            Err("the source that it came from is not the one that is set; sync that one, or pull again"
+                .into())
+        };
         match built {
             Ok(outcome) => {
                 self.bad.clear();

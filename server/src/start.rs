@@ -205,6 +205,22 @@ fn from_workbook_patiently(
         Err(error) => return Err(error.into()),
     };
     let up_to_date = match &current {
+        // Nobody named a workbook, but the store holds one: the built-in sample must not take its place.
+        Some(index)
+            if settings.workbook.is_none()
+                && index.provenance().place != source.place()
+                && index.identity() == embedder.identity() =>
+        {
+            tracing::warn!(
+                source = index.provenance().source,
+                "KARUTE_WORKBOOK is not set: serving what the store holds"
+            );
+            Ok(true)
+        }
+        Some(index) if store.is_rolled_back() && index.identity() == embedder.identity() => {
+            tracing::warn!("the store was rolled back: serving that snapshot until the next `karute sync`");
+            Ok(true)
+        }
         Some(index) => job::is_up_to_date(index, store, &source, embedder),
         None => Ok(false),
     };

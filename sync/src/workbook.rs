@@ -100,21 +100,29 @@ impl Workbook {
             let mut reader =
                 csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
             let mut rows: Vec<(u32, Vec<String>)> = Vec::new();
-            // Blank lines are no records to the reader, but they are rows to a person: what stands between the
-            // beginnings of two records ends with one line break, and each further one is a blank line.
-            let (mut number, mut previous) = (0u32, 0usize);
+            let mut number = 0;
             for record in reader.records() {
                 let record = record.map_err(|error| SourceError::Unreadable {
                     name: path.display().to_string(),
                     detail: error.to_string(),
                 })?;
-                let start = record.position().map_or(previous, |position| position.byte() as usize);
-                let between = text.as_bytes().get(previous..start).unwrap_or_default();
-                let breaks = between.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n'));
-                let breaks = breaks.filter(|byte| **byte == b'\n').count() as u32;
-                number += if number == 0 { breaks + 1 } else { breaks.max(1) };
-                previous = start;
+                let start = record.position().map_or(0, |position| position.byte() as usize);
+                number += 1 + blank_lines(text, start);
                 rows.push((number, record.iter().map(str::to_owned).collect()));
+            }
+            // A quotation mark that is never closed swallows every row behind it into one cell.
+            let open = text.matches('"').count() % 2 == 1;
+            if let Some((row, cells)) =
+                rows.last().filter(|(_, cells)| open && cells.iter().any(|c| c.contains('\n')))
+            {
+                let (name, lines) = (
+                    path.display().to_string(),
+                    cells.iter().map(|c| c.matches('\n').count()).sum::<usize>(),
+                );
+                let detail = format!(
+                    "a quotation mark in row {row} is never closed, so {lines} lines behind it are lost"
+                );
+                return Err(SourceError::Unreadable { name, detail });
             }
             Ok(collect(name, rows.into_iter(), rows_read))
         };
@@ -215,6 +223,19 @@ fn csv_files(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
     Ok(paths)
 }
 
+/// How many blank lines stand before the record that the reader began to look for at byte `start`. They are no records,
+/// but they are rows to a person.
+fn blank_lines(text: &str, start: usize) -> u32 {
+    let rest = text.get(start..).unwrap_or_default();
+    // The reader may begin between the two characters of the line break that ended the record before.
+    let rest = match text[..text.len() - rest.len()].ends_with('\r') {
+        true => rest.strip_prefix('\n').unwrap_or(rest),
+        false => rest,
+    };
+    let breaks = rest.len() - rest.trim_start_matches(['\r', '\n']).len();
+    rest[..breaks].matches('\n').count() as u32
+}
+
 /// Makes a sheet of numbered rows: the first is the header, rows without any text are left out.
 fn collect(name: &str, mut rows: impl Iterator<Item = (u32, Vec<String>)>, rows_read: &dyn Fn(u64)) -> Sheet {
     let header = rows.next().map(|(_, cells)| cells).unwrap_or_default();
@@ -247,5 +268,39 @@ fn text(cell: &Data) -> String {
                 _ => format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(text: &str) -> Result<Vec<u32>, SourceError> {
+        let folder = tempfile::tempdir().expect("a directory");
+        for name in ["KnowledgeBase", "Embeddings", "MedicalTerms"] {
+            fs::write(folder.path().join(format!("{name}.csv")), text).expect("written");
+        }
+        let sheets = Workbook::at(folder.path(), SheetNames::default()).read(&|_| {})?;
+        Ok(sheets.knowledge_base.rows.iter().map(|row| row.number).collect())
+    }
+
+    #[test]
+    fn a_row_of_a_csv_file_has_the_number_that_a_person_sees() {
+        for (text, expected) in [
+            ("h\na\nb\n", &[2, 3][..]),
+            ("h\na\n\nb\n\n\nc\nd\n", &[2, 4, 7, 8]),
+            ("h\r\na\r\n\r\nb\r\n\r\n\r\nc\r\nd\r\n", &[2, 4, 7, 8]),
+            ("h\n\na\nb", &[3, 4]),
+            ("\u{feff}h\n\"two\nlines\"\nb\n", &[2, 3]),
+        ] {
+            assert_eq!(rows(text).expect("readable"), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_quotation_mark_that_is_never_closed_loses_nothing_in_silence() {
+        let error = rows("h,i\na,1\n\"b,2\nc,3\n").expect_err("an open quotation");
+        assert!(error.to_string().contains("row 3"), "{error}");
+        assert_eq!(rows("h,i\na 5\" pipe,1\nb,2\n").expect("a mark inside a cell").len(), 2);
     }
 }

@@ -83,19 +83,26 @@ impl Store {
         Ok(id)
     }
 
-    /// The newest snapshot in the log that is not current and still held.
-    fn previous(&self) -> Result<SnapshotId, StoreError> {
-        /// Enough for thousands of lines; the log of a store that moved more often is read from its beginning only.
+    /// Whether the pointer was last moved by a rollback: somebody chose what is current.
+    pub fn is_rolled_back(&self) -> bool {
+        self.log().is_ok_and(|log| log.lines().next_back().is_some_and(|line| line.starts_with("rollback ")))
+    }
+
+    fn log(&self) -> Result<String, StoreError> {
+        /// Enough for hundreds of thousands of lines.
         const LOG_LIMIT: u64 = 64 << 20;
         let path = self.directory.join(LOG);
-        let bytes = match self.storage.read(&path, LOG_LIMIT) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(failed("read", &path)(error)),
-        };
-        let (current, held) = (self.pointer().ok().flatten(), self.ids()?);
-        // A line that a crash cut short names no snapshot, and is passed over as such.
-        let log = String::from_utf8_lossy(&bytes);
+        match self.storage.read(&path, LOG_LIMIT) {
+            // A line that a crash cut short names no snapshot, and is passed over as such.
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(failed("read", &path)(error)),
+        }
+    }
+
+    /// The newest snapshot in the log that is not current and still held.
+    fn previous(&self) -> Result<SnapshotId, StoreError> {
+        let (log, current, held) = (self.log()?, self.pointer().ok().flatten(), self.ids()?);
         let ids = log.lines().rev().filter_map(|line| line.split(' ').next_back()?.parse().ok());
         ids.into_iter()
             .find(|id| current != Some(*id) && held.contains(id))

@@ -79,7 +79,9 @@ fn best<'a>(question: &str, evidence: &'a [Evidence]) -> Vec<Candidate<'a>> {
             let (start, mut end) = (range.start, range.end);
             let mut sentence = &evidence.row.content[start..end];
             // A question in a record says nothing without the answer that follows it.
-            if sentence.starts_with(['Q', 'Ｑ', '問'])
+            if ["Q:", "Q：", "Q．", "Q.", "Ｑ：", "問：", "問:", "質問:", "質問："]
+                .iter()
+                .any(|q| sentence.starts_with(q))
                 && let Some(answer) = ranges.get(at + 1)
             {
                 end = answer.end;

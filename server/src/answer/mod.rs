@@ -2,6 +2,7 @@
 
 mod extract;
 mod gate;
+mod people;
 mod relevance;
 mod retrieve;
 
@@ -42,7 +43,7 @@ pub struct Evidence {
     pub similarity: f32,
     /// The share of the question that its wording covers, 0 to 1. Rows are ranked by it.
     pub score: f32,
-    /// Whether it speaks of everyone whom the question names.
+    /// Whether it speaks of somebody whom the question names, or the question names nobody.
     pub about: bool,
 }
 

@@ -35,68 +35,6 @@ const ASKING: [&str; 25] = [
     "について",
 ];
 
-/// What follows a person's name.
-const HONORIFICS: [&str; 5] = ["さん", "様", "さま", "氏", "殿"];
-
-/// Words before an honorific that name no client.
-const NOT_NAMES: [&str; 26] = [
-    "奥",
-    "母",
-    "父",
-    "兄",
-    "姉",
-    "息子",
-    "娘",
-    "孫",
-    "嫁",
-    "夫",
-    "妻",
-    "旦那",
-    "家族",
-    "患者",
-    "利用者",
-    "皆",
-    "業者",
-    "看護師",
-    "薬剤師",
-    "医師",
-    "先生",
-    "主任",
-    "管理者",
-    "職員",
-    "担当者",
-    "隣",
-];
-
-/// The names of the people whom `question` asks about: the kanji or katakana before an honorific. What is said of one
-/// client must never be answered from another's record.
-pub(super) fn names(question: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for honorific in HONORIFICS {
-        for (at, _) in question.match_indices(honorific) {
-            let is_name =
-                |c: &char| matches!(c, '\u{4e00}'..='\u{9fff}' | '々' | 'ァ'..='ヶ' | 'ー' | ' ' | '　');
-            let reversed: String = question[..at].chars().rev().take_while(is_name).collect();
-            let name: String = reversed.chars().rev().collect();
-            let name = name.trim().to_owned();
-            if !name.is_empty()
-                && !NOT_NAMES.iter().any(|word| name.ends_with(word))
-                && !found.contains(&name)
-            {
-                found.push(name);
-            }
-        }
-    }
-    found
-}
-
-/// Whether a row speaks of everyone in `names`, by title or content. White space inside a name does not matter.
-pub(super) fn speaks_of(Evidence { row, .. }: &Evidence, names: &[String]) -> bool {
-    let squeeze = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
-    let (title, content) = (squeeze(&row.title), squeeze(&row.content));
-    names.iter().map(|name| squeeze(name)).all(|name| title.contains(&name) || content.contains(&name))
-}
-
 /// The pieces of a question, each with how much it tells one row from another.
 #[derive(Clone, Debug)]
 pub(super) struct Relevance {
@@ -170,14 +108,6 @@ mod tests {
         assert!(best("久保田さんのカテーテルの次回交換はいつですか", &rows) > 0.6);
         assert!(best("久保田さんの血液型は何ですか", &rows) < 0.4);
         assert!(best("駐車場の契約料金を教えてください", &rows) < 0.2);
-    }
-
-    #[test]
-    fn the_people_of_a_question_are_known_by_what_follows_their_names() {
-        assert_eq!(names("奥寺さんの酸素流量は"), ["奥寺"]);
-        assert_eq!(names("久保田 実様と佐伯さん"), ["佐伯", "久保田 実"]);
-        assert!(names("奥さんの体調と利用者様の人数").is_empty());
-        assert!(names("たくさんの記録").is_empty());
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::time::Instant;
 use karute_engine::{Embedding, Facet, Filter, Index, Query};
 use karute_sync::embed::Task;
 
-use super::relevance::{Relevance, names, row_text, speaks_of};
+use super::people::People;
+use super::relevance::{Relevance, row_text};
 use super::{Evidence, Question, Retrieved};
 use crate::error::Failure;
 use crate::state::App;
@@ -63,11 +64,11 @@ fn search(
         found.push(Evidence { row: index.row(hit.row)?, similarity: hit.score, score: 0.0, about: false });
     }
     let relevance = Relevance::new(&question.text, &found);
-    let names = names(&question.text);
+    let people = People::of(&question.text, index)?;
     for evidence in &mut found {
         let covered = relevance.covered(&row_text(evidence));
         // A row about somebody else answers nothing, however well its words fit; it stays in sight as a near miss.
-        evidence.about = speaks_of(evidence, &names);
+        evidence.about = people.any_in(evidence);
         evidence.score = if evidence.about { covered } else { covered * ABOUT_ANOTHER };
     }
     // Stable: rows that cover the question alike keep the order of their vectors.

@@ -43,7 +43,13 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
                 say!("\n")?;
                 for citation in &summary.citations {
                     let answer::Citation { number, id, title, spreadsheet, sheet, row, .. } = citation;
-                    say!("[{number}] {} ({id}, {spreadsheet} / {sheet} 行 {row})", plain(title))?;
+                    say!(
+                        "[{number}] {} ({id}, {spreadsheet} / {sheet} 行 {row})",
+                        plain(title),
+                        id = plain(id),
+                        sheet = plain(sheet),
+                        spreadsheet = plain(spreadsheet)
+                    )?;
                 }
                 say!("({}, {})", summary.model, summary.embedder)?;
             }

@@ -156,9 +156,13 @@ async fn prepare(app: &App) -> Result<Prepared, Box<dyn std::error::Error>> {
     Ok(prepared)
 }
 
-/// Text of a record as a terminal may show it: control characters, which could command the terminal, become spaces.
+/// Text of a record as a terminal may show it: control and direction characters, which could
+/// command the terminal, become spaces.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
+    let commands = |c: char| {
+        c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if commands(c) { ' ' } else { c }).collect()
 }
 
 /// Prints a value as JSON.

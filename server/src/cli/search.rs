@@ -67,7 +67,7 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
     for (rank, evidence) in (1..).zip(retrieved.evidence.iter()) {
         let row = &evidence.row;
         say!("{rank:>3}  {:.3}  {}  {}", evidence.score, row.date, plain(&row.title))?;
-        say!("     {}, {} 行 {}", row.id, row.origin.sheet, row.origin.row_number)?;
+        say!("     {}, {} 行 {}", plain(&row.id), plain(&row.origin.sheet), row.origin.row_number)?;
     }
     Ok(())
 }

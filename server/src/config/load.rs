@@ -15,6 +15,7 @@ use super::{Described, Settings};
 pub struct Sources {
     layers: Vec<(String, BTreeMap<String, String>)>,
     problems: Vec<Problem>,
+    warnings: Vec<String>,
 }
 
 /// Where a value in force came from.
@@ -102,7 +103,7 @@ impl Sources {
         let (values, bad) = dotenv::parse(&String::from_utf8_lossy(&bytes));
         for BadLine(number) in bad {
             // The line itself is not shown: it may hold a secret.
-            self.fail(given.clone(), format!("line {number} is not NAME=value"));
+            self.warnings.push(format!("line {number} of {given} is not NAME=value and was passed over"));
         }
         self.layers.push((given, upper_case(values)));
     }
@@ -164,7 +165,8 @@ impl Sources {
         }
         match settings {
             Some(mut settings) if reader.problems.is_empty() => {
-                let mut warnings = self.legacy_warnings();
+                let mut warnings = self.warnings.clone();
+                warnings.extend(self.legacy_warnings());
                 warnings.extend(self.stay_private(&mut settings));
                 if self
                     .find("ALLOWED_ORIGINS")
@@ -345,7 +347,7 @@ mod tests {
         std::fs::write(&path, "PORT=7\nADMIN_API_KEY s3cret\n").expect("written");
         let mut sources = Sources::none();
         sources.add_dotenv(&path);
-        let message = sources.load().expect_err("a broken line").to_string();
+        let message = sources.load().expect("the other lines are sound").warnings.join(" ");
         assert!(message.contains("line 2") && !message.contains("s3cret"), "{message}");
     }
 }

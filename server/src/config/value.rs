@@ -174,7 +174,7 @@ impl Value for Origins {
         // loads the settings warns of it.
         let origins: Vec<String> = origins.filter(|origin| !origin.is_empty() && origin != "*").collect();
         match origins.iter().find(|origin| !is_origin(origin)) {
-            Some(origin) => Err(format!("{origin:?} is not an origin such as https://example.com")),
+            Some(_) => Err("must be a list of origins such as https://example.com".into()),
             None => Ok(Self(origins)),
         }
     }
