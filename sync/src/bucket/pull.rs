@@ -45,7 +45,9 @@ impl Bucket {
         let (held, current) = blocking(store.path_of(id), move || {
             let current =
                 local.current().is_ok_and(|opened| opened.skipped.is_empty() && opened.index.id() == id);
-            (current || local.find(&id.to_string()).is_ok(), current)
+            // A copy that lies here already is verified too: what is damaged is downloaded again.
+            let held = local.find(&id.to_string()).is_ok_and(|index| index.verify().is_ok());
+            (held, current && held)
         })
         .await?;
         if !held {
