@@ -46,26 +46,28 @@ impl Watch {
         let Serving::Ready { index, problems } = self.app.serving() else { return self };
         match self.store.refresh(index.id()) {
             Ok(Some(newer)) if !self.bad.contains(&newer.id()) => self.serve(newer, Vec::new()),
-            Ok(_) if self.last_problem.is_empty() => {}
-            Ok(_) => {
-                let mut problems = problems.to_vec();
-                problems.retain(|known| *known != self.last_problem);
-                self.last_problem.clear();
-                self.app.serve(Serving::Ready { index, problems: problems.into() });
-            }
+            Ok(_) => self.tell(index, &problems, String::new()),
             Err(error) => {
                 let problem = format!("another snapshot was published but cannot be served: {error}");
-                if problem != self.last_problem {
-                    tracing::error!("{problem}");
-                    let mut problems = problems.to_vec();
-                    problems.retain(|known| *known != self.last_problem);
-                    problems.push(problem.clone());
-                    self.last_problem = problem;
-                    self.app.serve(Serving::Ready { index, problems: problems.into() });
-                }
+                self.tell(index, &problems, problem);
             }
         }
         self.verify()
+    }
+
+    /// Puts `problem`, or nothing if it is empty, in the place of what the last look had to tell.
+    fn tell(&mut self, index: Arc<Index>, problems: &[String], problem: String) {
+        if problem == self.last_problem {
+            return;
+        }
+        let mut problems = problems.to_vec();
+        problems.retain(|known| *known != self.last_problem);
+        if !problem.is_empty() {
+            tracing::error!("{problem}");
+            problems.push(problem.clone());
+        }
+        self.last_problem = problem;
+        self.app.serve(Serving::Ready { index, problems: problems.into() });
     }
 
     fn verify(mut self) -> Self {

@@ -3,7 +3,7 @@
 use futures_util::stream::{self, BoxStream, StreamExt};
 use karute_engine::words::sentences;
 
-use super::relevance::Relevance;
+use super::relevance::{Held, Relevance, held_by};
 use super::{Answerer, Citation, Evidence, Piece};
 use crate::error::Failure;
 
@@ -71,7 +71,8 @@ impl Answerer for Extractive {
 
 /// The sentences to quote, best first.
 fn best<'a>(question: &str, evidence: &'a [Evidence]) -> Vec<Candidate<'a>> {
-    let relevance = Relevance::new(question, evidence);
+    let held: Vec<Held> = evidence.iter().map(held_by).collect();
+    let relevance = Relevance::new(question, &held);
     let mut candidates: Vec<Candidate<'a>> = Vec::new();
     for (number, evidence) in (1..).zip(evidence).filter(|(_, evidence)| evidence.about) {
         let ranges = sentences(&evidence.row.content);
@@ -87,8 +88,8 @@ fn best<'a>(question: &str, evidence: &'a [Evidence]) -> Vec<Candidate<'a>> {
                 end = answer.end;
                 sentence = &evidence.row.content[start..end];
             }
-            let own = relevance.covered(sentence);
-            let with_title = relevance.covered(&format!("{}\n{sentence}", evidence.row.title));
+            let own = relevance.covered(&Held::of(sentence));
+            let with_title = relevance.covered(&Held::of(&format!("{}\n{sentence}", evidence.row.title)));
             let score = own + TITLE_SHARE * (with_title - own);
             candidates.push(Candidate { number, evidence, start, end, score });
         }

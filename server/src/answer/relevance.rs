@@ -42,14 +42,24 @@ pub(super) struct Relevance {
     total: f32,
 }
 
+/// The pieces that a text holds.
+#[derive(Clone, Debug)]
+pub(super) struct Held(HashSet<u64>);
+
+impl Held {
+    /// The pieces of `text`.
+    pub(super) fn of(text: &str) -> Self {
+        Self(features(text).into_iter().map(|feature| feature.hash).collect())
+    }
+}
+
 impl Relevance {
     /// Weighs the pieces of `question` by how rare they are among the retrieved rows: a client's name that stands in
     /// all of them tells nothing apart, and a word that stands in none counts fully against every row.
-    pub(super) fn new(question: &str, evidence: &[Evidence]) -> Self {
+    pub(super) fn new(question: &str, rows: &[Held]) -> Self {
         let question = ASKING.iter().fold(question.to_owned(), |text, asking| text.replace(asking, " "));
-        let rows: Vec<HashSet<u64>> = evidence.iter().map(|evidence| hashes(&row_text(evidence))).collect();
         let weigh = |piece: Feature| {
-            let holding = rows.iter().filter(|row| row.contains(&piece.hash)).count() as f32;
+            let holding = rows.iter().filter(|row| row.0.contains(&piece.hash)).count() as f32;
             let rarity = (1.0 + (rows.len() as f32 + 1.0) / (holding + 0.5)).ln();
             (piece.hash, piece.weight * rarity)
         };
@@ -58,27 +68,22 @@ impl Relevance {
         Self { pieces, total }
     }
 
-    /// The share of the question that `text` covers, 0 to 1.
-    pub(super) fn covered(&self, text: &str) -> f32 {
+    /// The share of the question that a text with the pieces `held` covers, 0 to 1.
+    pub(super) fn covered(&self, held: &Held) -> f32 {
         if self.total <= 0.0 {
             return 0.0;
         }
-        let held = hashes(text);
-        let covered = self.pieces.iter().filter(|(hash, _)| held.contains(hash)).map(|(_, weight)| weight);
+        let covered = self.pieces.iter().filter(|(hash, _)| held.0.contains(hash)).map(|(_, weight)| weight);
         covered.sum::<f32>() / self.total
     }
 }
 
-/// Everything of a row that a question may name. Of a very long content only the front counts, so that one row cannot
+/// The pieces of everything of a row that a question may name. Of a very long content only the front counts, so that one row cannot
 /// make every question slow.
-pub(super) fn row_text(Evidence { row, .. }: &Evidence) -> String {
+pub(super) fn held_by(Evidence { row, .. }: &Evidence) -> Held {
     const FRONT: usize = 4_000;
     let content: String = row.content.chars().take(FRONT).collect();
-    format!("{}\n{}\n{}\n{}", row.title, content, row.tags.join(" "), row.keywords.join(" "))
-}
-
-fn hashes(text: &str) -> HashSet<u64> {
-    features(text).into_iter().map(|feature| feature.hash).collect()
+    Held::of(&format!("{}\n{}\n{}\n{}", row.title, content, row.tags.join(" "), row.keywords.join(" ")))
 }
 
 #[cfg(test)]
@@ -94,9 +99,9 @@ mod tests {
             score: 0.0,
             about: true,
         };
-        let evidence: Vec<Evidence> = rows.iter().map(evidence).collect();
-        let relevance = Relevance::new(question, &evidence);
-        evidence.iter().map(|row| relevance.covered(&row_text(row))).fold(0.0, f32::max)
+        let rows: Vec<Held> = rows.iter().map(evidence).map(|evidence| held_by(&evidence)).collect();
+        let relevance = Relevance::new(question, &rows);
+        rows.iter().map(|row| relevance.covered(row)).fold(0.0, f32::max)
     }
 
     #[test]

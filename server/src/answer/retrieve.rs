@@ -7,7 +7,7 @@ use karute_engine::{Embedding, Facet, Filter, Index, Query};
 use karute_sync::embed::Task;
 
 use super::people::People;
-use super::relevance::{Relevance, row_text};
+use super::relevance::{Held, Relevance, held_by};
 use super::{Evidence, Question, Retrieved};
 use crate::error::Failure;
 use crate::state::App;
@@ -63,10 +63,11 @@ fn search(
     for hit in hits {
         found.push(Evidence { row: index.row(hit.row)?, similarity: hit.score, score: 0.0, about: false });
     }
-    let relevance = Relevance::new(&question.text, &found);
+    let held: Vec<Held> = found.iter().map(held_by).collect();
+    let relevance = Relevance::new(&question.text, &held);
     let people = People::of(&question.text, index)?;
-    for evidence in &mut found {
-        let covered = relevance.covered(&row_text(evidence));
+    for (evidence, held) in found.iter_mut().zip(&held) {
+        let covered = relevance.covered(held);
         // A row about somebody else answers nothing, however well its words fit; it stays in sight as a near miss.
         evidence.about = people.any_in(evidence);
         evidence.score = if evidence.about { covered } else { covered * ABOUT_ANOTHER };
