@@ -4,7 +4,8 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
 
 use karute_engine::{
-    Draft, Embedding, Facet, Filter, Identity, Index, OpenError, Passage, Provenance, Query, Row, Term, diff,
+    Draft, Embedding, Facet, Filter, GraphSettings, Identity, Index, OpenError, Passage, Plan, Provenance,
+    Query, Row, Term, diff,
 };
 use karute_tests::forge::{ENTRY, Forge, HEADER, sign_table};
 use karute_tests::snapshots::sealed;
@@ -23,6 +24,7 @@ fn identity() -> Identity {
 fn sound() -> Vec<u8> {
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let mut draft = Draft::new(identity());
+    draft.set_graph(Some(GraphSettings { degree: 4, ..GraphSettings::default() }));
     for number in 0..ROWS {
         let row = Row {
             id: format!("KB_{:03}", (number * 37) % ROWS),
@@ -59,8 +61,9 @@ fn exercise(index: &Index) -> Result<(), OpenError> {
         Filter::everything(),
         Filter::everything().only(Facet::Client, ["CL-1"]).only(Facet::Domain, ["nursing", "calls"]),
     ];
-    for filter in &filters {
-        if let Ok(hits) = index.search(&Query::new(&question).top(5).within(filter)) {
+    let plans = [Plan::Auto, Plan::Exact, Plan::Graph { ef_search: 8 }];
+    for (filter, plan) in filters.iter().flat_map(|filter| plans.map(|plan| (filter, plan))) {
+        if let Ok(hits) = index.search(&Query::new(&question).top(5).within(filter).plan(plan)) {
             for hit in hits {
                 assert!(hit.row < index.len());
                 let _ = index.passage_range(hit.passage);
@@ -150,6 +153,11 @@ const ROW_ENDS: u32 = 7;
 const REPORT: u32 = 8;
 const ROWS_SECTION: u32 = 9;
 const VECTORS: u32 = 10;
+const CODES: u32 = 11;
+const GRAPH: u32 = 12;
+/// Bytes of the headers of the codes and of the graph section.
+const CODES_HEADER: usize = 64;
+const GRAPH_HEADER: usize = 256;
 
 /// Valid checksums, wrong meaning: each of these is signed as its author would sign it.
 #[test]
@@ -188,6 +196,35 @@ fn a_signed_lie_is_detected() {
         ("vectors of no whole number", &|f| {
             f.bytes(VECTORS).pop();
         }),
+        ("a scale of zero", &|f| f.bytes(CODES)[..4].fill(0)),
+        ("a scale that is no number", &|f| f.bytes(CODES)[..4].copy_from_slice(&f32_bytes(f32::NAN))),
+        ("another scale", &|f| f.bytes(CODES)[..4].copy_from_slice(&f32_bytes(0.5))),
+        ("another stride", &|f| f.put_u32(CODES, 4, 128)),
+        ("codes of another vector", &|f| f.bytes(CODES)[CODES_HEADER] ^= 1),
+        ("an error that is understated", &|f| {
+            let at = f.bytes(CODES).len() - 4;
+            f.bytes(CODES)[at..].fill(0);
+        }),
+        ("codes that end early", &|f| {
+            f.bytes(CODES).pop();
+        }),
+        ("neighbour n", &|f| f.put_u32(GRAPH, GRAPH_HEADER, ROWS as u32)),
+        ("neighbour 2^31", &|f| f.put_u32(GRAPH, GRAPH_HEADER + 4, 1 << 31)),
+        ("a node that is its own neighbour", &|f| f.put_u32(GRAPH, GRAPH_HEADER, 0)),
+        ("a node without neighbours before others", &|f| f.put_u32(GRAPH, GRAPH_HEADER, u32::MAX)),
+        ("a graph without edges", &|f| f.bytes(GRAPH)[GRAPH_HEADER..][..ROWS * 4 * 4].fill(0xff)),
+        ("a graph of fewer nodes", &|f| f.put_u32(GRAPH, 0, ROWS as u32 - 1)),
+        ("a graph of another degree", &|f| f.put_u32(GRAPH, 4, 8)),
+        ("a degree of 2^32-1", &|f| f.put_u32(GRAPH, 4, u32::MAX)),
+        ("an upper degree of 2^32-1", &|f| f.put_u32(GRAPH, 8, u32::MAX)),
+        ("a graph of 2^32-1 layers", &|f| f.put_u32(GRAPH, 12, u32::MAX)),
+        ("an entry that does not exist", &|f| f.put_u32(GRAPH, 16, u32::MAX)),
+        ("a curve of too many points", &|f| f.put_u32(GRAPH, 32, 17)),
+        ("a layer of 2^32-1 nodes", &|f| f.put_u32(GRAPH, 192, u32::MAX)),
+        ("a slot that stands for another node", &|f| {
+            let at = f.bytes(GRAPH).len() - 4 * 18;
+            f.put_u32(GRAPH, at, u32::MAX - 1);
+        }),
         ("a passage too many", &|f| f.bytes(PASSAGES).extend([0; 12])),
         ("half a passage", &|f| f.bytes(PASSAGES).truncate(18)),
         ("a row order that is short", &|f| f.bytes(ROW_ORDER).truncate(8)),
@@ -220,7 +257,7 @@ fn a_signed_lie_is_detected() {
             f.sections.remove(4);
         }),
         ("a section twice", &|f| {
-            let again = f.sections[9].clone();
+            let again = f.section(VECTORS).clone();
             f.sections.push(again);
         }),
         ("two sections exchanged", &|f| f.sections.swap(4, 5)),

@@ -1,17 +1,23 @@
 //! An opened snapshot: the one public door to search.
 
 use crate::error::{OpenError, QueryError, VectorFault};
-use crate::filter::{self, Facet};
+use crate::filter::{self, Facet, RowSet};
+use crate::graph::Graph;
+use crate::graph::recall::Promise;
+use crate::graph::search::Counters;
 use crate::identity::Identity;
-use crate::query::Query;
+use crate::kernel::Kernel;
+use crate::query::{Plan, Query};
 use crate::row::{Provenance, Row, Term};
-use crate::scan;
+use crate::scan::{self, Vectors};
+use crate::search::{Explained, Scratch, Search};
 use crate::snapshot::build::Passage;
 use crate::snapshot::header::{Entry, Section};
 use crate::snapshot::id::SnapshotId;
 use crate::snapshot::verify::{self, Verified};
 use crate::snapshot::{Bytes, PassageEntry, Snapshot};
-use crate::vector::{norm, scaled};
+use crate::topk::Scored;
+use crate::vector::{norm, scale_into};
 
 /// A row that was found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,13 +54,30 @@ impl Index {
         Self::open(Bytes::copied(bytes))
     }
 
-    /// The rows nearest to the query, best first; equal scores in row order. Exact: no row that the filter allows is
-    /// passed over.
+    /// The rows nearest to the query, best first; equal scores in row order. Snapshots without a graph, and queries
+    /// with [`Plan::Exact`], are searched exactly: no row that the filter allows is passed over.
     ///
     /// # Errors
     /// A query of another identity, of no direction, or with numbers that are not finite; a snapshot that turns out
     /// to be damaged.
     pub fn search(&self, query: &Query<'_>) -> Result<Vec<Hit>, QueryError> {
+        let mut hits = Vec::new();
+        self.search_into(query, &mut Scratch::default(), &mut hits)?;
+        Ok(hits)
+    }
+
+    /// As [`Index::search`], but into the caller's `hits`, and says how it went. With a `scratch` that has served such
+    /// queries before, and without a filter, nothing is allocated.
+    ///
+    /// # Errors
+    /// As [`Index::search`].
+    pub fn search_into(
+        &self,
+        query: &Query<'_>,
+        scratch: &mut Scratch,
+        hits: &mut Vec<Hit>,
+    ) -> Result<Explained, QueryError> {
+        hits.clear();
         let identity = self.identity();
         if query.embedding.identity() != identity {
             return Err(QueryError::Identity {
@@ -62,13 +85,86 @@ impl Index {
                 snapshot: Box::new(identity.clone()),
             });
         }
-        let vector = unit(query.embedding.vector(), identity.dimensions as usize)?;
+        let dimensions = identity.dimensions as usize;
+        unit_into(query.embedding.vector(), dimensions, &mut scratch.vector)?;
         let allowed = match query.filter {
             Some(filter) => filter.compile(&self.snapshot)?,
             None => None,
         };
-        let found = scan::exact(&self.snapshot, &vector, query.top, allowed.as_ref())?;
-        Ok(found.into_iter().map(|s| Hit { row: s.row, passage: s.passage, score: s.score }).collect())
+        let allowed = allowed.as_ref();
+        let of = Vectors {
+            passages: self.snapshot.array(Section::Passages)?,
+            vectors: self.snapshot.array(Section::Vectors)?,
+            dimensions,
+        };
+        let top = query.top.min(self.len() as usize);
+        if top == 0 {
+            return Ok(Explained::new("no rows are asked for"));
+        }
+        let Some(codes) = self.snapshot.codes()? else {
+            let is_allowed = |row| allowed.is_none_or(|allowed| allowed.contains(row));
+            scratch.found = scan::plain(&of, &scratch.vector, top, is_allowed);
+            self.hand_out(&scratch.found, hits)?;
+            let rescored = of.passages.len() as u64;
+            let counters =
+                Counters { rescored, bytes: rescored * 4 * dimensions as u64, ..Counters::default() };
+            return Ok(Explained { counters, ..Explained::new("exact: the snapshot has no codes") });
+        };
+        scratch.coded.set(&scratch.vector, &codes);
+        let at = Search { kernel: Kernel::detect(), of, codes, top, allowed };
+        let explained = match self.plan(query.plan, top, allowed)? {
+            Planned::Exact(why) => at.exact(scratch, why),
+            Planned::Graph { graph, ef_search, why } => match at.graph(scratch, &graph, ef_search) {
+                Some(counters) => Explained { ef_search: Some(ef_search as u32), counters, why },
+                None => at
+                    .exact(scratch, "exact: the walk over the graph met too few rows that the filter allows"),
+            },
+        };
+        self.hand_out(&scratch.found, hits)?;
+        Ok(explained)
+    }
+
+    /// Chooses between exact search and the graph by what each would compare.
+    fn plan(&self, plan: Plan, top: usize, allowed: Option<&RowSet>) -> Result<Planned<'_>, OpenError> {
+        /// Where the snapshot promises no recall.
+        const EF_SEARCH: usize = 100;
+        let graph = match self.snapshot.graph()? {
+            Some(graph) if plan != Plan::Exact => graph,
+            Some(_) => return Ok(Planned::Exact("exact: the query says so")),
+            None => return Ok(Planned::Exact("exact: so few rows need no graph")),
+        };
+        let rows = u64::from(self.len());
+        let promised = if graph.header.ef_search == 0 { EF_SEARCH } else { graph.header.ef_search as usize };
+        if let Plan::Graph { ef_search } = plan {
+            return Ok(Planned::Graph {
+                graph,
+                ef_search: ef_search.max(top),
+                why: "graph: the query says so",
+            });
+        }
+        // The curve was measured for ten rows; more need as much room behind the last of them.
+        let ef_search = promised.max(top + promised / 2);
+        let among = allowed.map_or(rows, RowSet::len);
+        // About half of a node's neighbours were seen before; of those compared, the filter lets a share through.
+        let walked = (ef_search as u64 * u64::from(graph.header.degree) / 2) * rows.max(1) / among.max(1);
+        Ok(if walked >= among {
+            Planned::Exact("exact: as cheap as the graph for so many rows of so few")
+        } else {
+            Planned::Graph { graph, ef_search, why: "graph: it compares fewer rows" }
+        })
+    }
+
+    fn hand_out(&self, found: &[Scored], hits: &mut Vec<Hit>) -> Result<(), OpenError> {
+        for scored in found {
+            let Scored { score, row, passage } = *scored;
+            if row >= self.len() {
+                let detail = format!("passage {passage} belongs to row {row}, which does not exist");
+                let at = u64::from(passage) * size_of::<PassageEntry>() as u64;
+                return Err(self.snapshot.corrupt(Section::Passages, at, detail));
+            }
+            hits.push(Hit { row, passage, score });
+        }
+        Ok(())
     }
 
     /// Row `number`, 0 to [`Index::len`].
@@ -136,6 +232,14 @@ impl Index {
     /// A damaged facet dictionary.
     pub fn rows_with(&self, facet: Facet, value: &str) -> Result<&[u32], OpenError> {
         filter::rows_of(&self.snapshot, facet, value)
+    }
+
+    /// The recall that the snapshot promises, measured when it was built; `None` where it has no graph.
+    ///
+    /// # Errors
+    /// A damaged graph.
+    pub fn promise(&self) -> Result<Option<Promise>, OpenError> {
+        Ok(self.snapshot.graph()?.map(|graph| Promise::of(graph.header)))
     }
 
     /// Number of rows.
@@ -206,9 +310,15 @@ impl Index {
 }
 
 /// A query's vector, scaled to unit length.
-fn unit(vector: &[f32], dimensions: usize) -> Result<Vec<f32>, VectorFault> {
+fn unit_into(vector: &[f32], dimensions: usize, unit: &mut Vec<f32>) -> Result<(), VectorFault> {
     if vector.len() != dimensions {
         return Err(VectorFault::Dimensions { found: vector.len(), expected: dimensions });
     }
-    Ok(scaled(vector, norm(vector)?))
+    scale_into(vector, norm(vector)?, unit);
+    Ok(())
+}
+
+enum Planned<'a> {
+    Exact(&'static str),
+    Graph { graph: Graph<'a>, ef_search: usize, why: &'static str },
 }

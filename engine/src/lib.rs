@@ -34,15 +34,18 @@
 #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
 compile_error!("karute maps little-endian snapshots and needs a 64-bit little-endian target");
 
+mod codes;
 mod diff;
 mod error;
 mod filter;
+mod graph;
 mod identity;
 mod index;
 mod kernel;
 mod query;
 mod row;
 mod scan;
+mod search;
 pub mod snapshot;
 mod storage;
 mod store;
@@ -53,10 +56,12 @@ pub mod words;
 pub use diff::{Changed, Diff, diff};
 pub use error::{BuildError, OpenError, QueryError, StoreError, VectorFault};
 pub use filter::{Facet, Filter};
+pub use graph::{build::GraphSettings, recall::Promise, search::Counters};
 pub use identity::{Embedding, Identity};
 pub use index::{Hit, Index};
-pub use query::Query;
+pub use query::{Plan, Query};
 pub use row::{Origin, Provenance, Row, Term};
+pub use search::{Explained, Scratch};
 pub use snapshot::{
     build::{Draft, Passage, Sealed},
     id::SnapshotId,

@@ -9,6 +9,23 @@ pub struct Query<'a> {
     pub(crate) embedding: &'a Embedding,
     pub(crate) top: usize,
     pub(crate) filter: Option<&'a Filter>,
+    pub(crate) plan: Plan,
+}
+
+/// How the nearest rows are looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Plan {
+    /// Exact where that is fast enough, over the graph otherwise.
+    #[default]
+    Auto,
+    /// Exact: no row that the filter allows is passed over.
+    Exact,
+    /// Over the graph, keeping this many candidates (at least as many as rows are asked for). Exact where the snapshot
+    /// has no graph.
+    Graph {
+        /// Candidates that the search keeps: more find more, and take longer.
+        ef_search: usize,
+    },
 }
 
 impl<'a> Query<'a> {
@@ -17,13 +34,19 @@ impl<'a> Query<'a> {
 
     /// The [`Query::DEFAULT_TOP`] rows nearest to `embedding`, which may be of any length but zero.
     pub fn new(embedding: &'a Embedding) -> Self {
-        Self { embedding, top: Self::DEFAULT_TOP, filter: None }
+        Self { embedding, top: Self::DEFAULT_TOP, filter: None, plan: Plan::Auto }
     }
 
     /// Asks for `top` rows; zero and more than there are rows are both fine.
     #[must_use]
     pub fn top(self, top: usize) -> Self {
         Self { top, ..self }
+    }
+
+    /// Looks for the rows in a certain way.
+    #[must_use]
+    pub fn plan(self, plan: Plan) -> Self {
+        Self { plan, ..self }
     }
 
     /// Sees only the rows that `filter` lets through.

@@ -1,36 +1,224 @@
-//! Exact search: every vector is read, every score is the true one.
+//! Exact search: every row's codes are read, and the vector of every row that its codes cannot exclude. So the result
+//! is the exact one, whatever the codes lost.
 
-use crate::error::OpenError;
+use crate::codes::{Bound, CodedQuery, Codes};
 use crate::filter::RowSet;
-use crate::kernel::dot;
-use crate::snapshot::header::Section;
-use crate::snapshot::{PassageEntry, Snapshot};
+use crate::kernel::{Kernel, dot};
+use crate::snapshot::PassageEntry;
 use crate::topk::{Scored, TopK};
 
-/// The `top` rows whose best passage is nearest to `query`, a unit vector of the snapshot's dimensions.
-pub(crate) fn exact(
-    snapshot: &Snapshot,
+/// What a search reads of a snapshot.
+#[derive(Clone, Copy)]
+pub(crate) struct Vectors<'a> {
+    pub(crate) passages: &'a [PassageEntry],
+    pub(crate) vectors: &'a [f32],
+    pub(crate) dimensions: usize,
+}
+
+impl Vectors<'_> {
+    pub(crate) fn vector(&self, passage: u32) -> &[f32] {
+        let start = passage as usize * self.dimensions;
+        self.vectors.get(start..start + self.dimensions).unwrap_or_default()
+    }
+
+    /// The row of a passage; a number past all rows for a passage that does not exist.
+    pub(crate) fn row(&self, passage: u32) -> u32 {
+        self.passages.get(passage as usize).map_or(u32::MAX, |[row, ..]| *row)
+    }
+
+    /// The passages of some rows, ascending.
+    pub(crate) fn passages_of(&self, rows: &RowSet) -> impl Iterator<Item = u32> {
+        rows.iter().flat_map(|row| {
+            // Where each row has one passage, it stands at the row's own number.
+            let guess = row as usize;
+            let is_first = self.row(row) == row
+                && guess.checked_sub(1).is_none_or(|before| self.row(before as u32) < row);
+            let first = if is_first { guess } else { self.passages.partition_point(|[of, ..]| *of < row) };
+            let own =
+                self.passages.get(first..).unwrap_or_default().iter().take_while(move |[of, ..]| *of == row);
+            (first as u32..).zip(own).map(|(passage, _)| passage)
+        })
+    }
+
+    pub(crate) fn scored(&self, query: &[f32], passage: u32) -> Scored {
+        Scored { score: dot(query, self.vector(passage)), row: self.row(passage), passage }
+    }
+}
+
+/// Rows of codes that are compared at a time.
+const BLOCK_ROWS: usize = 256;
+
+/// What an exact search needs and keeps for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    sums: Vec<i32>,
+    ids: Vec<u32>,
+    /// Passages that may belong to the result, with the score of their codes.
+    candidates: Vec<(f32, u32)>,
+    least: TopK,
+    found: Vec<Scored>,
+    pub(crate) distances: u64,
+    pub(crate) rescored: u64,
+}
+
+impl Scan {
+    /// Begins the search of the `top` best rows.
+    pub(crate) fn begin(&mut self, top: usize) {
+        self.candidates.clear();
+        self.least.reset(top);
+        self.found.clear();
+        (self.distances, self.rescored) = (0, 0);
+    }
+
+    /// Scores below this cannot belong to the result: `top` rows are known to reach it.
+    fn threshold(&self) -> f32 {
+        self.least.threshold()
+    }
+
+    /// Takes in the scores of one block: `ids` are the passages, ascending.
+    #[inline(always)]
+    fn take(
+        &mut self,
+        of: &Vectors<'_>,
+        query: &CodedQuery,
+        bound: Bound,
+        errors: &[f32],
+        block: impl Iterator<Item = (u32, i32)>,
+    ) {
+        let mut threshold = self.threshold();
+        for (passage, sum) in block {
+            let score = query.score(sum);
+            let allowed = bound.of(errors.get(passage as usize).copied().unwrap_or_default());
+            if score + allowed < threshold {
+                continue;
+            }
+            self.candidates.push((score, passage));
+            // Passages of one row stand side by side: the row counts once, with its best.
+            let least = Scored { score: score - allowed, row: of.row(passage), passage };
+            if least.score > threshold || threshold == f32::NEG_INFINITY {
+                self.least.offer_row(least);
+                threshold = self.threshold();
+            }
+        }
+    }
+
+    /// Compares all passages `range` with a query.
+    pub(crate) fn all(&mut self, kernel: &Kernel, of: &Vectors<'_>, codes: &Codes<'_>, query: &CodedQuery) {
+        let bound = query.bound(of.dimensions);
+        for block in (0..codes.len()).step_by(BLOCK_ROWS) {
+            self.block(kernel, of, codes, query, bound, block);
+        }
+    }
+
+    /// One block of [`Scan::all`], so that several queries can share a pass.
+    pub(crate) fn block(
+        &mut self,
+        kernel: &Kernel,
+        of: &Vectors<'_>,
+        codes: &Codes<'_>,
+        query: &CodedQuery,
+        bound: Bound,
+        block: usize,
+    ) {
+        let end = (block + BLOCK_ROWS).min(codes.len());
+        let rows = codes.rows.get(block * codes.stride..end * codes.stride).unwrap_or_default();
+        let mut sums = std::mem::take(&mut self.sums);
+        sums.resize(end - block, 0);
+        (kernel.scores)(&query.codes, rows, &mut sums);
+        self.distances += sums.len() as u64;
+        self.take(of, query, bound, codes.errors, (block as u32..).zip(sums.iter().copied()));
+        self.sums = sums;
+    }
+
+    /// Compares the passages of `allowed`, ascending, with a query.
+    pub(crate) fn among(
+        &mut self,
+        kernel: &Kernel,
+        of: &Vectors<'_>,
+        codes: &Codes<'_>,
+        query: &CodedQuery,
+        mut allowed: impl Iterator<Item = u32>,
+    ) {
+        let bound = query.bound(of.dimensions);
+        let (mut ids, mut sums) = (std::mem::take(&mut self.ids), std::mem::take(&mut self.sums));
+        loop {
+            ids.clear();
+            ids.extend(allowed.by_ref().take(BLOCK_ROWS));
+            if ids.is_empty() {
+                break;
+            }
+            sums.resize(ids.len(), 0);
+            (kernel.gather)(&query.codes, codes.rows, &ids, &mut sums);
+            self.distances += ids.len() as u64;
+            self.take(of, query, bound, codes.errors, ids.iter().copied().zip(sums.iter().copied()));
+        }
+        (self.ids, self.sums) = (ids, sums);
+    }
+
+    /// Compares the vectors of what is left, in full precision; gives the best rows, best first.
+    pub(crate) fn finish(
+        &mut self,
+        of: &Vectors<'_>,
+        codes: &Codes<'_>,
+        coded: &CodedQuery,
+        query: &[f32],
+        top: usize,
+    ) -> &[Scored] {
+        let bound = coded.bound(of.dimensions);
+        let threshold = self.threshold();
+        let errors = codes.errors;
+        let reach = |&(score, passage): &(f32, u32)| {
+            score + bound.of(errors.get(passage as usize).copied().unwrap_or_default())
+        };
+        self.candidates.retain(|candidate| reach(candidate) >= threshold);
+        // The likeliest first: what they truly score excludes most of the others.
+        self.candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let likely = top.saturating_mul(2).min(self.candidates.len());
+        self.found.extend(self.candidates[..likely].iter().map(|&(_, passage)| of.scored(query, passage)));
+        fold(&mut self.found);
+        let certain = match top.checked_sub(1).and_then(|last| self.found.get(last)) {
+            Some(last) => last.score,
+            None => f32::NEG_INFINITY,
+        };
+        let rest = self.candidates[likely..].iter().filter(|candidate| reach(candidate) >= certain);
+        let before = self.found.len();
+        self.found.extend(rest.map(|&(_, passage)| of.scored(query, passage)));
+        self.rescored += (likely + self.found.len() - before) as u64;
+        fold(&mut self.found);
+        self.found.truncate(top);
+        &self.found
+    }
+}
+
+/// Keeps the best passage of each row, best row first.
+pub(crate) fn fold(found: &mut Vec<Scored>) {
+    found.sort_unstable_by(|a, b| {
+        a.row.cmp(&b.row).then(b.score.total_cmp(&a.score)).then(a.passage.cmp(&b.passage))
+    });
+    found.dedup_by_key(|scored| scored.row);
+    found.sort_unstable_by(|a, b| b.cmp(a));
+}
+
+/// Exact search over vectors alone, for snapshots without codes.
+pub(crate) fn plain(
+    of: &Vectors<'_>,
     query: &[f32],
     top: usize,
-    allowed: Option<&RowSet>,
-) -> Result<Vec<Scored>, OpenError> {
-    let passages: &[PassageEntry] = snapshot.array(Section::Passages)?;
-    let vectors: &[f32] = snapshot.array(Section::Vectors)?;
-    let mut best = TopK::new(top);
+    allowed: impl Fn(u32) -> bool,
+) -> Vec<Scored> {
+    let mut best = TopK::default();
+    best.reset(top);
     let mut pending: Option<Scored> = None;
-    for ((passage, &[row, ..]), vector) in (0..).zip(passages).zip(vectors.chunks_exact(query.len())) {
-        if allowed.is_some_and(|allowed| !allowed.contains(row)) {
+    for passage in 0..of.passages.len() as u32 {
+        if !allowed(of.row(passage)) {
             continue;
         }
-        if row >= snapshot.meta().rows {
-            let detail = format!("passage {passage} belongs to row {row}, which does not exist");
-            let at = u64::from(passage) * size_of::<PassageEntry>() as u64;
-            return Err(snapshot.corrupt(Section::Passages, at, detail));
-        }
-        let scored = Scored { score: dot(query, vector), row, passage };
+        let scored = of.scored(query, passage);
         // Passages stand in the order of their rows, so a row is complete when the next one begins.
         pending = match pending {
-            Some(before) if before.row == row => Some(before.max(scored)),
+            Some(before) if before.row == scored.row => {
+                Some(if scored.score > before.score { scored } else { before })
+            }
             Some(before) => {
                 best.offer(before);
                 Some(scored)
@@ -41,5 +229,5 @@ pub(crate) fn exact(
     if let Some(last) = pending {
         best.offer(last);
     }
-    Ok(best.into_sorted())
+    best.into_sorted()
 }

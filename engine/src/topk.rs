@@ -32,17 +32,21 @@ impl PartialEq for Scored {
 
 impl Eq for Scored {}
 
-/// Keeps the best `k` of what it is offered.
-#[derive(Debug)]
+/// Keeps the best `k` of what it is offered. `k` may be zero, and may exceed what will be offered: memory grows with
+/// what is kept, not with `k`.
+#[derive(Debug, Default)]
 pub(crate) struct TopK {
     k: usize,
     worst_first: BinaryHeap<Reverse<Scored>>,
+    pending: Option<Scored>,
 }
 
 impl TopK {
-    /// `k` may be zero, and may exceed what will be offered: memory grows with what is kept, not with `k`.
-    pub(crate) fn new(k: usize) -> Self {
-        Self { k, worst_first: BinaryHeap::new() }
+    /// Forgets everything, and keeps the best `k` from now on. Allocates nothing.
+    pub(crate) fn reset(&mut self, k: usize) {
+        self.k = k;
+        self.worst_first.clear();
+        self.pending = None;
     }
 
     pub(crate) fn offer(&mut self, candidate: Scored) {
@@ -52,6 +56,31 @@ impl TopK {
             && candidate > worst.0
         {
             *worst = Reverse(candidate);
+        }
+    }
+
+    /// Offers a row that may be offered several times in a row: it counts once, with the best of its scores, as soon
+    /// as another row is offered.
+    pub(crate) fn offer_row(&mut self, candidate: Scored) {
+        match &mut self.pending {
+            Some(pending) if pending.row == candidate.row => {
+                if candidate > *pending {
+                    *pending = candidate;
+                }
+            }
+            pending => {
+                if let Some(complete) = pending.replace(candidate) {
+                    self.offer(complete);
+                }
+            }
+        }
+    }
+
+    /// What a candidate must reach to be kept: the worst score of `k`, or negative infinity while there are fewer.
+    pub(crate) fn threshold(&self) -> f32 {
+        match self.worst_first.peek() {
+            Some(worst) if self.worst_first.len() >= self.k => worst.0.score,
+            _ => f32::NEG_INFINITY,
         }
     }
 
@@ -74,7 +103,8 @@ mod tests {
         ) {
             let mut all: Vec<Scored> =
                 scores.iter().zip(0..).map(|(&score, row)| Scored { score, row, passage: row }).collect();
-            let mut top = TopK::new(k);
+            let mut top = TopK::default();
+            top.reset(k);
             all.iter().for_each(|&scored| top.offer(scored));
             all.sort_by(|a, b| b.cmp(a));
             all.truncate(k);

@@ -24,5 +24,13 @@ pub fn is_unit(norm: f64) -> bool {
 
 /// `vector`, whose length is `norm`, scaled to unit length.
 pub fn scaled(vector: &[f32], norm: f64) -> Vec<f32> {
-    vector.iter().map(|&x| (f64::from(x) / norm) as f32).collect()
+    let mut unit = Vec::new();
+    scale_into(vector, norm, &mut unit);
+    unit
+}
+
+/// As [`scaled`], into `unit`.
+pub(crate) fn scale_into(vector: &[f32], norm: f64, unit: &mut Vec<f32>) {
+    unit.clear();
+    unit.extend(vector.iter().map(|&x| (f64::from(x) / norm) as f32));
 }

@@ -1,13 +1,14 @@
 //! Everything that can be done with an opened index. What each call returns does not matter; that it returns does.
 
-use karute_engine::{Embedding, Facet, Filter, Index, Query, diff};
+use karute_engine::{Embedding, Facet, Filter, Index, Plan, Query, diff};
 
 pub fn exercise(index: &Index) {
     let dimensions = index.identity().dimensions as usize;
     let question = Embedding::new(index.identity().clone(), vec![0.5; dimensions]);
     let client = Filter::everything().only(Facet::Client, ["CL-1"]).only(Facet::Domain, ["nursing"]);
-    for filter in [Filter::everything(), client] {
-        if let Ok(hits) = index.search(&Query::new(&question).top(5).within(&filter)) {
+    let plans = [Plan::Exact, Plan::Graph { ef_search: 6 }];
+    for (filter, plan) in [Filter::everything(), client].iter().flat_map(|f| plans.map(|plan| (f, plan))) {
+        if let Ok(hits) = index.search(&Query::new(&question).top(5).within(filter).plan(plan)) {
             for hit in hits {
                 assert!(hit.row < index.len());
                 let _ = (index.row(hit.row), index.passage_range(hit.passage));

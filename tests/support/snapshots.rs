@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "what is built here is sound, or the test must stop")]
 
-use karute_engine::{Draft, Identity, Passage, Provenance, Row, Sealed};
+use karute_engine::{Draft, GraphSettings, Identity, Passage, Provenance, Row, Sealed};
 
 /// An identity of three dimensions.
 pub fn identity() -> Identity {
@@ -36,6 +36,7 @@ pub fn sealed_with(ids: &[&str], provenance: Provenance) -> Sealed {
 /// The snapshot that golden files hold: something in every section, a row of two passages, a row without a vector.
 pub fn golden() -> Sealed {
     let mut draft = Draft::new(identity());
+    draft.set_graph(Some(GraphSettings::default()));
     let first = Row {
         id: "KB_1".into(),
         domain: "nursing".into(),

@@ -9,10 +9,15 @@ use rkyv::rancor;
 use super::header::{Header, Section};
 use super::id::SnapshotId;
 use super::{Meta, ROW_ALIGNMENT};
+use crate::codes::{Codes, Encoder};
 use crate::error::{BuildError, VectorFault};
 use crate::filter::FacetBuilder;
+use crate::graph::build::{self as graph, GraphSettings};
+use crate::graph::recall;
+use crate::graph::search::MAX_NODES;
 use crate::identity::Identity;
 use crate::row::{Provenance, Row, Term};
+use crate::scan::Vectors;
 use crate::vector::{is_unit, norm};
 
 /// A stretch of a row's content with the vector that was made from it.
@@ -56,9 +61,15 @@ pub struct Draft {
     facets: FacetBuilder,
     terms: Vec<Term>,
     report: String,
+    graph: Option<GraphSettings>,
+    graph_from: usize,
 }
 
 impl Draft {
+    /// Passages from which a graph is built, unless [`Draft::set_graph`] says otherwise: fewer are searched exactly in
+    /// well under a millisecond.
+    pub const GRAPH_FROM: usize = 10_000;
+
     /// An empty draft for vectors of `identity`.
     pub fn new(identity: Identity) -> Self {
         Self {
@@ -71,6 +82,8 @@ impl Draft {
             facets: FacetBuilder::default(),
             terms: Vec::new(),
             report: "{}".into(),
+            graph: Some(GraphSettings::default()),
+            graph_from: Self::GRAPH_FROM,
         }
     }
 
@@ -135,6 +148,11 @@ impl Draft {
         self.report = report;
     }
 
+    /// Sets how the graph is built, whatever the number of passages; `None` builds none.
+    pub fn set_graph(&mut self, settings: Option<GraphSettings>) {
+        (self.graph, self.graph_from) = (settings, 2);
+    }
+
     /// Number of rows so far.
     pub fn len(&self) -> usize {
         self.row_ends.len()
@@ -165,7 +183,20 @@ impl Draft {
             .ok_or(BuildError::TooLarge { what: "facet entries", limit: u64::from(u32::MAX) })?;
         let builder = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned();
         let meta = Meta { identity: self.identity, builder, rows, passages, facet_values };
-        Sealed::new(vec![
+        let codes = Encoder::fit(&self.vectors, dimensions as usize).section(&self.vectors);
+        let graph = self.graph.filter(|_| passages as usize >= self.graph_from && passages < MAX_NODES);
+        let graph = graph.and_then(|settings| {
+            let parsed = Codes::parse(&codes, passages as usize, dimensions as usize)?;
+            let mut graph = graph::build(parsed, settings);
+            let of = Vectors {
+                passages: self.passages.as_chunks().0,
+                vectors: &self.vectors,
+                dimensions: dimensions as usize,
+            };
+            recall::promise(of, parsed, &mut graph);
+            Some(graph)
+        });
+        let mut sections = vec![
             (Section::Meta, archived("meta", &meta)?),
             (Section::Provenance, archived("provenance", &provenance)?),
             (Section::Terms, archived("terms", &self.terms)?),
@@ -174,9 +205,12 @@ impl Draft {
             (Section::RowOrder, Payload::U32(row_order)),
             (Section::RowEnds, Payload::U64(self.row_ends)),
             (Section::Report, Payload::Bytes(self.report.into_bytes())),
-            (Section::Rows, Payload::Bytes(self.rows)),
-            (Section::Vectors, Payload::F32(self.vectors)),
-        ])
+        ];
+        sections.extend(graph.map(|graph| (Section::Graph, Payload::Bytes(graph))));
+        sections.push((Section::Codes, Payload::Bytes(codes)));
+        sections.push((Section::Rows, Payload::Bytes(self.rows)));
+        sections.push((Section::Vectors, Payload::F32(self.vectors)));
+        Sealed::new(sections)
     }
 }
 

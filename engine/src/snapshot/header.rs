@@ -44,13 +44,18 @@ pub const FLAG_OPTIONAL: u32 = 1;
 macro_rules! sections {
     ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal, $alignment:ident;)*) => {
         /// Kinds of section, in the order in which they stand in the file: what a first answer needs comes first.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u32)]
         pub enum Section { $($(#[$doc])* $variant = $number,)* }
 
         impl Section {
             /// Every kind, in file order.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Place in the file relative to the other kinds.
+            fn position(self) -> usize {
+                Self::ALL.iter().position(|&section| section == self).unwrap_or(usize::MAX)
+            }
 
             /// Name in errors and listings.
             pub const fn name(self) -> &'static str {
@@ -86,10 +91,21 @@ sections! {
     RowEnds = 7, "row ends", SMALL_ALIGNMENT;
     /// The data-quality report of the run that built the snapshot (JSON text).
     Report = 8, "report", SMALL_ALIGNMENT;
+    /// Neighbours of each passage (flat arrays); snapshots of few rows, and those of earlier builds, have none.
+    Graph = 12, "graph", BULK_ALIGNMENT;
+    /// Vectors in eight bits a number; snapshots of earlier builds have none.
+    Codes = 11, "codes", BULK_ALIGNMENT;
     /// Rows, one rkyv archive each.
     Rows = 9, "rows", BULK_ALIGNMENT;
     /// One unit vector a passage, f32.
     Vectors = 10, "vectors", BULK_ALIGNMENT;
+}
+
+impl Section {
+    /// Whether a snapshot may lack it, and a reader that does not know it may pass it over.
+    pub(crate) fn is_optional(self) -> bool {
+        matches!(self, Self::Graph | Self::Codes)
+    }
 }
 
 /// One line of the section table.
@@ -159,7 +175,7 @@ impl Header {
                 offset,
                 length,
                 alignment,
-                flags: 0,
+                flags: if section.is_optional() { FLAG_OPTIONAL } else { 0 },
                 digest,
             });
         }
@@ -232,6 +248,11 @@ impl Header {
             detail: format!("there is no {} section", section.name()),
         })
     }
+
+    /// The length of a section that may be missing.
+    pub(crate) fn length_of(&self, section: Section) -> Option<u64> {
+        self.entries.iter().find(|entry| entry.kind == section as u32).map(|entry| entry.length)
+    }
 }
 
 impl Entry {
@@ -303,7 +324,7 @@ fn check_layout(entries: &[Entry], file_length: u64) -> Result<(), OpenError> {
                     let expected = section.alignment();
                     return Err(fault(format!("alignment {}, expected {expected}", entry.alignment)));
                 }
-                if previous.is_some_and(|previous| previous >= section) {
+                if previous.is_some_and(|previous| previous.position() >= section.position()) {
                     return Err(fault("out of order, or there twice".into()));
                 }
                 previous = Some(section);

@@ -10,8 +10,10 @@ pub mod verify;
 use rkyv::rancor;
 use rkyv::{Archive, Deserialize, Serialize};
 
+use crate::codes::{self, Codes};
 use crate::error::OpenError;
 use crate::filter::FacetValue;
+use crate::graph::Graph;
 use crate::identity::Identity;
 use crate::row::{ArchivedRow, Provenance, Row, Term};
 pub use bytes::Bytes;
@@ -76,6 +78,15 @@ impl Snapshot {
                 return Err(self.corrupt(section, 0, detail));
             }
         }
+        if let Some(found) = self.header.length_of(Section::Codes) {
+            let expected = codes::section_length(passages, dimensions);
+            if found != expected {
+                let detail = format!("{found} bytes, but the counts need {expected}");
+                return Err(self.corrupt(Section::Codes, 0, detail));
+            }
+        }
+        self.codes()?;
+        self.graph()?;
         self.header.entry(Section::Rows)?;
         self.header.entry(Section::Report)?;
         let facets = self.header.entry(Section::Facets)?.length / size_of::<u32>() as u64;
@@ -117,6 +128,27 @@ impl Snapshot {
     pub(crate) fn section(&self, section: Section) -> Result<&[u8], OpenError> {
         slice(&self.bytes, self.header.entry(section)?)
             .ok_or_else(|| self.corrupt(section, 0, "it reaches past the end of the file".into()))
+    }
+
+    /// The codes of all passages, where the snapshot has them.
+    pub(crate) fn codes(&self) -> Result<Option<Codes<'_>>, OpenError> {
+        if self.header.length_of(Section::Codes).is_none() {
+            return Ok(None);
+        }
+        let (passages, dimensions) = (self.meta.passages as usize, self.meta.identity.dimensions as usize);
+        let codes = Codes::parse(self.section(Section::Codes)?, passages, dimensions);
+        let detail = || "its header contradicts the counts, or its scale is no positive number".into();
+        codes.map(Some).ok_or_else(|| self.corrupt(Section::Codes, 0, detail()))
+    }
+
+    /// The graph, where the snapshot has one.
+    pub(crate) fn graph(&self) -> Result<Option<Graph<'_>>, OpenError> {
+        if self.header.length_of(Section::Graph).is_none() {
+            return Ok(None);
+        }
+        let graph = Graph::parse(self.section(Section::Graph)?, self.meta.passages);
+        let detail = || "its header contradicts its length or the counts".into();
+        graph.map(Some).ok_or_else(|| self.corrupt(Section::Graph, 0, detail()))
     }
 
     /// A section that is an array of numbers or of fixed structures.

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::header::Section;
 use super::{Meta, PassageEntry, Snapshot, check_digest};
+use crate::codes::is_row_of;
 use crate::error::{OpenError, VectorFault};
 use crate::filter::{Facet, FacetValue};
 use crate::kernel::dot;
@@ -34,6 +35,10 @@ pub(crate) fn everything(snapshot: &Snapshot) -> Result<Verified, OpenError> {
     let archived = rows(snapshot)?;
     passages(snapshot, &archived)?;
     vectors(snapshot)?;
+    codes(snapshot)?;
+    if let Some(graph) = snapshot.graph()? {
+        graph.check().map_err(|detail| snapshot.corrupt(Section::Graph, 0, detail))?;
+    }
     let Meta { rows, passages, .. } = *snapshot.meta();
     Ok(Verified { rows, passages, bytes })
 }
@@ -137,4 +142,28 @@ fn vectors(snapshot: &Snapshot) -> Result<(), OpenError> {
     };
     let at = (number * dimensions * size_of::<f32>()) as u64;
     Err(snapshot.corrupt(Section::Vectors, at, format!("vector {number}: {fault}")))
+}
+
+/// The codes are those that the vectors give, or a search that trusts them would pass over rows.
+fn codes(snapshot: &Snapshot) -> Result<(), OpenError> {
+    let Some(codes) = snapshot.codes()? else { return Ok(()) };
+    let dimensions = snapshot.meta().identity.dimensions as usize;
+    let vectors: &[f32] = snapshot.array(Section::Vectors)?;
+    let differs = |scratch: &mut Vec<u8>, (number, vector): (usize, &[f32])| {
+        (!is_row_of(&codes, number as u32, vector, scratch)).then_some(number)
+    };
+    let found = vectors
+        .par_chunks_exact(dimensions)
+        .enumerate()
+        .map_init(Vec::new, differs)
+        .find_first(Option::is_some)
+        .flatten();
+    match found {
+        Some(number) => {
+            let at = (number * codes.stride) as u64;
+            let detail = format!("the codes of vector {number} are not those that its vector gives");
+            Err(snapshot.corrupt(Section::Codes, at, detail))
+        }
+        None => Ok(()),
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use karute_engine::{Draft, Identity, Index, Passage, Provenance, Row};
+use karute_engine::{Draft, GraphSettings, Identity, Index, Passage, Provenance, Row};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../exercise.rs"]
@@ -17,6 +17,7 @@ fn sound() -> &'static forge::Forge {
     static SOUND: OnceLock<forge::Forge> = OnceLock::new();
     SOUND.get_or_init(|| {
         let mut draft = Draft::new(Identity::new("fuzz", "four", 4));
+        draft.set_graph(Some(GraphSettings { degree: 3, ..GraphSettings::default() }));
         for number in 0..8 {
             let row = Row {
                 id: format!("r{number}"),

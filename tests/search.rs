@@ -1,0 +1,201 @@
+//! Fear: a search that passes over the right row. The exact plan must give what sorting every score gives, whatever the
+//! codes lost; the graph must be the same on any machine, and never give fewer rows than there are.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+use karute_engine::{
+    Draft, Embedding, Facet, Filter, GraphSettings, Hit, Identity, Index, Passage, Plan, Provenance, Query,
+    Row, Scratch,
+};
+use proptest::prelude::*;
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+const TOP: usize = 10;
+
+fn unit(vector: Vec<f32>) -> Vec<f32> {
+    let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+    vector.into_iter().map(|x| x / norm).collect()
+}
+
+fn direction(dimensions: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
+    unit((0..dimensions).map(|_| (0..3).map(|_| random.random_range(-1.0f32..1.0)).sum()).collect())
+}
+
+fn identity(dimensions: usize) -> Identity {
+    Identity::new("test", "clustered", dimensions as u32)
+}
+
+/// Clustered rows; each client has every tenth row, and domain `rare` one row in a hundred, all of one cluster.
+fn draft(rows: usize, dimensions: usize, random: &mut ChaCha8Rng) -> (Draft, Vec<Vec<f32>>) {
+    let centres: Vec<Vec<f32>> = (0..rows / 40 + 1).map(|_| direction(dimensions, random)).collect();
+    let mut draft = Draft::new(identity(dimensions));
+    let mut vectors = Vec::new();
+    for number in 0..rows {
+        let centre = &centres[number % centres.len()];
+        let stray = direction(dimensions, random);
+        let vector = unit(centre.iter().zip(&stray).map(|(c, s)| c + 0.7 * s).collect());
+        let row = Row {
+            id: format!("KB_{number}"),
+            client_id: format!("CL-{}", number % 10),
+            domain: if number % centres.len() == 1 { "rare" } else { "nursing" }.into(),
+            ..Row::default()
+        };
+        draft.push(&row, &[Passage::whole(&row, &vector)]).expect("a sound row");
+        vectors.push(vector);
+    }
+    (draft, vectors)
+}
+
+fn open(draft: Draft) -> Index {
+    Index::from_slice(&draft.finish(Provenance::default()).expect("a draft").to_bytes()).expect("a snapshot")
+}
+
+fn rows(hits: &[Hit]) -> Vec<u32> {
+    hits.iter().map(|hit| hit.row).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Vectors from a coarse grid, so that scores tie; some rows have several passages, some none.
+    #[test]
+    fn exact_search_gives_what_sorting_every_score_gives(
+        passages in prop::collection::vec(prop::collection::vec(prop::collection::vec(-3i8..4, 9), 0..3), 1..60),
+        asked in prop::collection::vec(-3i8..4, 9),
+        spike in 0.0f32..300.0,
+        top in 0usize..20,
+        clients in prop::collection::vec(0usize..3, 0..3),
+    ) {
+        prop_assume!(asked.iter().any(|&x| x != 0));
+        let vector = |grid: &[i8]| {
+            let mut vector: Vec<f32> = grid.iter().map(|&x| f32::from(x)).collect();
+            vector[0] *= spike;
+            (vector.iter().any(|&x| x != 0.0)).then(|| unit(vector))
+        };
+        let mut draft = Draft::new(identity(9));
+        let mut truth = Vec::new();
+        for (number, grids) in passages.iter().enumerate() {
+            let row = Row { id: format!("r{number}"), client_id: format!("CL-{}", number % 3), ..Row::default() };
+            let vectors: Vec<Vec<f32>> = grids.iter().filter_map(|grid| vector(grid)).collect();
+            let passages: Vec<Passage<'_>> = vectors.iter().map(|vector| Passage::whole(&row, vector)).collect();
+            draft.push(&row, &passages).expect("a sound row");
+            truth.push(vectors);
+        }
+        let index = open(draft);
+        index.verify().expect("sound");
+        let question = Embedding::new(identity(9), asked.iter().map(|&x| f32::from(x)).collect());
+        let filter = match clients.as_slice() {
+            [] => Filter::everything(),
+            some => Filter::everything().only(Facet::Client, some.iter().map(|client| format!("CL-{client}"))),
+        };
+        let all = index.search(&Query::new(&question).top(usize::MAX).within(&filter)).expect("a search");
+        // As many rows as may be found and have a vector, each once.
+        let expected = truth.iter().enumerate()
+            .filter(|(number, vectors)| !vectors.is_empty() && (clients.is_empty() || clients.contains(&(number % 3))));
+        prop_assert_eq!(all.len(), expected.count());
+        // The score is that of the best passage, and the order is total.
+        let query = unit(asked.iter().map(|&x| f32::from(x)).collect());
+        for hit in &all {
+            let best = truth[hit.row as usize].iter()
+                .map(|vector| vector.iter().zip(&query).map(|(a, b)| a * b).sum::<f32>())
+                .fold(f32::NEG_INFINITY, f32::max);
+            prop_assert!((hit.score - best).abs() < 1e-5, "{} for {best}", hit.score);
+        }
+        prop_assert!(all.is_sorted_by(|a, b| a.score > b.score || (a.score == b.score && a.row < b.row)));
+        // Fewer are the first of all.
+        let few = index.search(&Query::new(&question).top(top).within(&filter)).expect("a search");
+        prop_assert_eq!(few.as_slice(), &all[..top.min(all.len())]);
+    }
+}
+
+#[test]
+fn the_same_rows_give_the_same_bytes_on_any_number_of_threads() {
+    let sealed = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        let (mut draft, _) = draft(3_000, 32, &mut ChaCha8Rng::seed_from_u64(7));
+        draft.set_graph(Some(GraphSettings::default()));
+        pool.install(|| draft.finish(Provenance::default())).expect("a draft").to_bytes()
+    };
+    let one = sealed(1);
+    assert_eq!(one, sealed(2));
+    assert_eq!(one, sealed(5));
+}
+
+#[test]
+fn the_graph_finds_what_exact_search_finds_under_any_filter() {
+    let mut random = ChaCha8Rng::seed_from_u64(11);
+    let (mut draft, vectors) = draft(6_000, 48, &mut random);
+    draft.set_graph(Some(GraphSettings::default()));
+    let index = open(draft);
+    index.verify().expect("sound: every row can be reached");
+    let promise = index.promise().expect("a graph").expect("a promise");
+    assert!(promise.curve.is_sorted_by(|a, b| a.0 < b.0), "{promise:?}");
+    let one_client = Filter::everything().only(Facet::Client, ["CL-3"]);
+    let most = Filter::everything().only(Facet::Client, (1..10).map(|client| format!("CL-{client}")));
+    // Rows of one cluster, which most questions are far from.
+    let opposed = Filter::everything().only(Facet::Domain, ["rare"]);
+    let nobody = Filter::everything().only(Facet::Client, ["CL-99"]);
+    for filter in [&Filter::everything(), &one_client, &most, &opposed, &nobody] {
+        for plan in [Plan::Auto, Plan::Graph { ef_search: 200 }] {
+            let (mut met, mut wanted) = (0, 0);
+            for number in (0..6_000).step_by(97) {
+                let stray = direction(48, &mut random);
+                let asked = vectors[number].iter().zip(&stray).map(|(v, s)| v + 0.3 * s).collect();
+                let question = Embedding::new(identity(48), asked);
+                let query = Query::new(&question).top(TOP).within(filter);
+                let truth = rows(&index.search(&query.clone().plan(Plan::Exact)).expect("a search"));
+                let found = rows(&index.search(&query.plan(plan)).expect("a search"));
+                assert_eq!(found.len(), truth.len(), "fewer rows than there are");
+                met += found.iter().filter(|row| truth.contains(row)).count();
+                wanted += truth.len();
+            }
+            assert!(met * 100 >= wanted * 98, "{met} of {wanted} with {plan:?} under {filter:?}");
+        }
+    }
+}
+
+#[test]
+fn one_scratch_serves_indexes_of_any_size_and_a_question_without_direction_is_refused() {
+    let (mut scratch, mut hits) = (Scratch::default(), Vec::new());
+    for (rows, dimensions) in [(1usize, 3usize), (900, 70), (2, 128), (40, 1)] {
+        let mut random = ChaCha8Rng::seed_from_u64(rows as u64);
+        let (mut draft, vectors) = draft(rows, dimensions, &mut random);
+        draft.set_graph(Some(GraphSettings::default()));
+        let index = open(draft);
+        for plan in [Plan::Exact, Plan::Graph { ef_search: 1 }, Plan::Graph { ef_search: usize::MAX }] {
+            let question = Embedding::new(identity(dimensions), vectors[rows / 2].clone());
+            for top in [0, 1, 7, usize::MAX] {
+                let query = Query::new(&question).top(top).plan(plan);
+                let explained = index.search_into(&query, &mut scratch, &mut hits).expect("a search");
+                assert_eq!(hits, index.search(&query).expect("a search"), "{explained:?}");
+                assert_eq!(hits.len(), top.min(rows), "{explained:?}");
+            }
+        }
+        for vector in
+            [vec![0.0; dimensions], vec![f32::NAN; dimensions], vec![f32::INFINITY; dimensions], vec![]]
+        {
+            let question = Embedding::new(identity(dimensions), vector);
+            assert!(index.search_into(&Query::new(&question), &mut scratch, &mut hits).is_err());
+        }
+    }
+}
+
+#[test]
+fn the_plan_says_what_it_chose_and_what_it_cost() {
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    let (mut draft, vectors) = draft(5_000, 16, &mut random);
+    draft.set_graph(Some(GraphSettings::default()));
+    let index = open(draft);
+    let question = Embedding::new(identity(16), vectors[5].clone());
+    let (mut scratch, mut hits) = (Scratch::default(), Vec::new());
+    let mut ask = |query: Query<'_>| index.search_into(&query, &mut scratch, &mut hits).expect("a search");
+    let graph = ask(Query::new(&question));
+    assert!(graph.ef_search.is_some() && graph.counters.distances < 5_000, "{graph:?}");
+    let exact = ask(Query::new(&question).plan(Plan::Exact));
+    assert_eq!((exact.ef_search, exact.counters.distances), (None, 5_000));
+    let rare = Filter::everything().only(Facet::Domain, ["rare"]);
+    let few = ask(Query::new(&question).within(&rare));
+    assert_eq!((few.ef_search, few.counters.distances), (None, 40), "{few:?}");
+}
