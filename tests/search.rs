@@ -183,6 +183,31 @@ fn one_scratch_serves_indexes_of_any_size_and_a_question_without_direction_is_re
 }
 
 #[test]
+fn a_batch_answers_each_question_as_if_it_were_alone() {
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let (mut draft, vectors) = draft(2_000, 40, &mut random);
+    draft.set_graph(Some(GraphSettings::default()));
+    let index = open(draft);
+    let questions: Vec<Embedding> =
+        vectors.iter().step_by(211).map(|vector| Embedding::new(identity(40), vector.clone())).collect();
+    let client = Filter::everything().only(Facet::Client, ["CL-3"]);
+    let plans = [Plan::Exact, Plan::Auto, Plan::Exact, Plan::Graph { ef_search: 30 }];
+    let queries: Vec<Query<'_>> = (0..)
+        .zip(&questions)
+        .map(|(number, question)| {
+            let query = Query::new(question).top(number * 3).plan(plans[number % plans.len()]);
+            if number == 2 { query.within(&client) } else { query }
+        })
+        .collect();
+    let alone: Vec<Vec<Hit>> = queries.iter().map(|query| index.search(query).expect("a search")).collect();
+    assert_eq!(index.search_batch(&queries).expect("searches"), alone);
+    assert!(index.search_batch(&[]).expect("nothing is asked").is_empty());
+    let stranger = Embedding::new(identity(41), vec![1.0; 41]);
+    assert!(index.search_batch(&[queries[1].clone(), Query::new(&stranger)]).is_err());
+    assert_eq!(index.measure_recall().expect("a graph"), index.promise().expect("a graph"));
+}
+
+#[test]
 fn the_plan_says_what_it_chose_and_what_it_cost() {
     let mut random = ChaCha8Rng::seed_from_u64(3);
     let (mut draft, vectors) = draft(5_000, 16, &mut random);

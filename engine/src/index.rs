@@ -3,14 +3,14 @@
 use crate::error::{OpenError, QueryError, VectorFault};
 use crate::filter::{self, Facet, RowSet};
 use crate::graph::Graph;
-use crate::graph::recall::Promise;
+use crate::graph::recall::{self, Promise};
 use crate::graph::search::Counters;
 use crate::identity::Identity;
 use crate::kernel::Kernel;
 use crate::query::{Plan, Query};
 use crate::row::{Provenance, Row, Term};
 use crate::scan::{self, Vectors};
-use crate::search::{Explained, Scratch, Search};
+use crate::search::{self, Explained, Scratch, Search};
 use crate::snapshot::build::Passage;
 use crate::snapshot::header::{Entry, Section};
 use crate::snapshot::id::SnapshotId;
@@ -78,25 +78,13 @@ impl Index {
         hits: &mut Vec<Hit>,
     ) -> Result<Explained, QueryError> {
         hits.clear();
-        let identity = self.identity();
-        if query.embedding.identity() != identity {
-            return Err(QueryError::Identity {
-                query: Box::new(query.embedding.identity().clone()),
-                snapshot: Box::new(identity.clone()),
-            });
-        }
-        let dimensions = identity.dimensions as usize;
-        unit_into(query.embedding.vector(), dimensions, &mut scratch.vector)?;
+        self.prepare(query, &mut scratch.vector)?;
         let allowed = match query.filter {
             Some(filter) => filter.compile(&self.snapshot)?,
             None => None,
         };
         let allowed = allowed.as_ref();
-        let of = Vectors {
-            passages: self.snapshot.array(Section::Passages)?,
-            vectors: self.snapshot.array(Section::Vectors)?,
-            dimensions,
-        };
+        let of = self.vectors()?;
         let top = query.top.min(self.len() as usize);
         if top == 0 {
             return Ok(Explained::new("no rows are asked for"));
@@ -107,7 +95,7 @@ impl Index {
             self.hand_out(&scratch.found, hits)?;
             let rescored = of.passages.len() as u64;
             let counters =
-                Counters { rescored, bytes: rescored * 4 * dimensions as u64, ..Counters::default() };
+                Counters { rescored, bytes: rescored * 4 * of.dimensions as u64, ..Counters::default() };
             return Ok(Explained { counters, ..Explained::new("exact: the snapshot has no codes") });
         };
         scratch.coded.set(&scratch.vector, &codes);
@@ -122,6 +110,50 @@ impl Index {
         };
         self.hand_out(&scratch.found, hits)?;
         Ok(explained)
+    }
+
+    /// Several questions at once, each answered as [`Index::search`] would. Exact searches without a filter share one
+    /// pass over the codes: many cost little more than one where memory is what one waits for.
+    ///
+    /// # Errors
+    /// As [`Index::search`], for the first query that has one.
+    pub fn search_batch(&self, queries: &[Query<'_>]) -> Result<Vec<Vec<Hit>>, QueryError> {
+        let (of, codes) = (self.vectors()?, self.snapshot.codes()?);
+        let mut found = vec![Vec::new(); queries.len()];
+        let mut shared: Vec<(usize, usize, Scratch)> = Vec::new();
+        for (number, query) in queries.iter().enumerate() {
+            let top = query.top.min(self.len() as usize);
+            let exact =
+                query.filter.is_none() && matches!(self.plan(query.plan, top, None)?, Planned::Exact(_));
+            let mut scratch = Scratch::default();
+            match codes {
+                Some(codes) if exact && top > 0 => {
+                    self.prepare(query, &mut scratch.vector)?;
+                    scratch.coded.set(&scratch.vector, &codes);
+                    shared.push((number, top, scratch));
+                }
+                _ => drop(self.search_into(query, &mut scratch, &mut found[number])?),
+            }
+        }
+        if let Some(codes) = codes {
+            search::exact_together(Kernel::detect(), &of, &codes, &mut shared);
+            for (number, _, scratch) in &shared {
+                self.hand_out(&scratch.found, &mut found[*number])?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The query's vector at unit length, once it is known to belong to this snapshot.
+    fn prepare(&self, query: &Query<'_>, unit: &mut Vec<f32>) -> Result<(), QueryError> {
+        let identity = self.identity();
+        if query.embedding.identity() != identity {
+            return Err(QueryError::Identity {
+                query: Box::new(query.embedding.identity().clone()),
+                snapshot: Box::new(identity.clone()),
+            });
+        }
+        Ok(unit_into(query.embedding.vector(), identity.dimensions as usize, unit)?)
     }
 
     /// Chooses between exact search and the graph by what each would compare.
@@ -240,6 +272,26 @@ impl Index {
     /// A damaged graph.
     pub fn promise(&self) -> Result<Option<Promise>, OpenError> {
         Ok(self.snapshot.graph()?.map(|graph| Promise::of(graph.header)))
+    }
+
+    /// Measures the recall again, as the build did; the result is what [`Index::promise`] says, or the graph is not
+    /// the one that was measured. Takes seconds for large snapshots.
+    ///
+    /// # Errors
+    /// A damaged snapshot.
+    pub fn measure_recall(&self) -> Result<Option<Promise>, OpenError> {
+        let (Some(graph), Some(codes)) = (self.snapshot.graph()?, self.snapshot.codes()?) else {
+            return Ok(None);
+        };
+        Ok(Some(Promise::of(&recall::measure(self.vectors()?, codes, &graph))))
+    }
+
+    fn vectors(&self) -> Result<Vectors<'_>, OpenError> {
+        Ok(Vectors {
+            passages: self.snapshot.array(Section::Passages)?,
+            vectors: self.snapshot.array(Section::Vectors)?,
+            dimensions: self.identity().dimensions as usize,
+        })
     }
 
     /// Number of rows.

@@ -46,7 +46,7 @@ impl Vectors<'_> {
 }
 
 /// Rows of codes that are compared at a time.
-const BLOCK_ROWS: usize = 256;
+pub(crate) const BLOCK_ROWS: usize = 256;
 
 /// What an exact search needs and keeps for the next one.
 #[derive(Debug, Default)]

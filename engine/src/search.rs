@@ -5,7 +5,7 @@ use crate::filter::RowSet;
 use crate::graph::Graph;
 use crate::graph::search::{Counters, Ground, Walk};
 use crate::kernel::Kernel;
-use crate::scan::{self, Scan, Vectors};
+use crate::scan::{self, BLOCK_ROWS, Scan, Vectors};
 use crate::topk::Scored;
 
 /// How a search went: for `explain`, and for counting what it cost.
@@ -107,5 +107,26 @@ impl Search<'_> {
 
     fn vector_bytes(&self) -> u64 {
         4 * self.of.dimensions as u64
+    }
+}
+
+/// Exact searches, each with how many rows it wants, over one pass of the codes. A block of rows stays in the nearest
+/// cache while every query is compared with it.
+pub(crate) fn exact_together(
+    kernel: &Kernel,
+    of: &Vectors<'_>,
+    codes: &Codes<'_>,
+    searches: &mut [(usize, usize, Scratch)],
+) {
+    for (_, top, scratch) in &mut *searches {
+        scratch.scan.begin(*top);
+    }
+    for block in (0..codes.len()).step_by(BLOCK_ROWS) {
+        for (_, _, Scratch { coded, scan, .. }) in &mut *searches {
+            scan.block(kernel, of, codes, coded, coded.bound(of.dimensions), block);
+        }
+    }
+    for (_, top, Scratch { vector, coded, scan, found, .. }) in searches {
+        found.extend_from_slice(scan.finish(of, codes, coded, vector, *top));
     }
 }

@@ -47,19 +47,30 @@ impl Promise {
 
 /// Measures the curve and writes it, with the choice that follows from it, into the header of a finished graph.
 pub(crate) fn promise(of: Vectors<'_>, codes: Codes<'_>, section: &mut [u8]) {
-    let passages = codes.len() as u32;
-    let Some(graph) = Graph::parse(section, passages) else { return };
+    let Some(graph) = Graph::parse(section, codes.len() as u32) else { return };
+    let header = measure(of, codes, &graph);
+    section[..size_of::<GraphHeader>()].copy_from_slice(bytemuck::bytes_of(&header));
+}
+
+/// The header of `graph` with the curve and the choice as they are measured now: the same each time.
+pub(crate) fn measure(of: Vectors<'_>, codes: Codes<'_>, graph: &Graph<'_>) -> GraphHeader {
     let questions = QUERIES.min(codes.len());
     let hits: Vec<[u32; CURVE_POINTS]> = (0..questions)
         .into_par_iter()
-        .map_init(Scratch::default, |scratch, number| ask(&of, codes, &graph, number, questions, scratch))
+        .map_init(Scratch::default, |scratch, number| ask(&of, codes, graph, number, questions, scratch))
         .collect();
-    let asked: u32 = hits.iter().map(|_| TOP.min(codes.len()) as u32).sum();
-    let mut header = *graph.header;
-    header.curve_queries = questions as u32;
+    let asked = (questions * TOP.min(codes.len())).max(1) as f32;
+    let mut header = GraphHeader {
+        ef_search: 0,
+        curve_points: 0,
+        curve_queries: questions as u32,
+        curve_ef: [0; CURVE_POINTS],
+        curve_recall: [0.0; CURVE_POINTS],
+        ..*graph.header
+    };
     for (point, &ef_search) in EF_SEARCH.iter().enumerate() {
         let met: u32 = hits.iter().map(|hits| hits[point]).sum();
-        let recall = (met as f32 / asked.max(1) as f32 - HELD_BACK).max(0.0);
+        let recall = (met as f32 / asked - HELD_BACK).max(0.0);
         header.curve_ef[point] = ef_search;
         header.curve_recall[point] = recall;
         header.curve_points = point as u32 + 1;
@@ -68,7 +79,7 @@ pub(crate) fn promise(of: Vectors<'_>, codes: Codes<'_>, section: &mut [u8]) {
             break;
         }
     }
-    section[..size_of::<GraphHeader>()].copy_from_slice(bytemuck::bytes_of(&header));
+    header
 }
 
 /// How many of the true neighbours of question `number` each `ef_search` finds.

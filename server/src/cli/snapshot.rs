@@ -19,7 +19,13 @@ pub(super) enum Verb {
     /// What a snapshot holds and where it came from.
     Inspect(One),
     /// Read a snapshot whole and check every byte of it.
-    Verify(One),
+    Verify {
+        #[command(flatten)]
+        one: One,
+        /// Measure the recall again as well, and hold it against what the snapshot states.
+        #[arg(long)]
+        recall: bool,
+    },
     /// Which rows were added, removed and changed from snapshot A to snapshot B.
     Diff {
         /// The older snapshot's id or its beginning.
@@ -75,7 +81,7 @@ pub(super) fn run(settings: &Settings, verb: Verb, json: bool) -> Outcome {
     match verb {
         Verb::List => show::list(&store, json),
         Verb::Inspect(one) => show::inspect(&one.open(&store)?, json),
-        Verb::Verify(one) => show::verify(&one.open(&store)?, json),
+        Verb::Verify { one, recall } => show::verify(&one.open(&store)?, recall, json),
         Verb::Diff { a, b } => show::diff(&store.find(&a)?, &store.find(&b)?, json),
         Verb::Rollback { id } => keep::rollback(&store, id.as_deref(), json),
         Verb::Pin(one) => keep::pin(&store, &one.open(&store)?, json),

@@ -31,6 +31,7 @@ pub(super) async fn health(State(app): State<App>) -> Response {
                 "snapshot_id": index.id().to_string(),
                 "rows": index.len(),
                 "passages": index.passages(),
+                "recall": index.promise().ok().flatten(),
                 "source": provenance.source,
                 "rows_quarantined": provenance.rows_quarantined,
                 "built_at": provenance.built_at,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use karute_engine::{Diff, Facet, Index, Store};
+use karute_engine::{Diff, Facet, Index, Promise, Store};
 use serde_json::{Value, json};
 
 use super::super::{Outcome, print_json};
@@ -69,6 +69,7 @@ pub(super) fn inspect(index: &Index, json: bool) -> Outcome {
             "id": index.id().to_string(), "identity": index.identity(), "builder": index.builder(),
             "rows": index.len(), "passages": index.passages(), "clients": clients, "terms": index.terms().len(),
             "domains": domains, "source_types": kinds, "bytes": index.file_length(), "provenance": provenance,
+            "recall": index.promise()?,
             "sections": index.sections().iter().map(section).collect::<Vec<_>>(), "report": report,
         }));
     }
@@ -89,6 +90,15 @@ pub(super) fn inspect(index: &Index, json: bool) -> Outcome {
         let values: Vec<String> = values.iter().map(|(value, rows)| format!("{value} {rows}")).collect();
         say!("{name:<10} {}", values.join(", "))?;
     }
+    match index.promise()? {
+        Some(promise) => {
+            say!("recall     {}", promised(&promise))?;
+            let curve: Vec<String> =
+                promise.curve.iter().map(|(ef_search, recall)| format!("{ef_search}: {recall:.4}")).collect();
+            say!("  by ef_search, on {} questions: {}", promise.queries, curve.join(", "))?;
+        }
+        None => say!("recall     1 (so few rows are searched exactly)")?,
+    }
     say!("sections")?;
     for entry in index.sections() {
         let name = entry.section().map_or("(unknown)", |section| section.name());
@@ -97,13 +107,28 @@ pub(super) fn inspect(index: &Index, json: bool) -> Outcome {
     Ok(())
 }
 
-pub(super) fn verify(index: &Index, json: bool) -> Outcome {
+fn promised(promise: &Promise) -> String {
+    match promise.ef_search {
+        Some(ef_search) => {
+            format!("at least {} of the 10 nearest, with ef_search {ef_search}", promise.target)
+        }
+        None => format!("no ef_search that was tried reaches {} of the 10 nearest", promise.target),
+    }
+}
+
+pub(super) fn verify(index: &Index, recall: bool, json: bool) -> Outcome {
     let began = Instant::now();
     let verified = index.verify()?;
     let seconds = began.elapsed().as_secs_f64();
+    let (stated, measured) = (index.promise()?, if recall { index.measure_recall()? } else { None });
+    if recall && stated != measured {
+        return Err(
+            format!("the recall measured now is {measured:?}, but the snapshot states {stated:?}").into()
+        );
+    }
     if json {
         return print_json(
-            &json!({ "id": index.id().to_string(), "verified": verified, "seconds": seconds }),
+            &json!({ "id": index.id().to_string(), "verified": verified, "seconds": seconds, "recall": measured }),
         );
     }
     say!(
@@ -113,6 +138,10 @@ pub(super) fn verify(index: &Index, json: bool) -> Outcome {
         verified.passages,
         verified.bytes
     )?;
+    if recall {
+        let measured = measured.as_ref().map_or("every search is exact".into(), promised);
+        say!("recall measured again, as stated: {measured}")?;
+    }
     Ok(())
 }
 
