@@ -175,7 +175,7 @@ pub(crate) struct CodedQuery {
     /// What the offset of the stored codes adds to each sum.
     offset: i32,
     /// What a unit of a sum is worth.
-    pub(crate) factor: f64,
+    factor: f32,
     /// Length of the query's error.
     error: f64,
 }
@@ -197,7 +197,7 @@ impl CodedQuery {
         }
         self.codes.resize(codes.stride, 0);
         self.offset = sum * i32::from(ZERO);
-        self.factor = f64::from(scale) * f64::from(codes.scale);
+        self.factor = scale * codes.scale;
         self.error = squares.sqrt() * (1.0 + 1e-6) + 2e-7;
     }
 
@@ -217,7 +217,8 @@ impl CodedQuery {
     /// The score that a sum stands for.
     #[inline(always)]
     pub(crate) fn score(&self, sum: i32) -> f32 {
-        (f64::from(self.freed(sum)) * self.factor) as f32
+        // Sums are far from overflow; both conversions round by less than the bound has room for.
+        sum.wrapping_sub(self.offset) as f32 * self.factor
     }
 
     /// By how much the score of a row whose error has length `error` may be off, the rounding of the f32 dot product

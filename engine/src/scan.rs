@@ -52,6 +52,8 @@ pub(crate) const BLOCK_ROWS: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     sums: Vec<i32>,
+    /// What each row of a block may score at most.
+    reach: Vec<f32>,
     ids: Vec<u32>,
     /// Passages that may belong to the result, with the score of their codes.
     candidates: Vec<(f32, u32)>,
@@ -75,34 +77,36 @@ impl Scan {
         self.least.threshold()
     }
 
-    /// Takes in the scores of one block: `ids` are the passages, ascending.
+    /// Takes in the scores of one block: `ids` are the passages, ascending, and `errors` what their codes lost.
     #[inline(always)]
     fn take(
         &mut self,
         of: &Vectors<'_>,
         query: &CodedQuery,
         bound: Bound,
-        errors: &[f32],
-        block: impl Iterator<Item = (u32, i32)>,
+        errors: impl Iterator<Item = f32>,
+        ids: impl Fn(usize) -> u32,
     ) {
+        self.reach.clear();
+        self.reach
+            .extend(self.sums.iter().zip(errors).map(|(&sum, error)| query.score(sum) + bound.of(error)));
         let mut threshold = self.threshold();
-        for (passage, sum) in block {
-            let score = query.score(sum);
-            let allowed = bound.of(errors.get(passage as usize).copied().unwrap_or_default());
-            if score + allowed < threshold {
+        for (at, (&reach, &sum)) in self.reach.iter().zip(&self.sums).enumerate() {
+            if reach < threshold {
                 continue;
             }
+            let (passage, score) = (ids(at), query.score(sum));
             self.candidates.push((score, passage));
             // Passages of one row stand side by side: the row counts once, with its best.
-            let least = Scored { score: score - allowed, row: of.row(passage), passage };
+            let least = Scored { score: score - (reach - score), row: of.row(passage), passage };
             if least.score > threshold || threshold == f32::NEG_INFINITY {
                 self.least.offer_row(least);
-                threshold = self.threshold();
+                threshold = self.least.threshold();
             }
         }
     }
 
-    /// Compares all passages `range` with a query.
+    /// Compares all passages with a query.
     pub(crate) fn all(&mut self, kernel: &Kernel, of: &Vectors<'_>, codes: &Codes<'_>, query: &CodedQuery) {
         let bound = query.bound(of.dimensions);
         for block in (0..codes.len()).step_by(BLOCK_ROWS) {
@@ -122,12 +126,11 @@ impl Scan {
     ) {
         let end = (block + BLOCK_ROWS).min(codes.len());
         let rows = codes.rows.get(block * codes.stride..end * codes.stride).unwrap_or_default();
-        let mut sums = std::mem::take(&mut self.sums);
-        sums.resize(end - block, 0);
-        (kernel.scores)(&query.codes, rows, &mut sums);
-        self.distances += sums.len() as u64;
-        self.take(of, query, bound, codes.errors, (block as u32..).zip(sums.iter().copied()));
-        self.sums = sums;
+        self.sums.resize(end - block, 0);
+        (kernel.scores)(&query.codes, rows, &mut self.sums);
+        self.distances += self.sums.len() as u64;
+        let errors = codes.errors.iter().skip(block).copied();
+        self.take(of, query, bound, errors, |at| (block + at) as u32);
     }
 
     /// Compares the passages of `allowed`, ascending, with a query.
@@ -140,19 +143,20 @@ impl Scan {
         mut allowed: impl Iterator<Item = u32>,
     ) {
         let bound = query.bound(of.dimensions);
-        let (mut ids, mut sums) = (std::mem::take(&mut self.ids), std::mem::take(&mut self.sums));
+        let mut ids = std::mem::take(&mut self.ids);
         loop {
             ids.clear();
             ids.extend(allowed.by_ref().take(BLOCK_ROWS));
             if ids.is_empty() {
                 break;
             }
-            sums.resize(ids.len(), 0);
-            (kernel.gather)(&query.codes, codes.rows, &ids, &mut sums);
+            self.sums.resize(ids.len(), 0);
+            (kernel.gather)(&query.codes, codes.rows, &ids, &mut self.sums);
             self.distances += ids.len() as u64;
-            self.take(of, query, bound, codes.errors, ids.iter().copied().zip(sums.iter().copied()));
+            let errors = ids.iter().map(|&id| codes.errors.get(id as usize).copied().unwrap_or_default());
+            self.take(of, query, bound, errors, |at| ids[at]);
         }
-        (self.ids, self.sums) = (ids, sums);
+        self.ids = ids;
     }
 
     /// Compares the vectors of what is left, in full precision; gives the best rows, best first.

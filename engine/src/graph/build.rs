@@ -27,7 +27,7 @@ pub struct GraphSettings {
 
 impl Default for GraphSettings {
     fn default() -> Self {
-        Self { degree: 32, ef_construction: 128, alpha: 1.1, target_recall: 0.99 }
+        Self { degree: 32, ef_construction: 100, alpha: 1.1, target_recall: 0.99 }
     }
 }
 

@@ -6,17 +6,19 @@ use super::{CURVE_POINTS, Graph, GraphHeader};
 use crate::codes::Codes;
 use crate::kernel::Kernel;
 use crate::scan::Vectors;
-use crate::search::{Scratch, Search};
+use crate::search::{Scratch, Search, exact_together};
 use crate::vector::{norm, scale_into};
 
 /// Neighbours that count: recall@10.
 const TOP: usize = 10;
 /// Questions that are asked.
 const QUERIES: usize = 400;
+/// Questions whose truth is found in one pass.
+const SHARED: usize = 25;
 /// Values of `ef_search` that are tried, ascending.
 const EF_SEARCH: [u32; CURVE_POINTS] = [10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512];
 /// How far a question lies from the row that it is made of, as a share of the row's length.
-const STRAY: f32 = 0.5;
+const STRAY: f32 = 0.55;
 /// Real questions lie where no row does, and are harder than any made of rows: this much of the recall is held back.
 const HELD_BACK: f32 = 0.002;
 
@@ -29,7 +31,7 @@ pub struct Promise {
     pub ef_search: Option<u32>,
     /// `ef_search` and the recall@10 that is promised for it.
     pub curve: Vec<(u32, f32)>,
-    /// Questions that it was measured on: rows of the snapshot, mixed with others and shaken.
+    /// Questions that it was measured on: rows of the snapshot, each mixed with another.
     pub queries: u32,
 }
 
@@ -54,23 +56,32 @@ pub(crate) fn promise(of: Vectors<'_>, codes: Codes<'_>, section: &mut [u8]) {
 
 /// The header of `graph` with the curve and the choice as they are measured now: the same each time.
 pub(crate) fn measure(of: Vectors<'_>, codes: Codes<'_>, graph: &Graph<'_>) -> GraphHeader {
+    let kernel = Kernel::detect();
     let questions = QUERIES.min(codes.len());
-    let hits: Vec<[u32; CURVE_POINTS]> = (0..questions)
-        .into_par_iter()
-        .map_init(Scratch::default, |scratch, number| ask(&of, codes, graph, number, questions, scratch))
+    let mut asked: Vec<(usize, usize, Scratch)> = (0..questions)
+        .filter_map(|number| Some((number, TOP, question(&of, &codes, number, questions)?)))
         .collect();
-    let asked = (questions * TOP.min(codes.len())).max(1) as f32;
+    asked.par_chunks_mut(SHARED).for_each(|asked| exact_together(kernel, &of, &codes, asked));
+    let search = Search { kernel, of, codes, top: TOP, allowed: None };
+    let wanted: usize = asked.iter().map(|(_, _, scratch)| scratch.found.len()).sum();
     let mut header = GraphHeader {
         ef_search: 0,
         curve_points: 0,
-        curve_queries: questions as u32,
+        curve_queries: asked.len() as u32,
         curve_ef: [0; CURVE_POINTS],
         curve_recall: [0.0; CURVE_POINTS],
         ..*graph.header
     };
     for (point, &ef_search) in EF_SEARCH.iter().enumerate() {
-        let met: u32 = hits.iter().map(|hits| hits[point]).sum();
-        let recall = (met as f32 / asked - HELD_BACK).max(0.0);
+        let met = |scratch: &mut Scratch, (_, _, asked): &(usize, usize, Scratch)| {
+            scratch.vector.clone_from(&asked.vector);
+            scratch.coded.set(&asked.vector, &codes);
+            search.graph(scratch, graph, ef_search as usize);
+            let is_true = |row: u32| asked.found.iter().any(|scored| scored.row == row);
+            scratch.found.iter().filter(|scored| is_true(scored.row)).count()
+        };
+        let met: usize = asked.par_iter().map_init(Scratch::default, met).sum();
+        let recall = (met as f32 / wanted.max(1) as f32 - HELD_BACK).max(0.0);
         header.curve_ef[point] = ef_search;
         header.curve_recall[point] = recall;
         header.curve_points = point as u32 + 1;
@@ -82,29 +93,14 @@ pub(crate) fn measure(of: Vectors<'_>, codes: Codes<'_>, graph: &Graph<'_>) -> G
     header
 }
 
-/// How many of the true neighbours of question `number` each `ef_search` finds.
-fn ask(
-    of: &Vectors<'_>,
-    codes: Codes<'_>,
-    graph: &Graph<'_>,
-    number: usize,
-    questions: usize,
-    scratch: &mut Scratch,
-) -> [u32; CURVE_POINTS] {
-    // Rows spread over the whole snapshot; the other one comes from somewhere else.
+/// Question `number`: a row, mixed with another from somewhere else. `None` where the two cancel out.
+fn question(of: &Vectors<'_>, codes: &Codes<'_>, number: usize, questions: usize) -> Option<Scratch> {
     let row = number * codes.len() / questions;
     let other = (row + codes.len() / 2 + number * 7 + 1) % codes.len();
     let (row, other) = (of.vector(row as u32), of.vector(other as u32));
-    let question: Vec<f32> = row.iter().zip(other).map(|(row, other)| row + STRAY * other).collect();
-    let Ok(length) = norm(&question) else { return [TOP.min(codes.len()) as u32; CURVE_POINTS] };
-    scale_into(&question, length, &mut scratch.vector);
-    let Scratch { vector, coded, .. } = scratch;
-    coded.set(vector, &codes);
-    let search = Search { kernel: Kernel::detect(), of: *of, codes, top: TOP, allowed: None };
-    search.exact(scratch, "the truth");
-    let truth: Vec<u32> = scratch.found.iter().map(|scored| scored.row).collect();
-    EF_SEARCH.map(|ef_search| {
-        search.graph(scratch, graph, ef_search as usize);
-        scratch.found.iter().filter(|scored| truth.contains(&scored.row)).count() as u32
-    })
+    let mixed: Vec<f32> = row.iter().zip(other).map(|(row, other)| row + STRAY * other).collect();
+    let mut scratch = Scratch::default();
+    scale_into(&mixed, norm(&mixed).ok()?, &mut scratch.vector);
+    scratch.coded.set(&scratch.vector, codes);
+    Some(scratch)
 }
