@@ -208,6 +208,34 @@ fn a_batch_answers_each_question_as_if_it_were_alone() {
 }
 
 #[test]
+fn every_row_can_be_reached_even_with_the_fewest_places_and_among_copies() {
+    for (copies, degree) in [(1, 2), (40, 2), (40, 32), (600, 3)] {
+        let mut random = ChaCha8Rng::seed_from_u64(copies);
+        let mut draft = Draft::new(identity(8));
+        draft.set_graph(Some(GraphSettings { degree, ef_construction: 8, ..GraphSettings::default() }));
+        let mut vector = Vec::new();
+        for number in 0..600 {
+            if number % copies == 0 {
+                vector = direction(8, &mut random);
+            }
+            let row = Row { id: number.to_string(), ..Row::default() };
+            draft.push(&row, &[Passage::whole(&row, &vector)]).expect("a sound row");
+        }
+        open(draft).verify().unwrap_or_else(|error| panic!("{copies} copies, degree {degree}: {error}"));
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_named_together() {
+    let mut draft = Draft::new(identity(8));
+    draft.set_graph(Some(GraphSettings { degree: 0, ef_construction: 0, alpha: 0.5, target_recall: 2.0 }));
+    let error = draft.finish(Provenance::default()).expect_err("settings").to_string();
+    for name in ["degree", "ef_construction", "alpha", "target_recall"] {
+        assert!(error.contains(name), "{error}");
+    }
+}
+
+#[test]
 fn the_plan_says_what_it_chose_and_what_it_cost() {
     let mut random = ChaCha8Rng::seed_from_u64(3);
     let (mut draft, vectors) = draft(5_000, 16, &mut random);

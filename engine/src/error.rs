@@ -56,6 +56,12 @@ pub enum BuildError {
         /// The format's limit.
         limit: u64,
     },
+    /// The settings of the graph are out of range.
+    #[error("no graph can be built so: {detail}")]
+    GraphSettings {
+        /// Every setting that is out of range.
+        detail: String,
+    },
     /// A record could not be archived.
     #[error("row {id:?} cannot be archived: {detail}")]
     Archive {

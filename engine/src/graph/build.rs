@@ -7,16 +7,16 @@
 use rayon::prelude::*;
 
 use super::search::{Ground, Walk};
-use super::{GraphHeader, MAX_LAYERS, NOBODY, reachable};
+use super::{GraphHeader, MAX_LAYERS, NOBODY};
 use crate::codes::{CodedQuery, Codes};
 use crate::kernel::{Kernel, NO_ROW};
 
 /// How a graph is built. The same settings give the same graph for the same vectors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GraphSettings {
-    /// Neighbours that a node may have in layer 0; a multiple of 16 fills whole cache lines.
+    /// Neighbours that a node may have in layer 0, 2 to 1024; a multiple of 16 fills whole cache lines.
     pub degree: u32,
-    /// Candidates that are kept for each node while its neighbours are looked for.
+    /// Candidates that are kept for each node while its neighbours are looked for, 1 to 65,536.
     pub ef_construction: u32,
     /// How much nearer a chosen neighbour must be to a candidate than the node is, to make the candidate dispensable:
     /// a ratio of squared distances, 1 or more. Larger values keep more long edges.
@@ -28,6 +28,23 @@ pub struct GraphSettings {
 impl Default for GraphSettings {
     fn default() -> Self {
         Self { degree: 32, ef_construction: 100, alpha: 1.1, target_recall: 0.99 }
+    }
+}
+
+impl GraphSettings {
+    /// What is out of range, in words.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let Self { degree, ef_construction, alpha, target_recall } = *self;
+        let faults = [
+            (!(2..=1024).contains(&degree)).then(|| format!("degree {degree} is not within 2 to 1024")),
+            (!(1..=65_536).contains(&ef_construction))
+                .then(|| format!("ef_construction {ef_construction} is not within 1 to 65536")),
+            (!(alpha.is_finite() && alpha >= 1.0)).then(|| format!("alpha {alpha} is less than 1")),
+            (!(0.0..=1.0).contains(&target_recall))
+                .then(|| format!("target_recall {target_recall} is not within 0 to 1")),
+        ];
+        let faults: Vec<String> = faults.into_iter().flatten().collect();
+        (!faults.is_empty()).then(|| faults.join(", "))
     }
 }
 
@@ -89,6 +106,38 @@ impl Growing {
             *place = edge.node;
         }
         self.edges[slot as usize] = edges;
+    }
+}
+
+/// How each node was reached first: the edges that nothing may take away.
+struct Tree {
+    parent: Vec<u32>,
+}
+
+impl Tree {
+    fn reaches(&self, node: u32) -> bool {
+        self.parent.get(node as usize).is_some_and(|&parent| parent != NOBODY)
+    }
+
+    /// Reaches `node` from `parent`, and all that can be reached from there.
+    fn grow(&mut self, base: &Growing, node: u32, parent: u32) {
+        let mut waiting = vec![(node, parent)];
+        while let Some((node, parent)) = waiting.pop() {
+            if !self.reaches(node) {
+                self.parent[node as usize] = parent;
+                let own = base.neighbours(node).iter().take_while(|&&id| id != NOBODY);
+                waiting.extend(own.map(|&id| (id, node)));
+            }
+        }
+    }
+
+    /// Where `host` can take another neighbour: behind its last one, or in place of one that is reached otherwise.
+    fn place(&self, base: &Growing, host: u32, degree: usize) -> Option<usize> {
+        let edges = &base.edges[host as usize];
+        if edges.len() < degree {
+            return Some(edges.len());
+        }
+        edges.iter().take(degree).rposition(|edge| self.parent[edge.node as usize] != host)
     }
 }
 
@@ -259,27 +308,38 @@ impl Builder<'_> {
         }
     }
 
-    /// Gives every node that cannot be reached from `entry` an edge from the nearest one that can.
+    /// Gives every node that cannot be reached from `entry` an edge from one that can: from the nearest with a free
+    /// place, or with an edge that nothing hangs on. Nothing that was reached is lost, so this ends.
     fn connect(&self, base: &mut Growing, entry: u32) {
         let nodes = self.ground.codes.len() as u32;
         let degree = self.settings.degree as usize;
+        let mut tree = Tree { parent: vec![NOBODY; nodes as usize] };
+        tree.grow(base, entry, entry);
         let mut worker = Worker::default();
-        loop {
-            let reached = reachable(nodes, entry, |node| base.neighbours(node));
-            let Some(stray) = reached.iter().position(|&reached| !reached) else { return };
-            let stray = stray as u32;
+        for stray in 0..nodes {
+            if tree.reaches(stray) {
+                continue;
+            }
             worker.query.set_row(self.ground.codes.row(stray));
             let ef = self.settings.ef_construction as usize;
             worker.walk.beam(&self.ground, &worker.query, &[entry], ef, |node| base.neighbours(node));
-            // Among the nearest, one with a free place; or the nearest gives its last place away, which may cut
-            // another node off: that one is found by the next turn, and so on until all are reached.
-            let nearest = worker.walk.found.iter().map(|found| (found.node(), found.score()));
-            let free = nearest.clone().find(|(node, _)| base.edges[*node as usize].len() < degree);
-            let Some((host, score)) = free.or_else(|| nearest.clone().next()) else { return };
+            let near = worker.walk.found.iter().map(|found| found.node());
+            let anywhere = (0..nodes).filter(|&node| tree.reaches(node));
+            let Some((host, place)) =
+                near.chain(anywhere).find_map(|host| Some((host, tree.place(base, host, degree)?)))
+            else {
+                // Every reached node would have to hold up `degree` others, more than there are.
+                return;
+            };
             let mut edges = base.edges[host as usize].clone();
-            edges.truncate(degree - 1);
-            edges.push(Edge { node: stray, score });
+            edges.truncate(degree);
+            let edge = Edge { node: stray, score: 0 };
+            match edges.get_mut(place) {
+                Some(spare) => *spare = edge,
+                None => edges.push(edge),
+            }
             base.set(host, edges);
+            tree.grow(base, stray, host);
         }
     }
 

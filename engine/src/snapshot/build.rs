@@ -184,6 +184,9 @@ impl Draft {
         let builder = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned();
         let meta = Meta { identity: self.identity, builder, rows, passages, facet_values };
         let codes = Encoder::fit(&self.vectors, dimensions as usize).section(&self.vectors);
+        if let Some(detail) = self.graph.and_then(|settings| settings.fault()) {
+            return Err(BuildError::GraphSettings { detail });
+        }
         let graph = self.graph.filter(|_| passages as usize >= self.graph_from && passages < MAX_NODES);
         let graph = graph.and_then(|settings| {
             let parsed = Codes::parse(&codes, passages as usize, dimensions as usize)?;
