@@ -228,7 +228,8 @@ fn every_row_can_be_reached_even_with_the_fewest_places_and_among_copies() {
 #[test]
 fn settings_out_of_range_are_named_together() {
     let mut draft = Draft::new(identity(8));
-    draft.set_graph(Some(GraphSettings { degree: 0, ef_construction: 0, alpha: 0.5, target_recall: 2.0 }));
+    let wrong = GraphSettings { degree: 0, ef_construction: 0, alpha: 0.5, ..GraphSettings::default() };
+    draft.set_graph(Some(GraphSettings { target_recall: 2.0, ..wrong }));
     let error = draft.finish(Provenance::default()).expect_err("settings").to_string();
     for name in ["degree", "ef_construction", "alpha", "target_recall"] {
         assert!(error.contains(name), "{error}");

@@ -56,7 +56,11 @@ pub mod words;
 pub use diff::{Changed, Diff, diff};
 pub use error::{BuildError, OpenError, QueryError, StoreError, VectorFault};
 pub use filter::{Facet, Filter};
-pub use graph::{build::GraphSettings, recall::Promise, search::Counters};
+pub use graph::{
+    recall::Promise,
+    search::Counters,
+    settings::{GraphBuilder, GraphSettings},
+};
 pub use identity::{Embedding, Identity};
 pub use index::{Hit, Index};
 pub use query::{Plan, Query};

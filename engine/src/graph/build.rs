@@ -6,50 +6,14 @@
 
 use rayon::prelude::*;
 
+use super::MAX_LAYERS;
+use super::layer::{Edge, Growing, Layers, Tree, frozen};
 use super::search::{Ground, Walk};
-use super::{GraphHeader, MAX_LAYERS, NOBODY};
+use super::settings::{GraphBuilder, GraphSettings, UPPER_DEGREE};
 use crate::codes::{CodedQuery, Codes};
 use crate::kernel::{Kernel, NO_ROW};
+use crate::scan::Vectors;
 
-/// How a graph is built. The same settings give the same graph for the same vectors.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GraphSettings {
-    /// Neighbours that a node may have in layer 0, 2 to 1024; a multiple of 16 fills whole cache lines.
-    pub degree: u32,
-    /// Candidates that are kept for each node while its neighbours are looked for, 1 to 65,536.
-    pub ef_construction: u32,
-    /// How much nearer a chosen neighbour must be to a candidate than the node is, to make the candidate dispensable:
-    /// a ratio of squared distances, 1 or more. Larger values keep more long edges.
-    pub alpha: f32,
-    /// Recall@10 that the snapshot's own `ef_search` is chosen for.
-    pub target_recall: f32,
-}
-
-impl Default for GraphSettings {
-    fn default() -> Self {
-        Self { degree: 32, ef_construction: 100, alpha: 1.1, target_recall: 0.99 }
-    }
-}
-
-impl GraphSettings {
-    /// What is out of range, in words.
-    pub(crate) fn fault(&self) -> Option<String> {
-        let Self { degree, ef_construction, alpha, target_recall } = *self;
-        let faults = [
-            (!(2..=1024).contains(&degree)).then(|| format!("degree {degree} is not within 2 to 1024")),
-            (!(1..=65_536).contains(&ef_construction))
-                .then(|| format!("ef_construction {ef_construction} is not within 1 to 65536")),
-            (!(alpha.is_finite() && alpha >= 1.0)).then(|| format!("alpha {alpha} is less than 1")),
-            (!(0.0..=1.0).contains(&target_recall))
-                .then(|| format!("target_recall {target_recall} is not within 0 to 1")),
-        ];
-        let faults: Vec<String> = faults.into_iter().flatten().collect();
-        (!faults.is_empty()).then(|| faults.join(", "))
-    }
-}
-
-/// Neighbours that a node may have in the layers above.
-const UPPER_DEGREE: u32 = 16;
 /// One node in this many stands in the layer above as well.
 const NODES_PER_UPPER_NODE: u64 = 16;
 /// While a graph grows, nodes may have this many times their neighbours, so that few choices must be made twice.
@@ -76,71 +40,6 @@ fn level(node: u32) -> usize {
     level
 }
 
-/// An edge with the score of its ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Edge {
-    node: u32,
-    score: i32,
-}
-
-/// A layer while it grows.
-struct Growing {
-    /// Neighbours of each node, by slot; nodes that are not in the layer have none.
-    edges: Vec<Vec<Edge>>,
-    /// The same without scores, as searches read them: `places` a slot.
-    ids: Vec<u32>,
-    places: usize,
-}
-
-impl Growing {
-    fn neighbours(&self, slot: u32) -> &[u32] {
-        let start = slot as usize * self.places;
-        self.ids.get(start..start + self.places).unwrap_or_default()
-    }
-
-    fn set(&mut self, slot: u32, edges: Vec<Edge>) {
-        let start = slot as usize * self.places;
-        let places = &mut self.ids[start..start + self.places];
-        places.fill(NOBODY);
-        for (place, edge) in places.iter_mut().zip(&edges) {
-            *place = edge.node;
-        }
-        self.edges[slot as usize] = edges;
-    }
-}
-
-/// How each node was reached first: the edges that nothing may take away.
-struct Tree {
-    parent: Vec<u32>,
-}
-
-impl Tree {
-    fn reaches(&self, node: u32) -> bool {
-        self.parent.get(node as usize).is_some_and(|&parent| parent != NOBODY)
-    }
-
-    /// Reaches `node` from `parent`, and all that can be reached from there.
-    fn grow(&mut self, base: &Growing, node: u32, parent: u32) {
-        let mut waiting = vec![(node, parent)];
-        while let Some((node, parent)) = waiting.pop() {
-            if !self.reaches(node) {
-                self.parent[node as usize] = parent;
-                let own = base.neighbours(node).iter().take_while(|&&id| id != NOBODY);
-                waiting.extend(own.map(|&id| (id, node)));
-            }
-        }
-    }
-
-    /// Where `host` can take another neighbour: behind its last one, or in place of one that is reached otherwise.
-    fn place(&self, base: &Growing, host: u32, degree: usize) -> Option<usize> {
-        let edges = &base.edges[host as usize];
-        if edges.len() < degree {
-            return Some(edges.len());
-        }
-        edges.iter().take(degree).rposition(|edge| self.parent[edge.node as usize] != host)
-    }
-}
-
 /// What one thread needs while it builds.
 #[derive(Default)]
 struct Worker {
@@ -158,41 +57,53 @@ struct Builder<'a> {
     one: f32,
 }
 
-/// Builds the graph over `codes`, as the bytes of its section without the recall curve.
-pub(crate) fn build(codes: Codes<'_>, settings: GraphSettings) -> Vec<u8> {
-    let nodes = codes.len() as u32;
+/// Builds the graph over `codes`, as the bytes of its section without the recall curve. `vectors` are the originals.
+#[cfg_attr(
+    not(feature = "hnsw_rs"),
+    expect(unused_variables, reason = "only the reference builder reads vectors")
+)]
+pub(crate) fn build(codes: Codes<'_>, vectors: &Vectors<'_>, settings: GraphSettings) -> Vec<u8> {
     let builder = Builder {
         ground: Ground { kernel: Kernel::detect(), codes },
         settings,
         one: (1.0 / (f64::from(codes.scale) * f64::from(codes.scale))) as f32,
     };
-    let mut order: Vec<u32> = (0..nodes).collect();
-    order.par_sort_unstable_by_key(|&node| (std::cmp::Reverse(level(node)), mixed(node), node));
-    let top = order.first().map_or(0, |&node| level(node));
-    // Layers with a single node would say nothing.
-    let count_at = |layer: usize| order.partition_point(|&node| level(node) >= layer);
-    let top = (1..=top).rev().find(|&layer| count_at(layer) > 1).unwrap_or(0);
-
-    let mut starts: Vec<u32> = vec![order.first().copied().unwrap_or(0); nodes as usize];
-    let mut upper: Vec<(Vec<u32>, Growing)> = Vec::new();
-    for layer in (1..=top).rev() {
-        let members = &order[..count_at(layer)];
-        let grown = builder.layer(members, UPPER_DEGREE as usize, &starts);
-        builder.find_starts(&order, members, &grown, &mut starts);
-        upper.push((members.to_vec(), grown));
-    }
-    let mut base = builder.layer(&order, settings.degree as usize, &starts);
-    let first = order.first().copied().unwrap_or(0);
-    builder.connect(&mut base, first);
-    builder.frozen(upper, &base, first)
+    let mut layers = match settings.builder {
+        GraphBuilder::Native => builder.layers(),
+        #[cfg(feature = "hnsw_rs")]
+        GraphBuilder::HnswRs => super::reference::layers(vectors, &settings),
+    };
+    builder.connect(&mut layers.base, layers.first);
+    frozen(&layers, &settings)
 }
 
 impl Builder<'_> {
+    fn layers(&self) -> Layers {
+        let nodes = self.ground.codes.len() as u32;
+        let mut order: Vec<u32> = (0..nodes).collect();
+        order.par_sort_unstable_by_key(|&node| (std::cmp::Reverse(level(node)), mixed(node), node));
+        let first = order.first().copied().unwrap_or(0);
+        // Layers with a single node would say nothing.
+        let count_at = |layer: usize| order.partition_point(|&node| level(node) >= layer);
+        let top = (1..=level(first)).rev().find(|&layer| count_at(layer) > 1).unwrap_or(0);
+
+        let mut starts: Vec<u32> = vec![first; nodes as usize];
+        let mut upper: Vec<(Vec<u32>, Growing)> = Vec::new();
+        for layer in (1..=top).rev() {
+            let members = &order[..count_at(layer)];
+            let grown = self.layer(members, UPPER_DEGREE as usize, &starts);
+            self.find_starts(&order, members, &grown, &mut starts);
+            upper.push((members.to_vec(), grown));
+        }
+        let base = self.layer(&order, self.settings.degree as usize, &starts);
+        Layers { upper, base, first }
+    }
+
     /// Builds one layer over `members`, most prominent first. Neighbours are named by node.
     fn layer(&self, members: &[u32], degree: usize, starts: &[u32]) -> Growing {
         let nodes = self.ground.codes.len();
         let places = (degree as f32 * SLACK) as usize;
-        let mut grown = Growing { edges: vec![Vec::new(); nodes], ids: vec![NOBODY; nodes * places], places };
+        let mut grown = Growing::new(nodes, places);
         let mut done = 1;
         while done < members.len() {
             let size = done.min((members.len() / BATCH_SHARE).max(1)).min(members.len() - done);
@@ -313,8 +224,7 @@ impl Builder<'_> {
     fn connect(&self, base: &mut Growing, entry: u32) {
         let nodes = self.ground.codes.len() as u32;
         let degree = self.settings.degree as usize;
-        let mut tree = Tree { parent: vec![NOBODY; nodes as usize] };
-        tree.grow(base, entry, entry);
+        let mut tree = Tree::new(base, entry);
         let mut worker = Worker::default();
         for stray in 0..nodes {
             if tree.reaches(stray) {
@@ -341,46 +251,5 @@ impl Builder<'_> {
             base.set(host, edges);
             tree.grow(base, stray, host);
         }
-    }
-
-    /// The section: layers in flat arrays.
-    fn frozen(&self, upper: Vec<(Vec<u32>, Growing)>, base: &Growing, first: u32) -> Vec<u8> {
-        let nodes = self.ground.codes.len();
-        let degree = self.settings.degree as usize;
-        let mut header: GraphHeader = bytemuck::Zeroable::zeroed();
-        header.nodes = nodes as u32;
-        header.degree = degree as u32;
-        header.upper_degree = UPPER_DEGREE;
-        header.layers = upper.len() as u32;
-        header.ef_construction = self.settings.ef_construction;
-        header.target_recall = self.settings.target_recall;
-        header.entry = if upper.is_empty() { first } else { 0 };
-        let mut arrays: Vec<u32> = Vec::with_capacity(nodes * degree);
-        for node in 0..nodes as u32 {
-            arrays.extend(base.neighbours(node).iter().take(degree));
-        }
-        let mut below: Option<Vec<u32>> = None;
-        for (layer, (members, grown)) in upper.into_iter().rev().enumerate() {
-            let mut slot_of = vec![NOBODY; nodes];
-            for (slot, &node) in (0..).zip(&members) {
-                slot_of[node as usize] = slot;
-            }
-            let slot = |node: u32| slot_of.get(node as usize).copied().unwrap_or(NOBODY);
-            header.layer_nodes[layer] = members.len() as u32;
-            arrays.extend(&members);
-            match &below {
-                Some(below) => arrays.extend(members.iter().map(|&node| below[node as usize])),
-                None => arrays.extend(&members),
-            }
-            for &node in &members {
-                arrays.extend(
-                    grown.neighbours(node).iter().take(UPPER_DEGREE as usize).map(|&node| slot(node)),
-                );
-            }
-            below = Some(slot_of);
-        }
-        let mut section = bytemuck::bytes_of(&header).to_vec();
-        section.extend_from_slice(bytemuck::must_cast_slice(&arrays));
-        section
     }
 }

@@ -5,8 +5,12 @@
 //! follows from its number. The layers above hold few nodes; there, neighbours are named by their slot in the layer.
 
 pub(crate) mod build;
+mod layer;
 pub(crate) mod recall;
+#[cfg(feature = "hnsw_rs")]
+mod reference;
 pub(crate) mod search;
+pub(crate) mod settings;
 
 use bytemuck::{Pod, Zeroable};
 

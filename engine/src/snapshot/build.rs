@@ -12,9 +12,10 @@ use super::{Meta, ROW_ALIGNMENT};
 use crate::codes::{Codes, Encoder};
 use crate::error::{BuildError, VectorFault};
 use crate::filter::FacetBuilder;
-use crate::graph::build::{self as graph, GraphSettings};
+use crate::graph::build as graph;
 use crate::graph::recall;
 use crate::graph::search::MAX_NODES;
+use crate::graph::settings::GraphSettings;
 use crate::identity::Identity;
 use crate::row::{Provenance, Row, Term};
 use crate::scan::Vectors;
@@ -190,12 +191,12 @@ impl Draft {
         let graph = self.graph.filter(|_| passages as usize >= self.graph_from && passages < MAX_NODES);
         let graph = graph.and_then(|settings| {
             let parsed = Codes::parse(&codes, passages as usize, dimensions as usize)?;
-            let mut graph = graph::build(parsed, settings);
             let of = Vectors {
                 passages: self.passages.as_chunks().0,
                 vectors: &self.vectors,
                 dimensions: dimensions as usize,
             };
+            let mut graph = graph::build(parsed, &of, settings);
             recall::promise(of, parsed, &mut graph);
             Some(graph)
         });
