@@ -6,14 +6,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::kernel::BLOCK;
+use crate::kernel::{BLOCK, Kernel, LARGEST, ZERO, step};
 
-/// Codes are stored as unsigned bytes around this value.
-const ZERO: u8 = 128;
-/// Largest distance of a code from [`ZERO`].
-const LARGEST: f32 = 127.0;
-/// Adding and taking away this number rounds an f32 to the nearest integer, ties to even, wherever it is small.
-const ROUNDER: f32 = 12_582_912.0;
 /// Rows that the scale is chosen on.
 const SAMPLED_ROWS: usize = 512;
 /// Lengths of unit vectors lie within 1 ± 0.001, see [`crate::vector`]; the rest is for the rounding of the bounds.
@@ -92,14 +86,12 @@ impl Encoder {
     /// clips a few large numbers may keep more of all the others.
     pub(crate) fn fit(vectors: &[f32], dimensions: usize) -> Self {
         let rows = vectors.len() / dimensions.max(1);
-        let step = rows.div_ceil(SAMPLED_ROWS).max(1);
-        let sample: Vec<&[f32]> = vectors.chunks_exact(dimensions).step_by(step).collect();
+        let every = rows.div_ceil(SAMPLED_ROWS).max(1);
+        let sample: Vec<&[f32]> = vectors.chunks_exact(dimensions).step_by(every).collect();
         let largest = vectors.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-        let lost = |scale: f32| -> f64 {
-            let lost_of = |row: &&[f32]| {
-                row.iter().map(|&x| f64::from(x - decoded(code(x, 1.0 / scale), scale)).powi(2)).sum::<f64>()
-            };
-            sample.iter().map(lost_of).sum()
+        let (kernel, mut codes) = (Kernel::detect(), vec![0; dimensions]);
+        let mut lost = |scale: f32| -> f64 {
+            sample.iter().map(|row| f64::from((kernel.encode)(row, scale, &mut codes))).sum()
         };
         let full = if largest > 0.0 { largest / LARGEST } else { 1.0 };
         let mut best = (lost(full), full);
@@ -122,17 +114,11 @@ impl Encoder {
 
     /// Writes the codes of `vector` and gives the length of its error, rounded up.
     pub(crate) fn encode(&self, vector: &[f32], codes: &mut [u8]) -> f32 {
-        let inverse = 1.0 / self.scale;
-        let mut squares = [0.0f64; 4];
-        for (at, (&x, place)) in vector.iter().zip(codes.iter_mut()).enumerate() {
-            let value = code(x, inverse);
-            *place = (value as i32 + i32::from(ZERO)) as u8;
-            let error = f64::from(x - decoded(value, self.scale));
-            squares[at % 4] += error * error;
+        let squares = (Kernel::detect().encode)(vector, self.scale, codes);
+        if let Some(padding) = codes.get_mut(vector.len()..) {
+            padding.fill(ZERO as u8);
         }
-        codes[vector.len()..].fill(ZERO);
-        // The sum, the root and the differences each round; a millionth covers them many times over.
-        (squares.iter().sum::<f64>().sqrt() * (1.0 + 1e-6) + 2e-7) as f32
+        padded_error(squares)
     }
 
     /// The whole section for `vectors`.
@@ -156,15 +142,10 @@ impl Encoder {
     }
 }
 
-/// The step nearest to `x`.
-#[inline(always)]
-fn code(x: f32, inverse: f32) -> f32 {
-    (x * inverse).clamp(-LARGEST, LARGEST) + ROUNDER - ROUNDER
-}
-
-#[inline(always)]
-fn decoded(code: f32, scale: f32) -> f32 {
-    code * scale
+/// An upper bound of the length of an error, from the sum of its squares as it was added up in f32: up to 16,384 numbers
+/// round by a thousandth at most, and each difference by less than the constant has room for.
+fn padded_error(squares: f32) -> f32 {
+    squares.sqrt() * 1.001 + 2e-7
 }
 
 /// A query in codes, ready to be compared with those of a snapshot.
@@ -187,25 +168,25 @@ impl CodedQuery {
         let scale = if largest > 0.0 { largest / LARGEST } else { 1.0 };
         let inverse = 1.0 / scale;
         self.codes.clear();
-        let (mut sum, mut squares) = (0i32, 0.0f64);
+        let (mut sum, mut squares) = (0i32, 0.0f32);
         for &x in query {
-            let value = code(x, inverse);
-            sum += value as i32;
-            let error = f64::from(x - decoded(value, scale));
+            let step = step(x, inverse);
+            sum += step as i32;
+            let error = x - step * scale;
             squares += error * error;
-            self.codes.push(value as i8);
+            self.codes.push(step as i8);
         }
         self.codes.resize(codes.stride, 0);
-        self.offset = sum * i32::from(ZERO);
+        self.offset = sum * ZERO;
         self.factor = scale * codes.scale;
-        self.error = squares.sqrt() * (1.0 + 1e-6) + 2e-7;
+        self.error = f64::from(padded_error(squares));
     }
 
     /// Codes that stand for a row of the snapshot itself, for comparing rows with each other.
     pub(crate) fn set_row(&mut self, row: &[u8]) {
         self.codes.clear();
-        self.codes.extend(row.iter().map(|&code| (code ^ ZERO) as i8));
-        self.offset = self.codes.iter().map(|&code| i32::from(code)).sum::<i32>() * i32::from(ZERO);
+        self.codes.extend(row.iter().map(|&code| (code ^ ZERO as u8) as i8));
+        self.offset = self.codes.iter().map(|&code| i32::from(code)).sum::<i32>() * ZERO;
     }
 
     /// The dot product of the codes, freed of the offset. The order of two rows is that of their sums.
@@ -264,7 +245,7 @@ fn unit(vector: &[f32]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Kernel, dot};
+    use crate::kernel::dot;
     use proptest::prelude::*;
 
     proptest! {

@@ -16,7 +16,7 @@ const STEP: usize = 16;
 const LINES_AHEAD: usize = 12;
 
 pub(super) fn kernel() -> Option<Kernel> {
-    is_x86_feature_detected!("avx2").then_some(Kernel { name: "avx2", dot, scores, gather })
+    is_x86_feature_detected!("avx2").then_some(Kernel { name: "avx2", dot, scores, gather, encode })
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -26,6 +26,15 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
     // SAFETY: `kernel` hands this function out only where the processor has AVX2.
     unsafe { wide(a, b) }
+}
+
+fn encode(vector: &[f32], scale: f32, codes: &mut [u8]) -> f32 {
+    #[target_feature(enable = "avx2")]
+    fn wide(vector: &[f32], scale: f32, codes: &mut [u8]) -> f32 {
+        scalar::encode(vector, scale, codes)
+    }
+    // SAFETY: `kernel` hands this function out only where the processor has AVX2.
+    unsafe { wide(vector, scale, codes) }
 }
 
 fn scores(query: &[i8], codes: &[u8], out: &mut [i32]) {

@@ -15,7 +15,7 @@ pub(super) fn kernel() -> Option<Kernel> {
     let there = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vnni");
-    there.then_some(Kernel { name: "avx512-vnni", dot, scores, gather })
+    there.then_some(Kernel { name: "avx512-vnni", dot, scores, gather, encode })
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -25,6 +25,15 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
     // SAFETY: `kernel` hands this function out only where the processor has AVX-512F.
     unsafe { wide(a, b) }
+}
+
+fn encode(vector: &[f32], scale: f32, codes: &mut [u8]) -> f32 {
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn wide(vector: &[f32], scale: f32, codes: &mut [u8]) -> f32 {
+        scalar::encode(vector, scale, codes)
+    }
+    // SAFETY: `kernel` hands this function out only where the processor has AVX-512.
+    unsafe { wide(vector, scale, codes) }
 }
 
 fn scores(query: &[i8], codes: &[u8], out: &mut [i32]) {

@@ -17,6 +17,13 @@ use std::sync::OnceLock;
 /// Codes are stored in rows of whole blocks of this many bytes: a cache line, and the widest register.
 pub(crate) const BLOCK: usize = 64;
 
+/// Codes are stored as unsigned bytes around this value.
+pub(crate) const ZERO: i32 = 128;
+/// Largest distance of a code from [`ZERO`].
+pub(crate) const LARGEST: f32 = 127.0;
+
+pub(crate) use scalar::step;
+
 /// What a gather gives for a row number that does not exist: no row scores less.
 pub(crate) const NO_ROW: i32 = i32::MIN;
 
@@ -34,6 +41,9 @@ pub(crate) struct Kernel {
     pub(crate) scores: fn(&[i8], &[u8], &mut [i32]),
     /// Dot products of a query with the rows that are numbered, [`NO_ROW`] for a number past the end.
     pub(crate) gather: Gather,
+    /// Writes the codes of a vector for a scale, and gives the sum of the squares of what they lost. The codes have at
+    /// least as many places as the vector has numbers; further ones are left as they are.
+    pub(crate) encode: fn(&[f32], f32, &mut [u8]) -> f32,
 }
 
 impl Kernel {

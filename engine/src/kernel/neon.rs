@@ -12,7 +12,7 @@ use super::{GROUP, Kernel, gather_with, scalar, scores_with};
 const STEP: usize = 8;
 
 pub(super) fn kernel() -> Option<Kernel> {
-    Some(Kernel { name: "neon", dot: scalar::KERNEL.dot, scores, gather })
+    Some(Kernel { name: "neon", dot: scalar::KERNEL.dot, scores, gather, encode: scalar::KERNEL.encode })
 }
 
 fn scores(query: &[i8], codes: &[u8], out: &mut [i32]) {

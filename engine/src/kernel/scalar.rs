@@ -1,8 +1,8 @@
 //! The portable kernel: what every other one must agree with, bit for bit.
 
-use super::{Kernel, gather_with, scores_with};
+use super::{Kernel, LARGEST, ZERO, gather_with, scores_with};
 
-pub(super) const KERNEL: Kernel = Kernel { name: "scalar", dot, scores, gather };
+pub(super) const KERNEL: Kernel = Kernel { name: "scalar", dot, scores, gather, encode };
 
 /// Independent sums that the loop keeps, so that a compiler can use whole vector registers.
 const LANES: usize = 16;
@@ -25,6 +25,11 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     for (lane, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
         sums[lane] += a * b;
     }
+    total(sums)
+}
+
+#[inline(always)]
+fn total(mut sums: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -33,6 +38,40 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
         width /= 2;
     }
     sums[0]
+}
+
+/// Adding and taking away this number rounds an f32 to the nearest integer, ties to even, wherever it is small.
+const ROUNDER: f32 = 12_582_912.0;
+
+/// The step nearest to `x`, at most [`LARGEST`] either way.
+#[inline(always)]
+pub(crate) fn step(x: f32, inverse: f32) -> f32 {
+    (x * inverse).clamp(-LARGEST, LARGEST) + ROUNDER - ROUNDER
+}
+
+/// Writes the code of each number and gives the sum of the squared errors, in the order of [`dot`].
+#[inline(always)]
+pub(super) fn encode(vector: &[f32], scale: f32, codes: &mut [u8]) -> f32 {
+    let inverse = 1.0 / scale;
+    let mut sums = [0.0f32; LANES];
+    let (blocks, rest) = vector.as_chunks::<LANES>();
+    let (places, _) = codes.as_chunks_mut::<LANES>();
+    for (block, places) in blocks.iter().zip(places) {
+        for lane in 0..LANES {
+            let step = step(block[lane], inverse);
+            let error = block[lane] - step * scale;
+            sums[lane] += error * error;
+            places[lane] = (step as i32 + ZERO) as u8;
+        }
+    }
+    let done = blocks.len() * LANES;
+    for (lane, (&x, place)) in rest.iter().zip(codes.iter_mut().skip(done)).enumerate() {
+        let step = step(x, inverse);
+        let error = x - step * scale;
+        sums[lane] += error * error;
+        *place = (step as i32 + ZERO) as u8;
+    }
+    total(sums)
 }
 
 #[inline(always)]

@@ -71,6 +71,14 @@ fn every_kernel_gives_the_same_dot_product_to_the_last_bit_at_all_lengths() {
             let expected = scalar::dot(a, b);
             for kernel in Kernel::all() {
                 assert_eq!((kernel.dot)(a, b).to_bits(), expected.to_bits(), "{kernel:?}, {length}");
+                let (mut codes, mut expected) = (vec![9; length + 1], vec![9; length + 1]);
+                let lost = (scalar::KERNEL.encode)(a, 0.013, &mut expected);
+                assert_eq!(
+                    (kernel.encode)(a, 0.013, &mut codes).to_bits(),
+                    lost.to_bits(),
+                    "{kernel:?}, {length}"
+                );
+                assert_eq!(codes, expected, "{kernel:?}, {length}");
             }
         }
     }

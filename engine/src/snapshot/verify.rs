@@ -35,7 +35,6 @@ pub(crate) fn everything(snapshot: &Snapshot) -> Result<Verified, OpenError> {
     let archived = rows(snapshot)?;
     passages(snapshot, &archived)?;
     vectors(snapshot)?;
-    codes(snapshot)?;
     if let Some(graph) = snapshot.graph()? {
         graph.check().map_err(|detail| snapshot.corrupt(Section::Graph, 0, detail))?;
     }
@@ -128,42 +127,29 @@ fn passages(snapshot: &Snapshot, rows: &[&ArchivedRow]) -> Result<(), OpenError>
     Ok(())
 }
 
+/// Each vector is of unit length, and its codes are those that it gives, or a search that trusts them would pass over
+/// rows. Both are looked at together, while the vector is at hand.
 fn vectors(snapshot: &Snapshot) -> Result<(), OpenError> {
     let dimensions = snapshot.meta().identity.dimensions as usize;
     let vectors: &[f32] = snapshot.array(Section::Vectors)?;
-    // A dot product with itself tells a sound vector at the speed of memory; what fails it is looked at closely.
-    let suspect = |vector: &[f32]| !is_unit(f64::from(dot(vector, vector)).sqrt());
-    let Some(number) = vectors.par_chunks_exact(dimensions).position_first(suspect) else { return Ok(()) };
-    let vector =
-        vectors.get(number * dimensions..).and_then(|rest| rest.get(..dimensions)).unwrap_or_default();
-    let fault = match norm(vector) {
-        Ok(norm) => VectorFault::NotUnit { norm: norm as f32 },
-        Err(fault) => fault,
-    };
-    let at = (number * dimensions * size_of::<f32>()) as u64;
-    Err(snapshot.corrupt(Section::Vectors, at, format!("vector {number}: {fault}")))
-}
-
-/// The codes are those that the vectors give, or a search that trusts them would pass over rows.
-fn codes(snapshot: &Snapshot) -> Result<(), OpenError> {
-    let Some(codes) = snapshot.codes()? else { return Ok(()) };
-    let dimensions = snapshot.meta().identity.dimensions as usize;
-    let vectors: &[f32] = snapshot.array(Section::Vectors)?;
-    let differs = |scratch: &mut Vec<u8>, (number, vector): (usize, &[f32])| {
-        (!is_row_of(&codes, number as u32, vector, scratch)).then_some(number)
-    };
-    let found = vectors
-        .par_chunks_exact(dimensions)
-        .enumerate()
-        .map_init(Vec::new, differs)
-        .find_first(Option::is_some)
-        .flatten();
-    match found {
-        Some(number) => {
-            let at = (number * codes.stride) as u64;
-            let detail = format!("the codes of vector {number} are not those that its vector gives");
-            Err(snapshot.corrupt(Section::Codes, at, detail))
+    let codes = snapshot.codes()?;
+    let check = |scratch: &mut Vec<u8>, (number, vector): (usize, &[f32])| {
+        // A dot product with itself tells a sound vector at the speed of memory; what fails it is looked at closely.
+        if !is_unit(f64::from(dot(vector, vector)).sqrt()) {
+            let fault = match norm(vector) {
+                Ok(norm) => VectorFault::NotUnit { norm: norm as f32 },
+                Err(fault) => fault,
+            };
+            let at = number * dimensions * size_of::<f32>();
+            return Some(snapshot.corrupt(Section::Vectors, at as u64, format!("vector {number}: {fault}")));
         }
-        None => Ok(()),
-    }
+        let codes = codes?;
+        (!is_row_of(&codes, number as u32, vector, scratch)).then(|| {
+            let detail = format!("the codes of vector {number} are not those that its vector gives");
+            snapshot.corrupt(Section::Codes, (number * codes.stride) as u64, detail)
+        })
+    };
+    let rows = vectors.par_chunks_exact(dimensions).enumerate();
+    let first = rows.map_init(Vec::new, check).find_first(Option::is_some);
+    first.flatten().map_or(Ok(()), Err)
 }
