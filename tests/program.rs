@@ -207,6 +207,9 @@ fn the_verbs_speak_to_people_and_in_json() {
     let id = report["snapshot_id"].as_str().expect("an id");
     let hits = json(&run(home.path(), &["search", "インスリン", "--top", "2", "--json"]));
     assert_eq!(hits["results"].as_array().expect("hits").len(), 2);
+    assert!(hits["explain"].is_null());
+    let explained = json(&run(home.path(), &["search", "インスリン", "--explain", "--json"]));
+    assert_eq!(explained["explain"]["plan"]["counters"]["distances"], 1_194);
     let answer = json(&run(home.path(), &["ask", "久保田さんのバルーンの交換はいつですか", "--json"]));
     assert_eq!(answer["metadata"]["answered"], true);
     let listed = json(&run(home.path(), &["snapshot", "list", "--json"]));
@@ -225,6 +228,8 @@ fn the_verbs_speak_to_people_and_in_json() {
         (&["snapshot", "list"], "karute-sample.xlsx"),
         (&["snapshot", "inspect"], "karute-lexical-1"),
         (&["snapshot", "verify"], "is sound"),
+        (&["snapshot", "verify", "--recall"], "recall measured again"),
+        (&["search", "インスリン", "--exact", "--explain"], "rows compared by their codes"),
         (&["config"], "KARUTE_DATA_DIR"),
         (&["--help"], "snapshot"),
     ] {

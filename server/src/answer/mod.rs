@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use async_stream::try_stream;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, Stream};
-use karute_engine::{Row, SnapshotId};
+use karute_engine::{Explained, Plan, Row, SnapshotId};
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -32,6 +32,8 @@ pub struct Question {
     pub domain: Option<String>,
     /// Rows to retrieve.
     pub top: usize,
+    /// How the nearest rows are looked for.
+    pub plan: Plan,
 }
 
 /// A row that was retrieved.
@@ -54,6 +56,8 @@ pub struct Retrieved {
     pub evidence: Arc<[Evidence]>,
     /// The snapshot that they are from.
     pub snapshot: SnapshotId,
+    /// How the nearest rows were found; `None` where the question has no word to search by.
+    pub explained: Option<Explained>,
     /// How long it took.
     pub took: Duration,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use karute_engine::{Embedding, Facet, Filter, Index, Query};
+use karute_engine::{Embedding, Explained, Facet, Filter, Index, Query, Scratch};
 use karute_sync::embed::Task;
 
 use super::people::People;
@@ -31,14 +31,15 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
     let embedding =
         tokio::time::timeout(app.deadline(), embedding).await.map_err(|_| Failure::TimedOut)??;
     let snapshot = index.id();
-    let evidence = match embedding.into_iter().next().flatten() {
+    let (evidence, explained) = match embedding.into_iter().next().flatten() {
         Some(embedding) => {
             let (filter, question) = (filter(question), question.clone());
-            app.on_pool(move || search(&index, &embedding, &filter, &question)).await??
+            let found = app.on_pool(move || search(&index, &embedding, &filter, &question)).await??;
+            (found.0, Some(found.1))
         }
-        None => Vec::new(),
+        None => (Vec::new(), None),
     };
-    Ok(Retrieved { evidence: evidence.into(), snapshot, took: began.elapsed() })
+    Ok(Retrieved { evidence: evidence.into(), snapshot, explained, took: began.elapsed() })
 }
 
 fn filter(question: &Question) -> Filter {
@@ -57,8 +58,10 @@ fn search(
     embedding: &Embedding,
     filter: &Filter,
     question: &Question,
-) -> Result<Vec<Evidence>, Failure> {
-    let hits = index.search(&Query::new(embedding).top(CANDIDATES.max(question.top)).within(filter))?;
+) -> Result<(Vec<Evidence>, Explained), Failure> {
+    let query = Query::new(embedding).top(CANDIDATES.max(question.top)).within(filter).plan(question.plan);
+    let mut hits = Vec::new();
+    let explained = index.search_into(&query, &mut Scratch::default(), &mut hits)?;
     let mut found = Vec::with_capacity(hits.len());
     for hit in hits {
         found.push(Evidence { row: index.row(hit.row)?, similarity: hit.score, score: 0.0, about: false });
@@ -75,5 +78,5 @@ fn search(
     // Stable: rows that cover the question alike keep the order of their vectors.
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found.truncate(question.top);
-    Ok(found)
+    Ok((found, explained))
 }

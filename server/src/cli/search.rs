@@ -1,10 +1,11 @@
 //! `karute search`: the records nearest to a question.
 
 use clap::Args;
+use karute_engine::{Explained, Plan};
 use serde_json::json;
 
 use super::{Outcome, local_app, plain, prepare, print_json};
-use crate::answer::{Question, retrieve};
+use crate::answer::{Question, milliseconds, retrieve};
 use crate::config::Settings;
 
 /// What to search for.
@@ -17,6 +18,12 @@ pub(super) struct Options {
     /// How many records to show, 1 to 50.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=50))]
     top: Option<u16>,
+    /// Pass over no record, whatever the number of records.
+    #[arg(long)]
+    exact: bool,
+    /// Say how the records were found, and what that cost.
+    #[arg(long)]
+    explain: bool,
 }
 
 /// Which records may be found.
@@ -33,7 +40,7 @@ pub(super) struct Scope {
 impl Scope {
     /// A question within this scope.
     pub(super) fn question(self, text: String, top: usize) -> Question {
-        Question { text, client_id: self.client, domain: self.domain, top }
+        Question { text, client_id: self.client, domain: self.domain, top, plan: Plan::Auto }
     }
 }
 
@@ -41,7 +48,10 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
     let app = local_app(settings);
     app.serve(prepare(&app).await?);
     let top = options.top.map_or(app.settings.search_top_k, usize::from);
-    let question = options.scope.question(options.question, top);
+    let mut question = options.scope.question(options.question, top);
+    if options.exact {
+        question.plan = Plan::Exact;
+    }
     let retrieved =
         retrieve(&app, &question).await.map_err(|failure| format!("the search failed: {failure:?}"))?;
     if json {
@@ -55,7 +65,13 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
                 },
             })
         };
+        let explain = options.explain.then(|| {
+            json!({
+                "plan": retrieved.explained, "milliseconds": milliseconds(retrieved.took),
+            })
+        });
         return print_json(&json!({
+            "explain": explain,
             "snapshot_id": retrieved.snapshot.to_string(),
             "embedder": app.embedder.identity().model,
             "results": (1..).zip(retrieved.evidence.iter()).map(hit).collect::<Vec<_>>(),
@@ -68,6 +84,18 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
         let row = &evidence.row;
         say!("{rank:>3}  {:.3}  {}  {}", evidence.score, row.date, plain(&row.title))?;
         say!("     {}, {} 行 {}", plain(&row.id), plain(&row.origin.sheet), row.origin.row_number)?;
+    }
+    if let (true, Some(Explained { why, ef_search, counters })) = (options.explain, retrieved.explained) {
+        let ef_search = ef_search.map_or(String::new(), |ef_search| format!(", ef_search {ef_search}"));
+        say!("{why}{ef_search}")?;
+        say!(
+            "{} rows compared by their codes, {} nodes visited, {} vectors compared, {} bytes read; {:.1} ms in all",
+            counters.distances,
+            counters.hops,
+            counters.rescored,
+            counters.bytes,
+            milliseconds(retrieved.took)
+        )?;
     }
     Ok(())
 }

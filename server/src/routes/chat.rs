@@ -9,6 +9,7 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt};
+use karute_engine::Plan;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
@@ -43,6 +44,7 @@ impl Asked {
             client_id: fields.optional_text("client_id"),
             domain: fields.optional_text("domain"),
             top: fields.number("context_size", 1, MOST_CONTEXT, MOST_CONTEXT, NULL_CONTEXT),
+            plan: Plan::Auto,
         };
         let session_id = fields.optional_text("session_id");
         fields.optional_text("user_id");

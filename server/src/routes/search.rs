@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use karute_engine::Plan;
 use serde_json::{Value, json};
 
 use super::item::items;
@@ -23,6 +24,7 @@ pub(super) async fn search(State(app): State<App>, mut fields: Fields) -> Result
         client_id: fields.optional_text("client_id"),
         domain: fields.optional_text("domain"),
         top: fields.number("top_k", 1, MOST_ROWS, default, default),
+        plan: Plan::Auto,
     };
     fields.optional_text("user_id");
     fields.check_bool("include_embeddings");
