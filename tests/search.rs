@@ -4,8 +4,8 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
 
 use karute_engine::{
-    Draft, Embedding, Facet, Filter, GraphSettings, Hit, Identity, Index, Passage, Plan, Provenance, Query,
-    Row, Scratch,
+    Day, Draft, Embedding, Facet, Filter, GraphSettings, Hit, Identity, Index, Passage, Plan, Provenance,
+    Query, Row, Scratch,
 };
 use proptest::prelude::*;
 use rand::RngExt;
@@ -234,6 +234,33 @@ fn settings_out_of_range_are_named_together() {
     for name in ["degree", "ef_construction", "alpha", "target_recall"] {
         assert!(error.contains(name), "{error}");
     }
+}
+
+#[test]
+fn days_and_ids_narrow_together_with_everything_else() {
+    let mut draft = Draft::new(identity(2));
+    for (number, date) in
+        ["2026-11-01", "2026-11-30", "", "11月3日", "2026-12-01", "2026-11-02"].iter().enumerate()
+    {
+        let client_id = if number == 5 { "CL-2" } else { "CL-1" }.into();
+        let row = Row { id: format!("r{number}"), date: (*date).into(), client_id, ..Row::default() };
+        draft.push(&row, &[Passage::whole(&row, &[0.6, 0.8])]).expect("a sound row");
+    }
+    let index = open(draft);
+    index.verify().expect("sound");
+    let day = |text: &str| -> Day { text.parse().expect("a day") };
+    let november = Filter::everything().days(day("2026-11-01"), day("2026-11-30"));
+    let question = Embedding::new(identity(2), vec![1.0, 0.0]);
+    let found =
+        |filter: Filter| rows(&index.search(&Query::new(&question).within(&filter)).expect("a search"));
+    assert_eq!(found(november.clone()), [0, 1, 5]);
+    assert_eq!(found(november.clone().only(Facet::Client, ["CL-1"])), [0, 1]);
+    assert_eq!(found(november.clone().days(day("2026-11-02"), day("2027-01-01"))), [1, 5]);
+    assert_eq!(found(november.clone().ids(["r5", "r4", "r9", ""])), [5]);
+    assert_eq!(found(Filter::everything().ids(["r3", "r2"])), [2, 3]);
+    assert_eq!(found(Filter::everything().ids(["r3", "r2"]).ids(["r2"])), [2]);
+    assert!(found(november.days(day("2027-01-01"), day("2027-02-01"))).is_empty());
+    assert!(found(Filter::everything().ids::<String>([])).is_empty());
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Which rows a search may see.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
+use crate::day::Day;
 use crate::error::OpenError;
 use crate::row::{ArchivedRow, Row};
 use crate::snapshot::Snapshot;
@@ -53,6 +55,8 @@ impl Facet {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     conditions: BTreeMap<Facet, Vec<String>>,
+    days: Option<(Day, Day)>,
+    ids: Option<Vec<String>>,
 }
 
 impl Filter {
@@ -72,6 +76,25 @@ impl Filter {
         self
     }
 
+    /// Narrows to rows whose date lies from `first` to `last`, both included; rows without a day are none of them.
+    #[must_use]
+    pub fn days(mut self, first: Day, last: Day) -> Self {
+        let (from, to) = self.days.unwrap_or((first, last));
+        self.days = Some((from.max(first), to.min(last)));
+        self
+    }
+
+    /// Narrows to the rows with one of these ids; an id that no row has is passed over.
+    #[must_use]
+    pub fn ids<S: Into<String>>(mut self, ids: impl IntoIterator<Item = S>) -> Self {
+        let mut ids: Vec<String> = ids.into_iter().map(Into::into).collect();
+        if let Some(earlier) = self.ids {
+            ids.retain(|id| earlier.contains(id));
+        }
+        self.ids = Some(ids);
+        self
+    }
+
     /// Compiles to one bit a row, or `None` where every row may be found.
     pub(crate) fn compile(&self, snapshot: &Snapshot) -> Result<Option<RowSet>, OpenError> {
         let mut allowed: Option<RowSet> = None;
@@ -82,13 +105,66 @@ impl Filter {
                     matching.insert(row);
                 }
             }
-            allowed = Some(match allowed {
-                Some(earlier) => earlier.intersect(&matching),
-                None => matching,
-            });
+            narrow(&mut allowed, matching);
+        }
+        if let Some(days) = self.days {
+            narrow(&mut allowed, rows_within(snapshot, days)?);
+        }
+        if let Some(ids) = &self.ids {
+            let mut matching = RowSet::empty(snapshot.meta().rows);
+            for id in ids {
+                if let Some(row) = row_with_id(snapshot, id)? {
+                    matching.insert(row);
+                }
+            }
+            narrow(&mut allowed, matching);
         }
         Ok(allowed)
     }
+}
+
+/// Keeps what both let through.
+fn narrow(allowed: &mut Option<RowSet>, matching: RowSet) {
+    *allowed = Some(match allowed.take() {
+        Some(earlier) => earlier.intersect(&matching),
+        None => matching,
+    });
+}
+
+fn rows_within(snapshot: &Snapshot, (first, last): (Day, Day)) -> Result<RowSet, OpenError> {
+    let mut matching = RowSet::empty(snapshot.meta().rows);
+    let range = first.number()..=last.number();
+    match snapshot.days()? {
+        Some(days) => {
+            for (row, _) in (0u32..).zip(days).filter(|(_, day)| range.contains(day)) {
+                matching.insert(row);
+            }
+        }
+        // A snapshot of an earlier build: the rows themselves know.
+        None => {
+            for row in 0..snapshot.meta().rows {
+                if range.contains(&Day::stored(&snapshot.archived_row(row)?.date)) {
+                    matching.insert(row);
+                }
+            }
+        }
+    }
+    Ok(matching)
+}
+
+/// The row with this id: found by halving the rows in the order of their ids.
+fn row_with_id(snapshot: &Snapshot, id: &str) -> Result<Option<u32>, OpenError> {
+    let order: &[u32] = snapshot.array(Section::RowOrder)?;
+    let (mut low, mut high) = (0, order.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match snapshot.archived_row(order[middle])?.id.as_str().cmp(id) {
+            Ordering::Less => low = middle + 1,
+            Ordering::Greater => high = middle,
+            Ordering::Equal => return Ok(Some(order[middle])),
+        }
+    }
+    Ok(None)
 }
 
 /// Ascending row numbers that have this value of this facet.

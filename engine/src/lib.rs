@@ -35,6 +35,7 @@
 compile_error!("karute maps little-endian snapshots and needs a 64-bit little-endian target");
 
 mod codes;
+mod day;
 mod diff;
 mod error;
 mod filter;
@@ -53,6 +54,7 @@ mod topk;
 pub mod vector;
 pub mod words;
 
+pub use day::{Day, NotADay};
 pub use diff::{Changed, Diff, diff};
 pub use error::{BuildError, OpenError, QueryError, StoreError, VectorFault};
 pub use filter::{Facet, Filter};

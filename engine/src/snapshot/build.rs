@@ -10,6 +10,7 @@ use super::header::{Header, Section};
 use super::id::SnapshotId;
 use super::{Meta, ROW_ALIGNMENT};
 use crate::codes::{Codes, Encoder};
+use crate::day::Day;
 use crate::error::{BuildError, VectorFault};
 use crate::filter::FacetBuilder;
 use crate::graph::build as graph;
@@ -60,6 +61,7 @@ pub struct Draft {
     passages: Vec<u32>,
     vectors: Vec<f32>,
     facets: FacetBuilder,
+    days: Vec<u32>,
     terms: Vec<Term>,
     report: String,
     graph: Option<GraphSettings>,
@@ -81,6 +83,7 @@ impl Draft {
             passages: Vec::new(),
             vectors: Vec::new(),
             facets: FacetBuilder::default(),
+            days: Vec::new(),
             terms: Vec::new(),
             report: "{}".into(),
             graph: Some(GraphSettings::default()),
@@ -117,6 +120,7 @@ impl Draft {
             self.vectors.extend_from_slice(vector);
         }
         self.facets.push(number, row);
+        self.days.push(Day::stored(&row.date));
         self.positions.insert(row.id.clone(), number);
         Ok(())
     }
@@ -205,6 +209,7 @@ impl Draft {
             (Section::Provenance, archived("provenance", &provenance)?),
             (Section::Terms, archived("terms", &self.terms)?),
             (Section::Facets, Payload::U32(facets)),
+            (Section::Days, Payload::U32(self.days)),
             (Section::Passages, Payload::U32(self.passages)),
             (Section::RowOrder, Payload::U32(row_order)),
             (Section::RowEnds, Payload::U64(self.row_ends)),

@@ -83,6 +83,8 @@ sections! {
     Terms = 3, "terms", SMALL_ALIGNMENT;
     /// Row numbers of each facet value.
     Facets = 4, "facets", SMALL_ALIGNMENT;
+    /// The day of each row; snapshots of earlier builds have none.
+    Days = 13, "days", SMALL_ALIGNMENT;
     /// Row and byte range of each passage.
     Passages = 5, "passages", SMALL_ALIGNMENT;
     /// Row numbers in the order of their ids.
@@ -104,7 +106,7 @@ sections! {
 impl Section {
     /// Whether a snapshot may lack it, and a reader that does not know it may pass it over.
     pub(crate) fn is_optional(self) -> bool {
-        matches!(self, Self::Graph | Self::Codes)
+        matches!(self, Self::Graph | Self::Codes | Self::Days)
     }
 }
 
@@ -405,7 +407,7 @@ mod tests {
         let overflow: fn(&mut Header) = |header| header.entries[9].length = u64::MAX - 10;
         let swapped: fn(&mut Header) = |header| header.entries.swap(2, 3);
         let doubled: fn(&mut Header) = |header| header.entries[4].kind = Section::Facets as u32;
-        let unknown: fn(&mut Header) = |header| header.entries[4].kind = 999;
+        let unknown: fn(&mut Header) = |header| header.entries[0].kind = 999;
         let newer: fn(&mut Header) = |header| header.entries[4].version = 2;
         let unaligned: fn(&mut Header) = |header| header.entries[4].alignment = 0;
         for (name, damage) in [

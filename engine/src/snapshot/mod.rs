@@ -85,6 +85,11 @@ impl Snapshot {
                 return Err(self.corrupt(Section::Codes, 0, detail));
             }
         }
+        if let Some(days) = self.days()?
+            && days.len() as u64 != rows
+        {
+            return Err(self.corrupt(Section::Days, 0, format!("{} days of {rows} rows", days.len())));
+        }
         self.codes()?;
         self.graph()?;
         self.header.entry(Section::Rows)?;
@@ -139,6 +144,11 @@ impl Snapshot {
         let codes = Codes::parse(self.section(Section::Codes)?, passages, dimensions);
         let detail = || "its header contradicts the counts, or its scale is no positive number".into();
         codes.map(Some).ok_or_else(|| self.corrupt(Section::Codes, 0, detail()))
+    }
+
+    /// The stored day of each row, where the snapshot has them.
+    pub(crate) fn days(&self) -> Result<Option<&[u32]>, OpenError> {
+        self.header.length_of(Section::Days).map(|_| self.array(Section::Days)).transpose()
     }
 
     /// The graph, where the snapshot has one.

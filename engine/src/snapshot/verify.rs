@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::header::Section;
 use super::{Meta, PassageEntry, Snapshot, check_digest};
 use crate::codes::is_row_of;
+use crate::day::Day;
 use crate::error::{OpenError, VectorFault};
 use crate::filter::{Facet, FacetValue};
 use crate::kernel::dot;
@@ -60,6 +61,12 @@ fn rows(snapshot: &Snapshot) -> Result<Vec<&ArchivedRow>, OpenError> {
     if !ids.is_some_and(|ids| ids.is_sorted_by(|a, b| a < b)) {
         let detail = "it does not list the rows in the order of their ids".into();
         return Err(snapshot.corrupt(Section::RowOrder, 0, detail));
+    }
+    if let Some(days) = snapshot.days()?
+        && let Some(row) = rows.iter().zip(days).position(|(row, &day)| Day::stored(&row.date) != day)
+    {
+        let detail = format!("the day of row {row} is not the row's date");
+        return Err(snapshot.corrupt(Section::Days, row as u64 * 4, detail));
     }
     facets(snapshot, &rows)?;
     Ok(rows)
