@@ -57,7 +57,7 @@ fn searches_stay_within_their_budget_and_allocate_nothing_once_they_are_warm() {
             "graph within three clients of four",
             walk,
             Some(&client),
-            Counters { distances: 97_127, hops: 9_575, rescored: 1_900, bytes: 7_928_128 },
+            Counters { distances: 87_290, hops: 8_629, rescored: 1_900, bytes: 7_177_472 },
         ),
     ];
     for (name, plan, filter, budget) in cases {

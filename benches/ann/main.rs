@@ -11,6 +11,7 @@
 #![expect(clippy::expect_used, reason = "a bench that cannot go on should say where")]
 
 mod baseline;
+mod filters;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,9 @@ struct Arguments {
     /// Leave out hnsw_rs, whose build takes many times as long.
     #[arg(long)]
     native_only: bool,
+    /// Measure filters from 90 % to 0.01 % of the rows as well.
+    #[arg(long)]
+    filters: bool,
     /// Where the figures go as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -142,12 +146,12 @@ impl Data {
         Self { base, queries, truth }
     }
 
-    fn sealed(&self, settings: GraphSettings, threads: usize) -> Sealed {
+    fn sealed(&self, settings: GraphSettings, threads: usize, tags: impl Fn(usize) -> Vec<String>) -> Sealed {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         let mut draft = Draft::new(identity(self.base.columns));
         draft.set_graph(Some(settings));
         for (number, vector) in self.base.rows().enumerate() {
-            let row = Row { id: number.to_string(), ..Row::default() };
+            let row = Row { id: number.to_string(), tags: tags(number), ..Row::default() };
             draft.push(&row, &[Passage::whole(&row, vector)]).expect("a unit vector");
         }
         pool.install(|| draft.finish(Provenance::default())).expect("a draft")
@@ -167,7 +171,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
 /// Builds, publishes, opens and searches with one builder; prints the figures and gives them as JSON.
 fn measure(data: &Data, settings: GraphSettings, threads: usize) -> Value {
     let Data { base, queries, truth } = data;
-    let (sealed, build_s) = timed(|| data.sealed(settings, threads));
+    let (sealed, build_s) = timed(|| data.sealed(settings, threads, |_| Vec::new()));
     let home = tempfile::tempdir().expect("a directory");
     let store = Store::open(home.path().join("store")).expect("a store");
     store.publish(&sealed, &Guard::default()).expect("published");
@@ -247,6 +251,10 @@ fn main() {
     let mut figures = serde_json::Map::new();
     println!("karute");
     figures.insert("karute".into(), measure(&data, settings, arguments.threads));
+    if arguments.filters {
+        println!("\nkarute under filters");
+        figures.insert("karute-filters".into(), filters::measure(&data, settings, arguments.threads));
+    }
     if !arguments.native_only {
         // As it is recommended: 16 connections, 200 candidates.
         let reference =

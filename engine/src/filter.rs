@@ -101,9 +101,7 @@ impl Filter {
         for (&facet, values) in &self.conditions {
             let mut matching = RowSet::empty(snapshot.meta().rows);
             for value in values {
-                for &row in rows_of(snapshot, facet, value)? {
-                    matching.insert(row);
-                }
+                matching.insert_all(rows_of(snapshot, facet, value)?);
             }
             narrow(&mut allowed, matching);
         }
@@ -204,6 +202,23 @@ impl RowSet {
         }
     }
 
+    /// Inserts ascending rows, a word of bits at a time.
+    fn insert_all(&mut self, rows: &[u32]) {
+        let (mut at, mut bits) = (0, 0u64);
+        for &row in rows {
+            if row / 64 != at {
+                if let Some(word) = self.words.get_mut(at as usize) {
+                    *word |= bits;
+                }
+                (at, bits) = (row / 64, 0);
+            }
+            bits |= 1 << (row % 64);
+        }
+        if let Some(word) = self.words.get_mut(at as usize) {
+            *word |= bits;
+        }
+    }
+
     fn intersect(mut self, other: &Self) -> Self {
         for (word, other) in self.words.iter_mut().zip(&other.words) {
             *word &= other;
@@ -214,6 +229,18 @@ impl RowSet {
     /// Number of rows.
     pub(crate) fn len(&self) -> u64 {
         self.words.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
+
+    /// At most `count` of the rows, spread evenly over all.
+    pub(crate) fn sample(&self, count: usize) -> impl Iterator<Item = u32> {
+        let words = self.words.len();
+        let mut from = 0;
+        (0..count).filter_map(move |number| {
+            from = from.max(number * words / count.max(1));
+            let at = from + self.words.get(from..)?.iter().position(|&word| word != 0)?;
+            from = at + 1;
+            Some(at as u32 * 64 + self.words[at].trailing_zeros())
+        })
     }
 
     /// The rows, ascending.

@@ -28,16 +28,19 @@ impl Vectors<'_> {
 
     /// The passages of some rows, ascending.
     pub(crate) fn passages_of(&self, rows: &RowSet) -> impl Iterator<Item = u32> {
-        rows.iter().flat_map(|row| {
-            // Where each row has one passage, it stands at the row's own number.
-            let guess = row as usize;
-            let is_first = self.row(row) == row
-                && guess.checked_sub(1).is_none_or(|before| self.row(before as u32) < row);
-            let first = if is_first { guess } else { self.passages.partition_point(|[of, ..]| *of < row) };
-            let own =
-                self.passages.get(first..).unwrap_or_default().iter().take_while(move |[of, ..]| *of == row);
-            (first as u32..).zip(own).map(|(passage, _)| passage)
-        })
+        rows.iter().flat_map(|row| self.passages_of_row(row))
+    }
+
+    /// The passages of a row, ascending.
+    pub(crate) fn passages_of_row(&self, row: u32) -> impl Iterator<Item = u32> {
+        // Where each row has one passage, it stands at the row's own number.
+        let guess = row as usize;
+        let is_first =
+            self.row(row) == row && guess.checked_sub(1).is_none_or(|before| self.row(before as u32) < row);
+        let first = if is_first { guess } else { self.passages.partition_point(|[of, ..]| *of < row) };
+        let own =
+            self.passages.get(first..).unwrap_or_default().iter().take_while(move |[of, ..]| *of == row);
+        (first as u32..).zip(own).map(|(passage, _)| passage)
     }
 
     pub(crate) fn scored(&self, query: &[f32], passage: u32) -> Scored {

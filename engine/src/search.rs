@@ -36,6 +36,9 @@ pub struct Scratch {
     pub(crate) found: Vec<Scored>,
 }
 
+/// Rows that a filter allows, spread over the snapshot, where a walk begins besides the graph's own entry.
+const SEEDS: usize = 16;
+
 /// One search over a snapshot with codes.
 pub(crate) struct Search<'a> {
     pub(crate) kernel: &'a Kernel,
@@ -76,7 +79,9 @@ impl Search<'_> {
             None => walk.search(&ground, coded, graph, ef_search),
             Some(allowed) => {
                 let is_allowed = |node| allowed.contains(self.of.row(node));
-                if !walk.search_within(&ground, coded, graph, ef_search, is_allowed, allowed.len()) {
+                let seeds = allowed.sample(SEEDS).filter_map(|row| self.of.passages_of_row(row).next());
+                let budget = allowed.len();
+                if !walk.search_within(&ground, coded, graph, ef_search, is_allowed, seeds, budget) {
                     return None;
                 }
             }

@@ -176,22 +176,38 @@ impl Walk {
         }
     }
 
-    /// As [`Walk::search`], but keeps only nodes that `allowed` lets through, while it walks over all of them. Gives up
-    /// with `false` after `budget` comparisons: then reading every allowed node is cheaper.
+    /// As [`Walk::search`], but keeps only nodes that `allowed` lets through. The walk begins at `seeds` as well, some
+    /// such nodes, and crosses at most one other node between two of them (as ACORN does: Patel et al., SIGMOD 2024):
+    /// so it cannot lose itself among nodes that are near the query but not wanted. Gives up with `false` after
+    /// `budget` comparisons: then reading every allowed node is cheaper.
+    #[expect(clippy::too_many_arguments, reason = "each is another part of one search")]
     pub(crate) fn search_within(
         &mut self,
         ground: &Ground<'_>,
         query: &CodedQuery,
         graph: &Graph<'_>,
-        ef: usize,
+        mut ef: usize,
         allowed: impl Fn(u32) -> bool,
+        seeds: impl Iterator<Item = u32>,
         budget: u64,
     ) -> bool {
+        /// Where the wanted rows are not those near the query, the graph leads away from them: more must be kept.
+        const OPPOSED: usize = 2;
+        /// About what a walk compares then for each node that it keeps.
+        const COMPARED: u64 = 100;
         let entry = self.descend(ground, query, graph);
+        let near = graph.neighbours(entry);
+        if near.iter().filter(|&&node| allowed(node)).count() * 8 < near.len() {
+            ef = ef.saturating_mul(OPPOSED);
+            if (ef as u64).saturating_mul(COMPARED) > budget {
+                return false;
+            }
+        }
         self.visited.begin(ground.codes.len());
         self.found.clear();
         self.waiting.clear();
-        self.gather_unseen(&[entry]);
+        self.ids.clear();
+        self.ids.extend(std::iter::once(entry).chain(seeds).filter(|&node| self.visited.insert(node)));
         let end = self.counters.distances + budget;
         loop {
             self.compare(ground, query);
@@ -213,7 +229,14 @@ impl Walk {
                 return false;
             }
             self.counters.hops += 1;
-            self.gather_unseen(graph.neighbours(best.node()));
+            let node = best.node();
+            let crosses = node == entry || allowed(node);
+            self.ids.clear();
+            for &id in graph.neighbours(node).iter().take_while(|&&id| id != NOBODY) {
+                if (crosses || allowed(id)) && self.visited.insert(id) {
+                    self.ids.push(id);
+                }
+            }
         }
     }
 
