@@ -1,11 +1,15 @@
-//! What a question costs: embedding it, opening a snapshot, searching it.
+//! What a question costs: embedding it, opening a snapshot, searching it exactly, over the graph and under a filter; and
+//! what publishing costs.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot go on should say where")]
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use karute_engine::{Draft, Embedding, Index, Passage, Provenance, Query, Row};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use karute_engine::{
+    Draft, Embedding, Facet, Filter, GraphSettings, Guard, Index, Passage, Plan, Provenance, Query, Row,
+    Scratch, Sealed, Store,
+};
 use karute_sync::embed::Embedder;
 use karute_sync::lexical::Lexical;
 
@@ -16,19 +20,22 @@ fn text(number: usize) -> String {
     format!("{}番の利用者、体温{}.{}℃、血圧{}/80。", number, 35 + number % 5, number % 10, 100 + number % 60)
 }
 
-fn snapshot(lexical: &Lexical) -> Vec<u8> {
+fn sealed(lexical: &Lexical) -> Sealed {
     let mut draft = Draft::new(lexical.identity().clone());
+    draft.set_graph(Some(GraphSettings::default()));
     for number in 0..ROWS {
-        let row = Row { id: format!("KB_{number}"), content: text(number), ..Row::default() };
+        let client_id = format!("CL-{}", number % 2);
+        let row = Row { id: format!("KB_{number}"), content: text(number), client_id, ..Row::default() };
         let vector = lexical.vector(&row.content).expect("words");
         draft.push(&row, &[Passage::whole(&row, &vector)]).expect("a sound row");
     }
-    draft.finish(Provenance::default()).expect("a sound draft").to_bytes()
+    draft.finish(Provenance::default()).expect("a sound draft")
 }
 
 fn bench(criterion: &mut Criterion) {
     let lexical = Lexical::default();
-    let bytes = snapshot(&lexical);
+    let sealed = sealed(&lexical);
+    let bytes = sealed.to_bytes();
     let index = Index::from_slice(&bytes).expect("a snapshot");
     let question = text(1_234);
     let vector = lexical.vector(&question).expect("words");
@@ -37,8 +44,42 @@ fn bench(criterion: &mut Criterion) {
     criterion.bench_function("embed a question (karute-lexical)", |bencher| {
         bencher.iter(|| lexical.vector(black_box(&question)));
     });
-    criterion.bench_function("exact search, 3200 x 512, top 10", |bencher| {
-        bencher.iter(|| index.search(&Query::new(black_box(&embedding))));
+    let half = Filter::everything().only(Facet::Client, ["CL-1"]);
+    let query = Query::new(&embedding);
+    let walk = query.clone().plan(Plan::Graph { ef_search: 64 });
+    let (mut scratch, mut hits) = (Scratch::default(), Vec::new());
+    for (name, query) in [
+        ("exact search, 3200 x 512, top 10", query.clone().plan(Plan::Exact)),
+        ("graph search, ef 64", walk.clone()),
+        ("graph search, ef 64, half of the rows", walk.within(&half)),
+    ] {
+        criterion.bench_function(name, |bencher| {
+            bencher.iter(|| index.search_into(black_box(&query), &mut scratch, &mut hits));
+        });
+    }
+    let batch: Vec<Query<'_>> = (0..64).map(|_| query.clone().plan(Plan::Exact)).collect();
+    criterion.bench_function("64 exact searches in one pass", |bencher| {
+        bencher.iter(|| index.search_batch(black_box(&batch)));
+    });
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    store.publish(&sealed, &Guard::open()).expect("published");
+    criterion.bench_function("open the current snapshot", |bencher| {
+        bencher.iter(|| store.current());
+    });
+    criterion.bench_function("publish (into an empty store)", |bencher| {
+        let fresh = || {
+            let home = tempfile::tempdir().expect("a directory");
+            (Store::open(home.path()).expect("a store"), home)
+        };
+        bencher.iter_batched(
+            fresh,
+            |(store, home)| {
+                store.publish(&sealed, &Guard::open()).expect("published");
+                home
+            },
+            BatchSize::PerIteration,
+        );
     });
     criterion.bench_function("read a row", |bencher| {
         bencher.iter(|| index.row(black_box(1_234)));
