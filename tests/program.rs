@@ -10,6 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use karute_server::config::{LEGACY, Settings};
+use karute_tests::google::{self, Emulator};
 use serde_json::Value;
 
 /// The program with an environment of its own and `home` as working and data directory.
@@ -355,8 +356,95 @@ fn a_whole_env_file_of_the_replaced_system_starts_the_server() {
     });
     // One more than the unread: HOST=0.0.0.0 is taken back because sign-in is required.
     assert_eq!(shown["warnings"].as_array().expect("warnings").len(), VARIABLES.len() - honoured.count() + 1);
-    let server = Server::start(karute(home.path()));
+    let emulator = emulator();
+    let mut command = with_google(karute(home.path()), &emulator);
+    command.env("KARUTE_EMBEDDER", "lexical");
+    let server = Server::start(command);
     assert!(server.address.starts_with("127.0.0.1:"), "{}", server.address);
+}
+
+fn emulator() -> Emulator {
+    Emulator::start(([127, 0, 0, 1], 0).into(), google::sample().expect("the sample")).expect("a port")
+}
+
+/// A command that takes `emulator` for Google.
+fn with_google(mut command: Command, emulator: &Emulator) -> Command {
+    command
+        .env("KARUTE_GOOGLE_ENDPOINT", emulator.url())
+        .env("KARUTE_GOOGLE_ANONYMOUS", "true")
+        .env("VECTOR_DB_SPREADSHEET_ID", google::SPREADSHEET);
+    command
+}
+
+#[test]
+fn a_live_spreadsheet_is_synced_checked_watched_and_asked() {
+    let (home, emulator) = (home(), emulator());
+    let on = |arguments: &[&str]| {
+        let mut command = with_google(karute(home.path()), &emulator);
+        command.env("KARUTE_EMBEDDER", "lexical").args(arguments).output().expect("the program runs")
+    };
+    let first = json(&on(&["sync", "--json"]));
+    assert_eq!((&first["run"]["unchanged"], first["rows"].as_u64()), (&false.into(), Some(1_194)));
+    emulator.forget();
+    let second = json(&on(&["sync", "--json"]));
+    assert_eq!((&second["run"]["unchanged"], emulator.answered().len()), (&true.into(), 1));
+    assert_eq!(second["report"], first["report"]);
+
+    let line = on(&["sync", "--full", "--report", "findings.csv"]);
+    let summary: serde_json::Value = serde_json::from_slice(&line.stdout).expect("one line of JSON");
+    assert_eq!(text(&line.stdout).lines().count(), 1);
+    assert_eq!(summary["snapshot_id"], first["snapshot_id"]);
+    let findings = std::fs::read_to_string(home.path().join("findings.csv")).expect("written");
+    assert_eq!(
+        findings.lines().count() as u64,
+        1 + summary["report"]["findings"].as_u64().expect("a number")
+    );
+
+    let checked = on(&["sync", "--check"]);
+    assert_eq!(checked.status.code(), Some(11), "{}", text(&checked.stderr));
+    emulator.edit(|book| book.tabs[0].rows.truncate(600));
+    let refused = on(&["sync"]);
+    assert_eq!(refused.status.code(), Some(12), "{}", text(&refused.stderr));
+    assert_eq!(json(&on(&["sync", "--force", "--json"]))["report"]["records"], 599);
+    let hits = json(&on(&["search", "インスリン", "--json"]));
+    assert_eq!(hits["results"][0]["origin"]["spreadsheet"], google::SPREADSHEET);
+
+    // Without a project there is no Vertex AI, and that is told before anything is asked.
+    let unset = with_google(karute(home.path()), &emulator).arg("sync").output().expect("the program runs");
+    assert_eq!(unset.status.code(), Some(2));
+    assert!(text(&unset.stderr).contains("GCP_PROJECT_ID"), "{}", text(&unset.stderr));
+}
+
+#[test]
+fn what_has_no_vector_is_embedded_once_within_the_budget() {
+    let (home, emulator) = (home(), emulator());
+    emulator.edit(|book| book.tabs[0].rows.truncate(41));
+    let on = |yen: &str, arguments: &[&str]| {
+        let mut command = with_google(karute(home.path()), &emulator);
+        command.env("GCP_PROJECT_ID", "emulated").env("KARUTE_EMBED_MAX_YEN", yen);
+        command.args(arguments).output().expect("the program runs")
+    };
+    let bare = json(&on("10", &["sync", "--json"]));
+    assert_eq!((bare["report"]["vectors_computed"].as_u64(), emulator.embedded()), (Some(0), 0));
+    let dear = on("0.0001", &["sync", "--embed-missing"]);
+    assert!(!dear.status.success() && text(&dear.stderr).contains("KARUTE_EMBED_MAX_YEN"));
+    assert_eq!(emulator.embedded(), 0, "nothing was spent");
+    // A run that breaks off halfway has paid for what it got, and the next one does not pay again.
+    emulator.fault_at([25], google::Effect::Status(400));
+    assert!(!on("10", &["sync", "--embed-missing"]).status.success());
+    let paid = emulator.embedded();
+    assert!(paid > 5, "{paid}");
+    let made = json(&on("10", &["sync", "--embed-missing", "--json"]));
+    let computed = made["report"]["vectors_computed"].as_u64().expect("a number");
+    assert!(computed > 30);
+    assert_eq!(emulator.embedded(), computed);
+    let again = json(&on("10", &["sync", "--embed-missing", "--full", "--json"]));
+    assert_eq!((again["snapshot_id"].clone(), emulator.embedded()), (made["snapshot_id"].clone(), computed));
+    let kept = json(&on("10", &["sync", "--full", "--json"]));
+    assert_eq!(kept["snapshot_id"], made["snapshot_id"], "what was paid for stays without being asked for");
+    let hits = json(&on("10", &["search", "体温", "--json"]));
+    assert_eq!(hits["embedder"], "gemini-embedding-001");
+    assert!(!hits["results"].as_array().expect("hits").is_empty());
 }
 
 /// Every variable that the replaced system had, with a value that it took.
@@ -380,7 +468,7 @@ const VARIABLES: &[&str] = &[
     "GCP_PROJECT_ID=my-project",
     "GCP_LOCATION=us-central1",
     "GCP_PROJECT_NUMBER=123456789",
-    "VECTOR_DB_SPREADSHEET_ID=abc",
+    "VECTOR_DB_SPREADSHEET_ID=emulated-spreadsheet-0001",
     "VECTOR_DB_SHEETS={\"knowledge_base\":\"KnowledgeBase\",\"embeddings\":\"Embeddings\",\"medical_terms\":\"MedicalTerms\",\"chat_history\":\"ChatHistory\"}",
     "VERTEX_AI_EMBEDDINGS_MODEL=gemini-embedding-001",
     "VERTEX_AI_EMBEDDINGS_DIMENSION=3072",

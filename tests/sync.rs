@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use karute_engine::{Store, StoreError};
-use karute_sync::embed::{EmbedError, Embedder, Embeddings, Task, document_text};
-use karute_sync::job::{self, Outcome, Publishing, Silent, SyncError};
+use async_trait::async_trait;
+use karute_engine::{Embedding, Store, StoreError};
+use karute_sync::embed::{EmbedError, Embedder, Task, document_text};
+use karute_sync::job::{self, How, Outcome, Run, Silent, SyncError};
 use karute_sync::lexical::Lexical;
 use karute_sync::report::{Action, Reason};
 use karute_sync::source::{SheetNames, Source, SourceError};
@@ -20,15 +21,19 @@ const NOW: OffsetDateTime = datetime!(2026-11-24 09:00 UTC);
 
 /// Runs a sync to its end; the local embedder never waits, so no runtime is needed.
 fn sync_with(source: &dyn Source, embedder: &dyn Embedder, store: &Store) -> Result<Outcome, SyncError> {
-    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(job::run(
-        source,
-        embedder,
-        store,
-        NOW,
-        Publishing::default(),
-        &Silent,
-    ))
+    block_on(job::run(source, embedder, store, NOW, How::default(), &Silent))
 }
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+}
+
+fn is_up_to_date(outcome: &Outcome, store: &Store, source: &dyn Source) -> bool {
+    let up_to_date = job::is_up_to_date(&outcome.index, store, source, &*LEXICAL);
+    block_on(up_to_date).expect("readable")
+}
+
+static LEXICAL: std::sync::LazyLock<Lexical> = std::sync::LazyLock::new(Lexical::default);
 
 fn sync(source: &dyn Source) -> (tempfile::TempDir, Result<Outcome, SyncError>) {
     let home = tempfile::tempdir().expect("a directory");
@@ -58,7 +63,8 @@ fn at(path: &Path) -> Workbook {
 #[test]
 fn the_sample_says_of_every_row_what_became_of_it() {
     let (_home, outcome) = sync(&Workbook::sample());
-    let Outcome { index, report } = outcome.expect("a published sample");
+    let Outcome { index, report, run } = outcome.expect("a published sample");
+    assert_eq!(run, Run::default(), "a workbook costs no calls");
     assert_eq!(report.records, 1_200);
     assert_eq!(report.used + report.quarantined, report.records);
     assert_eq!(u64::from(index.len()), report.used);
@@ -129,7 +135,7 @@ fn the_same_source_gives_the_same_snapshot_and_needs_no_second_sync() {
     let store = Store::open(home.path()).expect("a store");
     let (source, lexical) = (Workbook::sample(), Lexical::default());
     let first = sync_with(&source, &lexical, &store).expect("published");
-    assert!(job::is_up_to_date(&first.index, &store, &source, &lexical).expect("readable"));
+    assert!(is_up_to_date(&first, &store, &source));
     let second = sync_with(&source, &lexical, &store).expect("published");
     assert_eq!(first.index.id(), second.index.id());
     assert_eq!(store.list().expect("a list").len(), 1);
@@ -145,10 +151,10 @@ fn a_source_that_changed_without_changing_its_rows_needs_one_more_sync_only() {
     let path = folder.path().join("ChatHistory.csv");
     let text = fs::read_to_string(&path).expect("read");
     fs::write(&path, format!("{text}s,u,user,x,[],[],{{}},t\n")).expect("written");
-    assert!(!job::is_up_to_date(&before.index, &store, &source, &lexical).expect("readable"));
+    assert!(!is_up_to_date(&before, &store, &source));
     let after = sync_with(&source, &lexical, &store).expect("published");
     assert_eq!(after.index.id(), before.index.id());
-    assert!(job::is_up_to_date(&after.index, &store, &source, &lexical).expect("readable"));
+    assert!(is_up_to_date(&after, &store, &source));
 }
 
 #[test]
@@ -162,7 +168,7 @@ fn a_changed_workbook_is_seen_and_its_deleted_rows_leave() {
     let text = fs::read_to_string(&path).expect("read");
     let (kept, _last) = text.trim_end().rsplit_once('\n').expect("many rows");
     fs::write(&path, kept).expect("written");
-    assert!(!job::is_up_to_date(&before.index, &store, &source, &Lexical::default()).expect("readable"));
+    assert!(!is_up_to_date(&before, &store, &source));
     let after = sync_with(&source, &Lexical::default(), &store).expect("published");
     assert_eq!(after.index.len() + 1, before.index.len());
     assert_eq!(after.index.provenance().parent, before.index.id().to_string());
@@ -228,6 +234,7 @@ fn a_store_that_cannot_be_written_keeps_what_it_served() {
 /// An embedder that is not there.
 struct Broken(Lexical);
 
+#[async_trait]
 impl Embedder for Broken {
     fn identity(&self) -> &karute_engine::Identity {
         self.0.identity()
@@ -235,8 +242,11 @@ impl Embedder for Broken {
     fn batch_size(&self) -> usize {
         1
     }
-    fn embed<'a>(&'a self, _: &'a [String], _: Task) -> Embeddings<'a> {
-        Box::pin(std::future::ready(Err(EmbedError::BatchTooLarge { found: 1, limit: 0 })))
+    fn is_free(&self) -> bool {
+        true
+    }
+    async fn embed(&self, _: &[String], _: Task) -> Result<Vec<Option<Embedding>>, EmbedError> {
+        Err(EmbedError::BatchTooLarge { found: 1, limit: 0 })
     }
 }
 

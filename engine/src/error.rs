@@ -62,6 +62,16 @@ pub enum BuildError {
         /// Every setting that is out of range.
         detail: String,
     },
+    /// The disk refused a vector.
+    #[error(
+        "the vector of row {id:?} cannot be kept on the disk: {source}. Free some space, then build again"
+    )]
+    Spool {
+        /// The row.
+        id: String,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// A record could not be archived.
     #[error("row {id:?} cannot be archived: {detail}")]
     Archive {

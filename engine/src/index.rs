@@ -211,6 +211,14 @@ impl Index {
         self.snapshot.row(number)
     }
 
+    /// The id of each row, in the order of the rows.
+    ///
+    /// # Errors
+    /// Each item, a damaged row.
+    pub fn ids(&self) -> impl Iterator<Item = Result<&str, OpenError>> {
+        (0..self.len()).map(|number| Ok(self.snapshot.archived_row(number)?.id.as_str()))
+    }
+
     /// The bytes of its row's content that passage `number` covers.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod progress;
 mod reload;
 mod request;
 pub mod routes;
+pub mod setup;
 mod shutdown;
 pub mod start;
 pub mod state;

@@ -11,6 +11,7 @@ use karute_sync::job::{Progress, Stage};
 fn units(stage: Stage) -> &'static str {
     match stage {
         Stage::Reading => "rows read",
+        Stage::Vectors => "vectors read",
         Stage::Embedding => "rows embedded",
         Stage::Building => "rows indexed",
         Stage::Publishing => "snapshot written",

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use karute_engine::{Index, SnapshotId, Store};
-use karute_sync::job::Silent;
-use karute_sync::source::Source;
+use karute_sync::job::{How, Pass, Silent};
 
-use crate::start;
 use crate::state::{App, Serving};
+use crate::{setup, start};
 
 /// How often the pointer is looked at. One read of a 65-byte file.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -105,16 +104,19 @@ impl Watch {
     /// damaged one stays in force, since no read of it can leave its bounds, and the problem is told.
     fn rebuild(&mut self, damaged: &Arc<Index>, error: &str) {
         let settings = &self.app.settings;
-        let source = start::workbook(settings);
-        // Another source than the one it was built from would not give it again, but something else in its place.
-        let same = damaged.provenance().place == source.place() && settings.bucket.is_none();
-        let built = if same {
-            let (embedder, guard) = (self.app.embedder.as_ref(), start::guarded(settings));
-            start::sync(&source, embedder, &self.store, guard, &Silent).map_err(|error| error.to_string())
-        } else {
-            Err("the source that it came from is not the one that is set; sync that one, or pull again"
-                .into())
-        };
+        let built = setup::source(settings).map_err(|error| error.to_string()).and_then(|source| {
+            // Another source than the one it was built from would not give it again, but something else in its place.
+            if damaged.provenance().place != source.place() || settings.bucket.is_some() {
+                return Err(
+                    "the source that it came from is not the one that is set; sync that one, or pull again"
+                        .into(),
+                );
+            }
+            let how = How { pass: Pass::Full, ..setup::how(settings, start::guarded(settings)) };
+            let embedder = self.app.embedder.as_ref();
+            start::sync(source.as_ref(), embedder, &self.store, how, &Silent)
+                .map_err(|error| error.to_string())
+        });
         match built {
             Ok(outcome) => {
                 self.bad.clear();

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use karute_engine::{Guard, Identity, Index, Opened, Skipped, Store, StoreError};
 use karute_sync::bucket::{Bucket, BucketError};
+use karute_sync::cache::Cached;
 use karute_sync::embed::Embedder;
-use karute_sync::job::{self, Outcome, Progress, Publishing, SyncError};
+use karute_sync::job::{self, How, Outcome, Progress, Publishing, SyncError};
 use karute_sync::source::Source;
-use karute_sync::workbook::Workbook;
 use time::OffsetDateTime;
 
 use crate::config::Settings;
+use crate::setup::{self, SetupError};
 
 /// How long, and how often, to wait for another process that is publishing: half a minute in all.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
@@ -35,6 +36,9 @@ pub enum StartError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The settings do not go together.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
     /// Neither the bucket nor the store gave a snapshot.
     #[error("nothing can be served: {bucket}; and {store}")]
     Nothing {
@@ -58,14 +62,6 @@ pub enum StartError {
     },
 }
 
-/// The workbook that the settings name.
-pub fn workbook(settings: &Settings) -> Workbook {
-    match &settings.workbook {
-        Some(path) => Workbook::at(path, settings.sheets.clone()),
-        None => Workbook::sample(),
-    }
-}
-
 /// Publishing with the guard that the settings describe.
 pub fn guarded(settings: &Settings) -> Publishing {
     let Settings { max_lost, max_quarantine_growth, .. } = *settings;
@@ -80,18 +76,23 @@ pub fn sync(
     source: &dyn Source,
     embedder: &dyn Embedder,
     store: &Store,
-    publishing: Publishing,
+    how: How,
     progress: &dyn Progress,
 ) -> Result<Outcome, SyncError> {
+    let embedder = Cached::new(embedder, &store.directory().join("embeddings"));
     let outcome = tokio::runtime::Handle::current().block_on(job::run(
         source,
-        embedder,
+        &embedder,
         store,
         // A snapshot is built at a second; what is finer is noise in every listing.
         OffsetDateTime::now_utc().truncate_to_second(),
-        publishing,
+        how,
         progress,
     ))?;
+    if outcome.run.unchanged {
+        tracing::info!(snapshot = outcome.index.id().short(), calls = outcome.run.usage.calls, "unchanged");
+        return Ok(outcome);
+    }
     let report = &outcome.report;
     tracing::info!(
         snapshot = outcome.index.id().short(),
@@ -115,14 +116,15 @@ pub fn prepare(
     progress: &dyn Progress,
 ) -> Result<Prepared, StartError> {
     let Some(pulled) = pull(settings, store, progress) else {
-        return Ok(from_workbook(settings, store, embedder, progress)?);
+        return from_source(settings, store, embedder, progress, LOCK_TRIES);
     };
-    let (mut prepared, pulled) = match (&settings.workbook, store.current(), pulled) {
-        (Some(_), _, pulled) => (from_workbook(settings, store, embedder, progress)?, pulled),
-        (None, Err(store), Err(bucket)) => {
+    let named = settings.workbook.is_some() || setup::from_sheets(settings);
+    let (mut prepared, pulled) = match (named, store.current(), pulled) {
+        (true, _, pulled) => (from_source(settings, store, embedder, progress, LOCK_TRIES)?, pulled),
+        (false, Err(store), Err(bucket)) => {
             return Err(StartError::Nothing { store, bucket: Box::new(bucket) });
         }
-        (None, opened, pulled) => (servable(opened?, embedder)?, pulled),
+        (false, opened, pulled) => (servable(opened?, embedder)?, pulled),
     };
     if let Err(error) = pulled {
         prepared.problems.push(format!("the bucket was not reached, so the local copy is served: {error}"));
@@ -175,23 +177,15 @@ fn passed_over(skipped: &[Skipped]) -> Vec<String> {
 ///
 /// # Errors
 /// A sync that fails when there is nothing else to serve.
-fn from_workbook(
-    settings: &Settings,
-    store: &Store,
-    embedder: &dyn Embedder,
-    progress: &dyn Progress,
-) -> Result<Prepared, SyncError> {
-    from_workbook_patiently(settings, store, embedder, progress, LOCK_TRIES)
-}
-
-fn from_workbook_patiently(
+fn from_source(
     settings: &Settings,
     store: &Store,
     embedder: &dyn Embedder,
     progress: &dyn Progress,
     patience: u32,
-) -> Result<Prepared, SyncError> {
-    let source = workbook(settings);
+) -> Result<Prepared, StartError> {
+    let source = setup::source(settings)?;
+    let source = source.as_ref();
     let (current, mut problems) = match store.current() {
         Ok(opened) => {
             let problems = passed_over(&opened.skipped);
@@ -205,9 +199,18 @@ fn from_workbook_patiently(
         Err(error) => return Err(error.into()),
     };
     let up_to_date = match &current {
+        // A live spreadsheet is synced by a job of its own: a start must depend on nobody.
+        Some(index)
+            if setup::from_sheets(settings)
+                && index.provenance().place == source.place()
+                && index.identity() == embedder.identity() =>
+        {
+            Ok(true)
+        }
         // Nobody named a workbook, but the store holds one: the built-in sample must not take its place.
         Some(index)
             if settings.workbook.is_none()
+                && !setup::from_sheets(settings)
                 && index.provenance().place != source.place()
                 && index.identity() == embedder.identity() =>
         {
@@ -221,17 +224,19 @@ fn from_workbook_patiently(
             tracing::warn!("the store was rolled back: serving that snapshot until the next `karute sync`");
             Ok(true)
         }
-        Some(index) => job::is_up_to_date(index, store, &source, embedder),
+        Some(index) => {
+            tokio::runtime::Handle::current().block_on(job::is_up_to_date(index, store, source, embedder))
+        }
         None => Ok(false),
     };
     let failure = match up_to_date {
         Ok(true) => None,
-        Ok(false) => match sync(&source, embedder, store, guarded(settings), progress) {
+        Ok(false) => match sync(source, embedder, store, setup::how(settings, guarded(settings)), progress) {
             Ok(outcome) => return Ok(Prepared { index: outcome.index, problems: Vec::new() }),
             // Another process is building, most likely the same snapshot: wait for it, then look again.
             Err(SyncError::Store(StoreError::Locked { .. })) if patience > 0 => {
                 std::thread::sleep(LOCK_WAIT);
-                return from_workbook_patiently(settings, store, embedder, progress, patience - 1);
+                return from_source(settings, store, embedder, progress, patience - 1);
             }
             Err(error) => Some(error),
         },
@@ -242,14 +247,13 @@ fn from_workbook_patiently(
         (Some(index), Some(failure)) => (index, failure),
         // Without a snapshot the sync was tried, and a sync that succeeds has returned above.
         (None, failure) => {
-            return Err(
-                failure.unwrap_or_else(|| StoreError::Empty { path: store.directory().into() }.into())
-            );
+            let empty = || StoreError::Empty { path: store.directory().into() }.into();
+            return Err(failure.unwrap_or_else(empty).into());
         }
     };
     let servable = index.provenance().place == source.place() && index.identity() == embedder.identity();
     if !servable {
-        return Err(failure);
+        return Err(failure.into());
     }
     problems
         .push(format!("the source could not be synced, so an earlier snapshot of it is served: {failure}"));

@@ -1,9 +1,11 @@
 //! Text to vectors.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::io;
 
+use async_trait::async_trait;
 use karute_engine::{Embedding, Identity, Row};
+
+use crate::google::GoogleError;
 
 /// What a text is embedded for. Some models place questions and documents differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,20 +16,41 @@ pub enum Task {
     Query,
 }
 
-/// The vectors of a batch, in order; `None` for a text that says nothing to the model.
-pub type Embeddings<'a> =
-    Pin<Box<dyn Future<Output = Result<Vec<Option<Embedding>>, EmbedError>> + Send + 'a>>;
-
 /// A model that turns texts into unit vectors of one [`Identity`].
+#[async_trait]
 pub trait Embedder: Send + Sync {
     /// Who makes the vectors.
     fn identity(&self) -> &Identity;
 
+    /// Whether embedding costs nothing, so that nobody need be asked.
+    fn is_free(&self) -> bool {
+        false
+    }
+
     /// How many texts one call may hold.
     fn batch_size(&self) -> usize;
 
-    /// Embeds up to [`Embedder::batch_size`] texts. Dropping the future cancels the call.
-    fn embed<'a>(&'a self, texts: &'a [String], task: Task) -> Embeddings<'a>;
+    /// Most characters of one text; what is longer must be cut, and reported, before it comes here.
+    fn most_characters(&self) -> usize {
+        usize::MAX
+    }
+
+    /// What embedding so many characters costs at most, US dollars.
+    fn usd(&self, _characters: u64) -> f64 {
+        0.0
+    }
+
+    /// Whether the vector of a document's text is at hand, so that it costs nothing.
+    fn holds(&self, _text: &str) -> bool {
+        self.is_free()
+    }
+
+    /// Embeds up to [`Embedder::batch_size`] texts: their vectors in order, `None` for a text that says nothing to the
+    /// model. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    /// A model that does not answer, or not with vectors.
+    async fn embed(&self, texts: &[String], task: Task) -> Result<Vec<Option<Embedding>>, EmbedError>;
 }
 
 /// A text could not be embedded.
@@ -41,6 +64,33 @@ pub enum EmbedError {
         found: usize,
         /// Texts that it takes.
         limit: usize,
+    },
+    /// The model cannot be reached, or refuses.
+    #[error(transparent)]
+    Google(#[from] GoogleError),
+    /// The model's answer is no vector that can be searched.
+    #[error("{model} gave an unusable vector: {detail}")]
+    Unusable {
+        /// The model.
+        model: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A vector that was paid for cannot be kept.
+    #[error("a vector that was paid for cannot be kept: {0}. Free some space, then sync again")]
+    Cache(io::Error),
+    /// It would cost more than is allowed.
+    #[error(
+        "embedding {texts} rows would cost up to {yen:.2} yen, more than the {cap:.2} allowed (KARUTE_EMBED_MAX_YEN); \
+         nothing was spent"
+    )]
+    TooDear {
+        /// Rows to embed.
+        texts: u64,
+        /// What they cost at most.
+        yen: f64,
+        /// What may be spent.
+        cap: f64,
     },
 }
 

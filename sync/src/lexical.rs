@@ -5,12 +5,11 @@
 //! Two texts are near each other when they use the same words; that two different words mean the same is beyond it.
 //! It exists so that karute does its whole job without a cloud account, and says `karute-lexical` wherever it did.
 
-use std::future::ready;
-
+use async_trait::async_trait;
 use karute_engine::words::features;
 use karute_engine::{Embedding, Identity};
 
-use crate::embed::{EmbedError, Embedder, Embeddings, Task};
+use crate::embed::{EmbedError, Embedder, Task};
 
 /// Dimensions of its vectors.
 pub const DIMENSIONS: u32 = 512;
@@ -47,21 +46,26 @@ impl Lexical {
     }
 }
 
+#[async_trait]
 impl Embedder for Lexical {
     fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    fn is_free(&self) -> bool {
+        true
     }
 
     fn batch_size(&self) -> usize {
         BATCH_SIZE
     }
 
-    fn embed<'a>(&'a self, texts: &'a [String], _task: Task) -> Embeddings<'a> {
+    async fn embed(&self, texts: &[String], _task: Task) -> Result<Vec<Option<Embedding>>, EmbedError> {
         if texts.len() > BATCH_SIZE {
-            return Box::pin(ready(Err(EmbedError::BatchTooLarge { found: texts.len(), limit: BATCH_SIZE })));
+            return Err(EmbedError::BatchTooLarge { found: texts.len(), limit: BATCH_SIZE });
         }
         let embed = |text: &String| Some(Embedding::new(self.identity.clone(), self.vector(text)?));
-        Box::pin(ready(Ok(texts.iter().map(embed).collect())))
+        Ok(texts.iter().map(embed).collect())
     }
 }
 

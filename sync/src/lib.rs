@@ -8,18 +8,29 @@
 //!
 //! * [`source::Source`]: where rows come from; [`workbook`] reads `.xlsx` files, folders of `.csv`, and the
 //!   [sample](workbook::Workbook::sample) that the program carries.
-//! * [`embed::Embedder`]: text to vectors; [`lexical::Lexical`] is the local one.
+//! * [`spreadsheet::Spreadsheet`]: a live spreadsheet, read at the cost of what changed, by way of [`google`].
+//! * [`embed::Embedder`]: text to vectors; [`lexical::Lexical`] is the local one,
+//!   [`vertex::Vertex`] Google's; [`cache::Cached`] remembers what was paid for.
 //! * [`job::run`]: the steps in order.
 //! * [`bucket::Bucket`]: the same store in a bucket; push and pull.
 
 pub mod bucket;
+pub mod cache;
 pub mod embed;
+mod gather;
+pub mod google;
 pub mod job;
 mod judge;
 pub mod lexical;
+pub mod models;
+pub mod numbers;
 pub mod report;
 pub mod source;
+mod spool;
+pub mod spreadsheet;
 mod terms;
+mod tls;
 pub mod transfer;
 mod vectors;
+pub mod vertex;
 pub mod workbook;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What was done about a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// The row (or the vector, or the term) was left out.
@@ -17,10 +17,21 @@ pub enum Action {
     Noted,
 }
 
+impl Action {
+    /// The name that stands in JSON.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Quarantined => "quarantined",
+            Self::Repaired => "repaired",
+            Self::Noted => "noted",
+        }
+    }
+}
+
 macro_rules! reasons {
     ($($variant:ident, $code:literal, $meaning:literal;)*) => {
         /// Why a row is in the report.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Reason { $(#[doc = $meaning] $variant,)* }
 
@@ -54,7 +65,10 @@ reasons! {
     InvalidJson, "invalid_json", "structured_data or metadata is not a JSON object; kept as text";
     OversizedCell, "oversized_cell", "a cell is close to the 50,000 characters that a sheet can hold";
     FormulaLike, "formula_like", "a text begins like a formula";
+    Instruction, "instruction", "the text tries to give instructions to a model; it is only ever quoted as data";
     NoWords, "no_words", "the text holds no word to search by; the row can only be listed";
+    TextCut, "text_cut", "the text is longer than the model reads; its vector is made from the beginning";
+    NoVector, "no_vector", "the record has no usable vector, so only its words can be found; --embed-missing makes one";
     OrphanVector, "orphan_vector", "no record has this vector's id";
     VectorDuplicate, "vector_duplicate", "an earlier vector has the same id";
     VectorOfDuplicate, "vector_of_duplicate", "several different records share this vector's id, so whose it is cannot be told";
@@ -65,13 +79,14 @@ reasons! {
     VectorZero, "vector_zero", "all numbers of the vector are zero";
     VectorNotUnit, "vector_not_unit", "the vector is not of unit length; it was scaled";
     VectorOtherModel, "vector_other_model", "the vector was made by another model than the one in use";
+    VectorStale, "vector_stale", "the text of the record changed after its vector was made";
     VectorOldLayout, "vector_old_layout", "the vector stands in the old layout (one cell) under the new header";
     TermSynonyms, "term_synonyms", "the synonyms are not a JSON list; they were split at commas";
     TermEmpty, "term_empty", "the term has no canonical form";
 }
 
 /// One thing worth knowing about one row. Holds no record text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What was done.
     pub action: Action,
@@ -86,7 +101,7 @@ pub struct Finding {
 }
 
 /// The data-quality report of one sync. Equal sources give equal reports: it holds no times.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QualityReport {
     /// Records in the source.
     pub records: u64,
@@ -121,6 +136,43 @@ impl QualityReport {
     }
 }
 
+impl QualityReport {
+    /// Whether there is a finding for this reason.
+    pub fn has(&self, reason: Reason) -> bool {
+        self.findings.iter().any(|finding| finding.reason == reason)
+    }
+
+    /// The worst that was done about any row, vector or term: `None` where everything is used as it is.
+    pub fn worst(&self) -> Option<Action> {
+        let acted = self.findings.iter().map(|finding| finding.action);
+        acted.filter(|action| *action != Action::Noted).min()
+    }
+
+    /// The findings as CSV with a header line: action, reason, meaning, sheet, row, id.
+    ///
+    /// # Errors
+    /// A text that CSV cannot hold, which there is none of.
+    pub fn to_csv(&self) -> Result<String, csv::Error> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(["action", "reason", "meaning", "sheet", "row", "id"])?;
+        for Finding { action, reason, sheet, row, id } in &self.findings {
+            // A spreadsheet program that opens the report must not take an id for a formula.
+            let id =
+                if id.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{id}") } else { id.clone() };
+            writer.write_record([
+                action.code(),
+                reason.code(),
+                reason.meaning(),
+                sheet,
+                &row.to_string(),
+                &id,
+            ])?;
+        }
+        let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
 impl fmt::Display for QualityReport {
     /// A table for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,12 +188,7 @@ impl fmt::Display for QualityReport {
         )?;
         writeln!(f, "terms    {}", self.terms)?;
         for ((action, reason), count) in self.by_reason() {
-            let action = match action {
-                Action::Quarantined => "quarantined",
-                Action::Repaired => "repaired",
-                Action::Noted => "noted",
-            };
-            writeln!(f, "  {count:>5} {action:<11} {:<20} {}", reason.code(), reason.meaning())?;
+            writeln!(f, "  {count:>5} {:<11} {:<20} {}", action.code(), reason.code(), reason.meaning())?;
         }
         Ok(())
     }

@@ -1,6 +1,11 @@
 //! Where rows come from: four sheets with header names, whatever holds them.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
+
+use async_trait::async_trait;
+
+use crate::google::{GoogleError, Usage};
 
 /// Names of the four sheets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +69,28 @@ pub struct Sheets {
     pub medical_terms: Sheet,
 }
 
+impl Sheets {
+    /// BLAKE3 over every cell, with the places of rows.
+    pub(crate) fn digest(&self) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        for sheet in [&self.knowledge_base, &self.embeddings, &self.medical_terms] {
+            let rows = sheet.rows.iter().map(|row| (row.number, &row.cells));
+            for (number, cells) in std::iter::once((1, &sheet.header)).chain(rows) {
+                hasher.update(&number.to_le_bytes()).update(&(cells.len() as u64).to_le_bytes());
+                for cell in cells {
+                    hasher.update(&(cell.len() as u64).to_le_bytes()).update(cell.as_bytes());
+                }
+            }
+        }
+        hasher.finalize()
+    }
+}
+
+/// Is given the cells of one row of the Embeddings sheet, by its position in [`Sheet::rows`], and says whether to go on.
+pub type TakeVector<'a> = &'a mut (dyn FnMut(usize, &[&str]) -> ControlFlow<()> + Send);
+
 /// Something that holds the sheets.
+#[async_trait]
 pub trait Source: Send + Sync {
     /// Name for people and for citations: a file's name, or a spreadsheet's id.
     fn name(&self) -> String;
@@ -72,17 +98,40 @@ pub trait Source: Send + Sync {
     /// Where exactly it is: a full path, an address. Two sources may share a name.
     fn place(&self) -> String;
 
-    /// Changes whenever the content does. Two equal versions need no second sync.
+    /// Changes whenever the content does. Two equal versions need no second sync. Holds no space.
     ///
     /// # Errors
     /// A source that cannot be reached.
-    fn version(&self) -> Result<String, SourceError>;
+    async fn version(&self) -> Result<String, SourceError>;
 
-    /// Reads the sheets. `rows_read` is told, now and then, how many rows were read since the last time.
+    /// Reads the sheets; a source for which that is dear leaves the vector cells of the Embeddings sheet empty.
+    /// `rows_read` is told, now and then, how many rows were read since the last time.
     ///
     /// # Errors
     /// A source that cannot be reached, or lacks a sheet.
-    fn read(&self, rows_read: &dyn Fn(u64)) -> Result<Sheets, SourceError>;
+    async fn read(&self, rows_read: &(dyn Fn(u64) + Sync)) -> Result<Sheets, SourceError>;
+
+    /// Reads all cells of the rows `wanted`, ascending positions in the Embeddings sheet of `sheets`, and gives them to
+    /// `take`. A row that is gone by now is not given.
+    ///
+    /// # Errors
+    /// A source that cannot be reached.
+    async fn vectors(
+        &self,
+        sheets: &Sheets,
+        wanted: &[usize],
+        take: TakeVector<'_>,
+    ) -> Result<(), SourceError>;
+
+    /// Whether [`Source::read`] leaves vector cells out, so that a change of theirs alone is only seen by reading all.
+    fn leaves_vectors_out(&self) -> bool {
+        false
+    }
+
+    /// What was asked of a metered service so far.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
 }
 
 /// A source cannot be read. Each says what to do.
@@ -116,6 +165,20 @@ pub enum SourceError {
         bytes: u64,
         /// Most bytes.
         limit: u64,
+    },
+    /// Google, or the way there.
+    #[error(transparent)]
+    Google(#[from] GoogleError),
+    /// Somebody edits faster than the source can be read.
+    #[error(
+        "{name} changed while it was read, {rounds} times in a row: sync again when fewer people write; the snapshot \
+         before is still served"
+    )]
+    Moving {
+        /// The source.
+        name: String,
+        /// How often it was read.
+        rounds: u32,
     },
     /// A sheet is not there.
     #[error("{name} has no sheet {sheet:?} (it has {found}): add it, or name yours in VECTOR_DB_SHEETS")]

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Cursor, Read, Seek};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
 use calamine::{Data, Reader, Xlsx};
 
-use crate::source::{Sheet, SheetNames, SheetRow, Sheets, Source, SourceError};
+use crate::source::{Sheet, SheetNames, SheetRow, Sheets, Source, SourceError, TakeVector};
 
 /// Largest file that is read, so that a wrong path cannot fill the memory.
 const SIZE_LIMIT: u64 = 1 << 30;
@@ -130,6 +132,14 @@ impl Workbook {
         Ok(Sheets { knowledge_base: knowledge_base?, embeddings: embeddings?, medical_terms: medical_terms? })
     }
 
+    fn read_now(&self, rows_read: &dyn Fn(u64)) -> Result<Sheets, SourceError> {
+        match &self.place {
+            Place::Sample => self.read_xlsx(Cursor::new(SAMPLE), rows_read),
+            Place::Path(folder) if folder.is_dir() => self.read_csv(folder, rows_read),
+            Place::Path(path) => self.read_xlsx(Cursor::new(read_limited(path)?), rows_read),
+        }
+    }
+
     fn check_sheets(&self, found: &[String]) -> Result<(), SourceError> {
         match self.needed().into_iter().find(|name| !found.contains(name)) {
             None => Ok(()),
@@ -142,6 +152,7 @@ impl Workbook {
     }
 }
 
+#[async_trait]
 impl Source for Workbook {
     fn name(&self) -> String {
         match &self.place {
@@ -164,7 +175,7 @@ impl Source for Workbook {
         }
     }
 
-    fn version(&self) -> Result<String, SourceError> {
+    async fn version(&self) -> Result<String, SourceError> {
         let mut hasher = blake3::Hasher::new();
         for name in self.needed() {
             hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
@@ -187,12 +198,23 @@ impl Source for Workbook {
         Ok(hasher.finalize().to_hex().to_string())
     }
 
-    fn read(&self, rows_read: &dyn Fn(u64)) -> Result<Sheets, SourceError> {
-        match &self.place {
-            Place::Sample => self.read_xlsx(Cursor::new(SAMPLE), rows_read),
-            Place::Path(folder) if folder.is_dir() => self.read_csv(folder, rows_read),
-            Place::Path(path) => self.read_xlsx(Cursor::new(read_limited(path)?), rows_read),
+    async fn read(&self, rows_read: &(dyn Fn(u64) + Sync)) -> Result<Sheets, SourceError> {
+        self.read_now(rows_read)
+    }
+
+    async fn vectors(
+        &self,
+        sheets: &Sheets,
+        wanted: &[usize],
+        take: TakeVector<'_>,
+    ) -> Result<(), SourceError> {
+        for (at, row) in wanted.iter().filter_map(|&at| Some((at, sheets.embeddings.rows.get(at)?))) {
+            let cells: Vec<&str> = row.cells.iter().map(String::as_str).collect();
+            if take(at, &cells) == ControlFlow::Break(()) {
+                break;
+            }
         }
+        Ok(())
     }
 }
 
@@ -280,7 +302,7 @@ mod tests {
         for name in ["KnowledgeBase", "Embeddings", "MedicalTerms"] {
             fs::write(folder.path().join(format!("{name}.csv")), text).expect("written");
         }
-        let sheets = Workbook::at(folder.path(), SheetNames::default()).read(&|_| {})?;
+        let sheets = Workbook::at(folder.path(), SheetNames::default()).read_now(&|_| {})?;
         Ok(sheets.knowledge_base.rows.iter().map(|row| row.number).collect())
     }
 

@@ -1,8 +1,11 @@
-//! What the behaviour tests share, among it an emulator of Google Cloud Storage, and the maker of the sample workbook.
+//! What the behaviour tests share, among it emulators of Google's services, and the maker of the sample workbook.
 
 pub mod bulk;
 pub mod forge;
 pub mod gcs;
+pub mod google;
 pub mod sample;
+pub mod serve;
+pub mod small;
 pub mod snapshots;
 pub mod staged;

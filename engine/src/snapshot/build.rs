@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 
 use rkyv::rancor;
 
+use super::bytes::{Bytes, array};
 use super::header::{Header, Section};
 use super::id::SnapshotId;
+use super::map::Spool;
 use super::{Meta, ROW_ALIGNMENT};
 use crate::codes::{Codes, Encoder};
 use crate::day::Day;
@@ -59,7 +62,7 @@ pub struct Draft {
     rows: Vec<u8>,
     row_ends: Vec<u64>,
     passages: Vec<u32>,
-    vectors: Vec<f32>,
+    vectors: Numbers,
     facets: FacetBuilder,
     days: Vec<u32>,
     terms: Vec<Term>,
@@ -81,7 +84,7 @@ impl Draft {
             rows: Vec::new(),
             row_ends: Vec::new(),
             passages: Vec::new(),
-            vectors: Vec::new(),
+            vectors: Numbers::Memory(Vec::new()),
             facets: FacetBuilder::default(),
             days: Vec::new(),
             terms: Vec::new(),
@@ -91,12 +94,21 @@ impl Draft {
         }
     }
 
+    /// As [`Draft::new`], but vectors go to a file without a name on the file system of `directory`, which is the one
+    /// that the snapshot will be written to: memory then holds no vector, however many there are.
+    ///
+    /// # Errors
+    /// A directory in which no file can be made.
+    pub fn spooled(identity: Identity, directory: &Path) -> io::Result<Self> {
+        Ok(Self { vectors: Numbers::File(Spool::create(directory)?), ..Self::new(identity) })
+    }
+
     /// Adds a row with the vectors of its passages; a row without passages is kept but cannot be found by vector.
-    /// A row that is refused leaves the draft as it was.
+    /// A row that is refused leaves the draft as it was; after a disk that refuses, the draft is of no more use.
     ///
     /// # Errors
     /// An empty or repeated id, a vector of another size, of no direction, not of unit length or not finite, a range
-    /// outside the content.
+    /// outside the content; a disk that refuses the vectors of a spooled draft.
     pub fn push(&mut self, row: &Row, passages: &[Passage<'_>]) -> Result<(), BuildError> {
         let number = self.row_ends.len();
         if row.id.is_empty() {
@@ -112,12 +124,14 @@ impl Draft {
         }
         let archive = rkyv::to_bytes::<rancor::Error>(row)
             .map_err(|error| BuildError::Archive { id: row.id.clone(), detail: error.to_string() })?;
+        for Passage { vector, .. } in passages {
+            self.vectors.push(vector).map_err(|source| BuildError::Spool { id: row.id.clone(), source })?;
+        }
         self.rows.resize(self.rows.len().next_multiple_of(ROW_ALIGNMENT as usize), 0);
         self.rows.extend_from_slice(&archive);
         self.row_ends.push(self.rows.len() as u64);
-        for Passage { range, vector } in passages {
+        for Passage { range, .. } in passages {
             self.passages.extend([number, range.start as u32, range.end as u32]);
-            self.vectors.extend_from_slice(vector);
         }
         self.facets.push(number, row);
         self.days.push(Day::stored(&row.date));
@@ -188,18 +202,18 @@ impl Draft {
             .ok_or(BuildError::TooLarge { what: "facet entries", limit: u64::from(u32::MAX) })?;
         let builder = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned();
         let meta = Meta { identity: self.identity, builder, rows, passages, facet_values };
-        let codes = Encoder::fit(&self.vectors, dimensions as usize).section(&self.vectors);
+        let spooled = |source| BuildError::Spool { id: "the last".into(), source };
+        let all = self.vectors.finish().map_err(spooled)?;
+        let vectors = all.as_f32();
+        let codes = Encoder::fit(vectors, dimensions as usize).section(vectors);
         if let Some(detail) = self.graph.and_then(|settings| settings.fault()) {
             return Err(BuildError::GraphSettings { detail });
         }
         let graph = self.graph.filter(|_| passages as usize >= self.graph_from && passages < MAX_NODES);
         let graph = graph.and_then(|settings| {
             let parsed = Codes::parse(&codes, passages as usize, dimensions as usize)?;
-            let of = Vectors {
-                passages: self.passages.as_chunks().0,
-                vectors: &self.vectors,
-                dimensions: dimensions as usize,
-            };
+            let of =
+                Vectors { passages: self.passages.as_chunks().0, vectors, dimensions: dimensions as usize };
             let mut graph = graph::build(parsed, &of, settings);
             recall::promise(of, parsed, &mut graph);
             Some(graph)
@@ -218,7 +232,7 @@ impl Draft {
         sections.extend(graph.map(|graph| (Section::Graph, Payload::Bytes(graph))));
         sections.push((Section::Codes, Payload::Bytes(codes)));
         sections.push((Section::Rows, Payload::Bytes(self.rows)));
-        sections.push((Section::Vectors, Payload::F32(self.vectors)));
+        sections.push((Section::Vectors, all));
         Sealed::new(sections)
     }
 }
@@ -253,16 +267,53 @@ enum Payload {
     U32(Vec<u32>),
     U64(Vec<u64>),
     F32(Vec<f32>),
+    /// Numbers f32 in a mapped file.
+    Mapped(Bytes),
 }
 
 impl Payload {
+    /// The numbers of a payload that holds f32.
+    fn as_f32(&self) -> &[f32] {
+        match self {
+            Self::F32(numbers) => numbers,
+            other => array(other.as_bytes()).unwrap_or_default(),
+        }
+    }
+
     fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes,
             Self::U32(numbers) => bytemuck::must_cast_slice(numbers),
             Self::U64(numbers) => bytemuck::must_cast_slice(numbers),
             Self::F32(numbers) => bytemuck::must_cast_slice(numbers),
+            Self::Mapped(bytes) => bytes,
         }
+    }
+}
+
+/// The vectors of a draft, one behind the other.
+#[derive(Debug)]
+enum Numbers {
+    Memory(Vec<f32>),
+    File(Spool),
+}
+
+impl Numbers {
+    fn push(&mut self, numbers: &[f32]) -> io::Result<()> {
+        match self {
+            Self::Memory(all) => {
+                all.extend_from_slice(numbers);
+                Ok(())
+            }
+            Self::File(spool) => spool.push(numbers),
+        }
+    }
+
+    fn finish(self) -> io::Result<Payload> {
+        Ok(match self {
+            Self::Memory(all) => Payload::F32(all),
+            Self::File(spool) => Payload::Mapped(spool.finish()?),
+        })
     }
 }
 

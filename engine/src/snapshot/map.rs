@@ -1,8 +1,10 @@
-//! Mapping a published file. One of the few rooms that may hold `unsafe`.
+//! Mapping a published file, and a file that nobody else can name. One of the few rooms that may hold `unsafe`.
 #![allow(unsafe_code)]
 
-use std::fs::File;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use memmap2::Mmap;
 
@@ -18,7 +20,37 @@ pub(crate) fn map(file: &File) -> io::Result<Bytes> {
         return Ok(Bytes::copied(&[]));
     }
     // SAFETY: the map is only sound while nobody changes the file. Store files are immutable by construction (see
-    // above): the store never writes to a name that readers look at, and removing a file leaves its maps alive.
+    // above): the store never writes to a name that readers look at, and removing a file leaves its maps alive. A
+    // spool has no name, and its one handle for writing is gone once it is mapped.
     let map = unsafe { Mmap::map(file) }?;
     Ok(Bytes::Mapped(map))
+}
+
+/// Numbers on their way into a snapshot, kept in a file without a name rather than in memory.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    out: BufWriter<File>,
+}
+
+impl Spool {
+    /// An empty spool on the file system of `directory`. The file loses its name at once, so that its space is free
+    /// again whatever becomes of this process; the name ends like those that a store sweeps away.
+    pub(crate) fn create(directory: &Path) -> io::Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(format!("vectors-{}-{number}.tmp", std::process::id()));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok(Self { out: BufWriter::with_capacity(1 << 20, file) })
+    }
+
+    /// Adds numbers behind those that are there.
+    pub(crate) fn push(&mut self, numbers: &[f32]) -> io::Result<()> {
+        self.out.write_all(bytemuck::must_cast_slice(numbers))
+    }
+
+    /// All numbers, mapped.
+    pub(crate) fn finish(self) -> io::Result<Bytes> {
+        map(&self.out.into_inner().map_err(io::IntoInnerError::into_error)?)
+    }
 }

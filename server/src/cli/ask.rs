@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 
 use super::search::Scope;
-use super::{Outcome, local_app, plain, prepare, print_json};
+use super::{Outcome, app, plain, prepare, print_json};
 use crate::answer::{self, Step};
 use crate::config::Settings;
 
@@ -24,7 +24,7 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Outcome {
-    let app = local_app(settings);
+    let app = app(settings)?;
     app.serve(prepare(&app).await?);
     let question = options.scope.question(options.question, CONTEXT);
     let mut steps = std::pin::pin!(answer::run(app, question));

@@ -21,16 +21,18 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use karute_engine::Store;
-use karute_sync::lexical::Lexical;
 
 use crate::answer::Extractive;
 use crate::config::{Loaded, Settings, Sources};
+use crate::setup::{self, SetupError};
 use crate::start::{self, Prepared};
 use crate::state::App;
 use crate::{progress, telemetry};
 
 /// Exit code of a wrong setting or command line.
 const USAGE: u8 = 2;
+/// Exit code of a snapshot that the guard did not publish.
+const REFUSED: u8 = 12;
 
 /// Answers questions about care records, with the source of every answer.
 ///
@@ -73,7 +75,7 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 enum Verb {
     /// Answer questions over HTTP (the default).
     Serve,
-    /// Read the workbook, embed what has no vector, and publish a snapshot.
+    /// Read the workbook or the spreadsheet, embed what has no vector, and publish a snapshot.
     Sync(sync::Options),
     /// Find the records nearest to a question.
     Search(search::Options),
@@ -97,19 +99,16 @@ pub fn main() -> ExitCode {
         }
     };
     telemetry::start(loaded.settings.log_level);
-    match run(cli, loaded) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("karute: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    run(cli, loaded).unwrap_or_else(|error| {
+        eprintln!("karute: {error}");
+        sync::exit_code(error.as_ref())
+    })
 }
 
 /// What a verb returns: any error, told in one sentence.
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-fn run(cli: Cli, loaded: Loaded) -> Outcome {
+fn run(cli: Cli, loaded: Loaded) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let json = cli.common.json;
     if !matches!(cli.verb, Some(Verb::Config)) {
         for warning in &loaded.warnings {
@@ -117,10 +116,10 @@ fn run(cli: Cli, loaded: Loaded) -> Outcome {
         }
     }
     let settings = loaded.settings.clone();
-    match cli.verb.unwrap_or(Verb::Serve) {
+    let done = match cli.verb.unwrap_or(Verb::Serve) {
         Verb::Config => config::run(&loaded, json),
         Verb::Snapshot(verb) => snapshot::run(&settings, verb, json),
-        Verb::Sync(options) => sync::run(settings, &options, json),
+        Verb::Sync(options) => return sync::run(settings, &options, json),
         Verb::Search(options) => runtime()?.block_on(search::run(settings, options, json)),
         Verb::Ask(options) => runtime()?.block_on(ask::run(settings, options, json)),
         Verb::Serve => {
@@ -130,16 +129,18 @@ fn run(cli: Cli, loaded: Loaded) -> Outcome {
             runtime.shutdown_background();
             outcome
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-/// The app with the local embedder and the local answerer.
-fn local_app(settings: Settings) -> App {
-    App::new(settings, Arc::new(Lexical::default()), Arc::new(Extractive))
+/// The app with the embedder of the settings and the local answerer.
+fn app(settings: Settings) -> Result<App, SetupError> {
+    let embedder = setup::embedder(&settings)?;
+    Ok(App::new(settings, embedder, Arc::new(Extractive)))
 }
 
 /// Finds or builds the snapshot to serve, away from the threads that serve connections.

@@ -4,7 +4,7 @@ use clap::Args;
 use karute_engine::{Explained, Plan};
 use serde_json::json;
 
-use super::{Outcome, local_app, plain, prepare, print_json};
+use super::{Outcome, app, plain, prepare, print_json};
 use crate::answer::{Question, milliseconds, retrieve};
 use crate::config::Settings;
 
@@ -45,7 +45,7 @@ impl Scope {
 }
 
 pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Outcome {
-    let app = local_app(settings);
+    let app = app(settings)?;
     app.serve(prepare(&app).await?);
     let top = options.top.map_or(app.settings.search_top_k, usize::from);
     let mut question = options.scope.question(options.question, top);

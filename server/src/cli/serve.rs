@@ -6,7 +6,7 @@ use karute_engine::Store;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::{Outcome, local_app, prepare};
+use super::{Outcome, app, prepare};
 use crate::config::Settings;
 use crate::{reload, routes, shutdown};
 
@@ -23,7 +23,7 @@ pub(super) async fn run(settings: Settings) -> Outcome {
             "listening on {address} without sign-in: everyone who reaches it can read every record"
         );
     }
-    let app = local_app(settings);
+    let app = app(settings)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let service = routes::app(app.clone());
     let mut server = tokio::spawn(async move {

@@ -1,45 +1,234 @@
-//! `karute sync`: from the workbook to a published snapshot.
+//! `karute sync`: from the source to a published snapshot.
 
-use clap::Args;
-use karute_engine::Store;
-use karute_sync::job::Publishing;
-use karute_sync::lexical::Lexical;
-use serde_json::json;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
 
-use super::{Outcome, print_json, runtime};
-use crate::config::Settings;
-use crate::{progress, start};
+use clap::{Args, ValueEnum};
+use karute_engine::{Store, StoreError};
+use karute_sync::embed::Embedder;
+use karute_sync::job::{self, Outcome, Pass, Publishing, Run, SyncError};
+use karute_sync::report::{Action, QualityReport};
+use serde_json::{Value, json};
+
+use super::{REFUSED, print_json, runtime};
+use crate::config::{Settings, SourceKind};
+use crate::{progress, setup, start};
+
+/// Exit code of a check that found rows to repair.
+const REPAIRED: u8 = 10;
+/// Exit code of a check that found rows to leave out.
+const QUARANTINED: u8 = 11;
 
 /// How to sync.
 #[derive(Debug, Args)]
 pub(super) struct Options {
+    /// Where records come from, whatever KARUTE_SOURCE says.
+    #[arg(long, value_enum)]
+    source: Option<Named>,
     /// Publish even a snapshot that the guard takes for an accident (many rows gone, many quarantined).
     #[arg(long)]
     force: bool,
+    /// Read everything, whether it changed or not.
+    #[arg(long)]
+    full: bool,
+    /// Only report what the source holds; publish nothing. Exits 0 if all is clean, 10 if rows would be repaired, 11 if
+    /// some would be left out.
+    #[arg(long, conflicts_with_all = ["force", "watch", "embed_missing"])]
+    check: bool,
+    /// Embed records that have no usable vector, for at most KARUTE_EMBED_MAX_YEN.
+    #[arg(long)]
+    embed_missing: bool,
+    /// Write every finding to this file: .csv or .json.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Sync again and again, with a pause such as 90s, 5m or 1h.
+    #[arg(long, value_name = "PAUSE", value_parser = pause)]
+    watch: Option<Duration>,
 }
 
-pub(super) fn run(settings: Settings, options: &Options, json: bool) -> Outcome {
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Named {
+    Workbook,
+    Sheets,
+}
+
+fn pause(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a number of seconds, minutes or hours: 90s, 5m, 1h".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let seconds = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => return Err(expected()),
+    };
+    let number: u64 = digits.parse().map_err(|_| expected())?;
+    number.checked_mul(seconds).filter(|seconds| *seconds > 0).map(Duration::from_secs).ok_or_else(expected)
+}
+
+type Ended = Result<ExitCode, Box<dyn std::error::Error>>;
+
+pub(super) fn run(mut settings: Settings, options: &Options, json: bool) -> Ended {
+    match options.source {
+        Some(Named::Workbook) => settings.source = SourceKind::Workbook,
+        Some(Named::Sheets) => settings.source = SourceKind::Sheets,
+        None => {}
+    }
     let runtime = runtime()?;
     let _context = runtime.enter();
     let store = Store::open(&settings.data_dir)?;
-    let progress = progress::for_stderr();
-    let publishing = if options.force { Publishing::Forced } else { start::guarded(&settings) };
-    let source = start::workbook(&settings);
-    let outcome = start::sync(&source, &Lexical::default(), &store, publishing, progress.as_ref())?;
-    let index = &outcome.index;
-    if json {
-        return print_json(&json!({
-            "snapshot_id": index.id().to_string(),
-            "source": index.provenance().source,
-            "embedder": index.identity().model,
-            "rows": index.len(),
-            "file": store.path_of(index.id()),
-            "bytes": index.file_length(),
-            "report": outcome.report,
-        }));
+    let embedder = setup::embedder(&settings)?;
+    if options.check {
+        return check(&settings, options, &store, embedder.as_ref(), json);
     }
-    say!("source   {}", index.provenance().source)?;
-    say!("{}", outcome.report.to_string().trim_end())?;
-    say!("snapshot {} ({} rows, {} bytes)", index.id(), index.len(), index.file_length())?;
-    Ok(())
+    loop {
+        let synced = once(&settings, options, &store, embedder.as_ref(), json);
+        let Some(pause) = options.watch else { return synced.map(|()| ExitCode::SUCCESS) };
+        if let Err(error) = synced {
+            tracing::error!(%error, "the sync failed; the snapshot before is still served");
+        }
+        std::thread::sleep(pause);
+    }
+}
+
+fn once(
+    settings: &Settings,
+    options: &Options,
+    store: &Store,
+    embedder: &dyn Embedder,
+    json: bool,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let publishing = if options.force { Publishing::Forced } else { start::guarded(settings) };
+    let mut how = setup::how(settings, publishing);
+    if options.full {
+        how.pass = Pass::Full;
+    }
+    if options.embed_missing {
+        how.missing = setup::embed_missing(settings);
+    }
+    let source = setup::source(settings)?;
+    let Outcome { index, report, run } =
+        start::sync(source.as_ref(), embedder, store, how, progress::for_stderr().as_ref())?;
+    let summary = json!({
+        "snapshot_id": index.id().to_string(),
+        "source": index.provenance().source,
+        "embedder": index.identity().model,
+        "rows": index.len(),
+        "file": store.path_of(index.id()),
+        "bytes": index.file_length(),
+    });
+    tell(summary, &report, &run, options, json, || {
+        say!("source   {}", index.provenance().source)?;
+        say!("{}", report.to_string().trim_end())?;
+        say!("{}", told(&run))?;
+        say!("snapshot {} ({} rows, {} bytes)", index.id(), index.len(), index.file_length())
+    })
+}
+
+fn check(
+    settings: &Settings,
+    options: &Options,
+    store: &Store,
+    embedder: &dyn Embedder,
+    json: bool,
+) -> Ended {
+    let source = setup::source(settings)?;
+    let progress = progress::for_stderr();
+    let checked = job::check(source.as_ref(), embedder, store, progress.as_ref());
+    let (report, run) = tokio::runtime::Handle::current().block_on(checked)?;
+    tell(json!({"source": source.name(), "checked": true}), &report, &run, options, json, || {
+        say!("source   {}", source.name())?;
+        say!("{}", report.to_string().trim_end())?;
+        say!("{}\nnothing was published", told(&run))
+    })?;
+    Ok(match report.worst() {
+        None | Some(Action::Noted) => ExitCode::SUCCESS,
+        Some(Action::Repaired) => ExitCode::from(REPAIRED),
+        Some(Action::Quarantined) => ExitCode::from(QUARANTINED),
+    })
+}
+
+/// What a run did, in a line.
+fn told(run: &Run) -> String {
+    let Run { unchanged, vectors_read, vectors_reused, full_pass, usage } = run;
+    let mut line = match unchanged {
+        true => "run      unchanged since the last sync".to_owned(),
+        false => {
+            format!("run      {vectors_read} vectors read, {vectors_reused} taken from the snapshot before")
+        }
+    };
+    if usage.calls > 0 {
+        line += &format!("; {} calls ({} of them again), {} bytes", usage.calls, usage.retries, usage.bytes);
+    }
+    if !full_pass.is_empty() {
+        line += &format!("; last full pass {full_pass}");
+    }
+    line
+}
+
+/// Tells the result: to people on a terminal, as one line of JSON elsewhere, and the findings to a file if asked for.
+fn tell(
+    mut summary: Value,
+    report: &QualityReport,
+    run: &Run,
+    options: &Options,
+    json: bool,
+    people: impl FnOnce() -> std::io::Result<()>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    if let Some(file) = &options.report {
+        write_report(file, report)?;
+    }
+    summary["run"] = serde_json::to_value(run)?;
+    summary["report"] = serde_json::to_value(report)?;
+    if json {
+        return print_json(&summary);
+    }
+    if std::io::stdout().is_terminal() {
+        return Ok(people()?);
+    }
+    // A job's log wants the counts; the findings are in the snapshot, and in --report.
+    summary["report"]["findings"] = json!(report.findings.len());
+    summary["report"]["reasons"] = report
+        .by_reason()
+        .into_iter()
+        .map(|((action, reason), count)| json!({"action": action, "reason": reason, "rows": count}))
+        .collect();
+    Ok(say!("{summary}")?)
+}
+
+fn write_report(file: &Path, report: &QualityReport) -> Result<(), Box<dyn std::error::Error>> {
+    let text = match file.extension().and_then(|extension| extension.to_str()) {
+        Some("csv") => report.to_csv()?,
+        Some("json") => serde_json::to_string_pretty(report)?,
+        _ => return Err(format!("--report {}: the name must end in .csv or .json", file.display()).into()),
+    };
+    std::fs::write(file, text)
+        .map_err(|error| format!("{} cannot be written: {error}", file.display()).into())
+}
+
+/// The exit code of an error: whether the guard refused, the settings are wrong, or something else failed.
+pub(super) fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    if error.is::<setup::SetupError>() {
+        return ExitCode::from(super::USAGE);
+    }
+    match error.downcast_ref::<SyncError>() {
+        Some(SyncError::Store(StoreError::Refused { .. })) => ExitCode::from(REFUSED),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_a_number_with_a_unit() {
+        assert_eq!(pause("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(pause("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(pause("2h"), Ok(Duration::from_secs(7_200)));
+        for wrong in ["", "5", "m", "0s", "5d", "-1s", "1.5h", "99999999999999999999h"] {
+            assert!(pause(wrong).is_err(), "{wrong}");
+        }
+    }
 }

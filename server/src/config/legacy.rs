@@ -19,7 +19,7 @@ impl Legacy {
     }
 }
 
-const NO_CLOUD: &str = "not used by this version, which embeds with karute-lexical and answers with karute-extractive on this machine";
+const NO_MODEL: &str = "not used by this version, which answers with karute-extractive on this machine";
 const NO_SIGN_IN: &str = "not used by this version, which has no sign-in: keep HOST on a loopback address, behind a proxy that has one";
 const NO_CACHE: &str = "not needed: the snapshot is memory-mapped, so there is nothing to cache";
 const NO_HISTORY: &str = "not used by this version, which keeps no conversations";
@@ -41,12 +41,9 @@ legacy! {
     "ENABLE_ADMIN_ENDPOINTS" => "not used by this version, which has no admin endpoints";
     "CORS_METHODS" => "not needed: ALLOWED_ORIGINS decides; the methods are those of the API";
     "CORS_HEADERS" => "not needed: ALLOWED_ORIGINS decides; the headers are those of the API";
-    "GCP_PROJECT_ID" => NO_CLOUD;
-    "GCP_LOCATION" => NO_CLOUD;
-    "GCP_PROJECT_NUMBER" => NO_CLOUD;
-    "VECTOR_DB_SPREADSHEET_ID" =>
-        "this version reads a workbook file: download the spreadsheet as .xlsx and set KARUTE_WORKBOOK to it";
-    "VERTEX_AI_*" => NO_CLOUD;
+    "GCP_PROJECT_NUMBER" => "not needed: GCP_PROJECT_ID names the project";
+    "VERTEX_AI_EMBEDDINGS_TASK_TYPE" => "not needed: documents and questions are each embedded as what they are";
+    "VERTEX_AI_*" => NO_MODEL;
     "RERANKER_*" => NO_KEYWORDS;
     "SEARCH_BM25_TOP_K" => NO_KEYWORDS;
     "SEARCH_DENSE_TOP_K" => NO_KEYWORDS;
@@ -74,9 +71,7 @@ legacy! {
     "PROMPT_OPTIMIZER_*" => "not used: questions are not rewritten by a model";
     "V3_*" => "use top_k or context_size in the request";
     "BASE_URL" => "belongs to the old scripts, not to this program";
-    "EMBEDDING_MODEL" => NO_CLOUD;
-    "GEMINI_MODEL" => NO_CLOUD;
-    "GOOGLE_APPLICATION_CREDENTIALS" =>
-        "used for a gs:// bucket only (KARUTE_BUCKET); questions and answers are computed on this machine";
+    "EMBEDDING_MODEL" => "use VERTEX_AI_EMBEDDINGS_MODEL";
+    "GEMINI_MODEL" => NO_MODEL;
     "NEXT_PUBLIC_*" => "belongs to the web client, not to this program";
 }

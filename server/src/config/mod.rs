@@ -13,11 +13,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use karute_sync::bucket::{BucketUrl, Endpoint};
+use karute_sync::google::Host;
 use karute_sync::source::SheetNames;
 
 pub use legacy::{LEGACY, Legacy};
 pub use load::{Given, Invalid, Loaded, Problem, Sources};
-pub use value::{Environment, LogLevel, Origins, Value};
+pub use value::{EmbedderKind, Environment, LogLevel, Origins, SourceKind, SpreadsheetId, Value};
 
 /// What is known about a setting besides its value.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +90,44 @@ settings! {
         "Seconds that a start which has a local copy waits for the bucket before it serves that copy, 1 to 3600";
     sheets: SheetNames = "VECTOR_DB_SHEETS", default "{}", any,
         "Names of the sheets, JSON with the keys knowledge_base, embeddings, medical_terms, chat_history";
+    source: SourceKind = "KARUTE_SOURCE", default "auto", any,
+        "Where records come from: workbook (KARUTE_WORKBOOK or the sample), sheets (VECTOR_DB_SPREADSHEET_ID), or auto: sheets if a spreadsheet is named and no workbook";
+    spreadsheet: Option<SpreadsheetId> = "VECTOR_DB_SPREADSHEET_ID", default "", any,
+        "Google spreadsheet that holds the records: the part of its address between /d/ and /edit";
+    google_endpoint: Host = "KARUTE_GOOGLE_ENDPOINT", default "", any,
+        "Another address for all of Google's APIs, such as an emulator's; empty for Google's own";
+    google_anonymous: bool = "KARUTE_GOOGLE_ANONYMOUS", default "false", any,
+        "Whether calls to KARUTE_GOOGLE_ENDPOINT go out without a token: true or false; never to Google";
+    google_key: Option<PathBuf> = "GOOGLE_APPLICATION_CREDENTIALS", default "", any,
+        "Service-account key file; empty for the user's credentials, the metadata server or gcloud, whichever is found first";
+    reads_per_minute: u32 = "KARUTE_SHEETS_READS_PER_MINUTE", default "50", within(1, 10_000),
+        "Read requests that a sync makes in any minute, 1 to 10000; Google gives an account 60";
+    payload_bytes: usize = "KARUTE_SHEETS_PAYLOAD_BYTES", default "2000000", within(10_000, 32 << 20),
+        "About how many bytes one answer of Google Sheets may have, 10000 to 33554432; Google advises 2 MB";
+    sync_max_calls: u64 = "KARUTE_SYNC_MAX_CALLS", default "2000", within(1, 1_000_000),
+        "Calls that one sync may make, retries among them, 1 to 1000000";
+    sync_deadline: u64 = "KARUTE_SYNC_DEADLINE", default "3600", within(1, 86_400),
+        "Seconds that one sync may take, 1 to 86400";
+    full_pass_hours: u64 = "KARUTE_FULL_PASS_HOURS", default "24", within(0, 8_760),
+        "Hours after which a sync reads every vector again, 0 (each time) to 8760: an edit of vector cells alone is seen only then";
+    sync_every: u64 = "KARUTE_SYNC_EVERY", default "0", within(0, 86_400),
+        "Seconds between two syncs that the server does itself, 0 for none to 86400; `karute sync` as a job is the better way";
+    embedder: EmbedderKind = "KARUTE_EMBEDDER", default "auto", any,
+        "What turns texts into vectors: lexical (on this machine, by wording), vertex (Google), or auto: vertex if records come from a spreadsheet";
+    gcp_project: String = "GCP_PROJECT_ID", default "", any,
+        "Google Cloud project that pays for the model";
+    gcp_location: String = "GCP_LOCATION", default "asia-northeast1", not_empty,
+        "Where the model runs, such as asia-northeast1; global only if you say so, since it may leave the country";
+    embedding_model: String = "VERTEX_AI_EMBEDDINGS_MODEL", default "gemini-embedding-001", not_empty,
+        "Embedding model; must be the one that made the vectors of the spreadsheet";
+    embedding_dimensions: u32 = "VERTEX_AI_EMBEDDINGS_DIMENSION", default "3072", within(1, 16_384),
+        "Numbers in a vector of that model, 1 to 16384";
+    models: Option<PathBuf> = "KARUTE_MODELS", default "", any,
+        "Table of models with their limits and prices (TOML); empty for the one of this version";
+    embed_max_yen: f64 = "KARUTE_EMBED_MAX_YEN", default "500", within(0.0, 10_000_000.0),
+        "Most yen that one `karute sync --embed-missing` may spend, 0 to 10000000";
+    usd_jpy: f64 = "USD_JPY", default "155", within(1.0, 10_000.0),
+        "Yen of a US dollar, 1 to 10000";
     host: IpAddr = "HOST", default "127.0.0.1", any,
         "Address to listen on; 0.0.0.0 for every network";
     port: u16 = "PORT", default "8000", any,

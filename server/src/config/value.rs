@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use karute_sync::bucket::{BucketUrl, Endpoint};
+use karute_sync::google::Host;
 use karute_sync::source::SheetNames;
 use serde_json::{Map, json};
 
@@ -46,6 +47,7 @@ impl Value for IpAddr {
 }
 
 plain! {
+    u32, "a whole number";
     u16, "a whole number, 0 to 65535";
     f64, "a number";
     u64, "a whole number";
@@ -110,6 +112,32 @@ impl Value for Endpoint {
     }
 }
 
+impl Value for Host {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+    }
+    fn show(&self) -> String {
+        self.other().unwrap_or_default().to_owned()
+    }
+}
+
+/// The id of a Google spreadsheet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpreadsheetId(pub String);
+
+impl Value for SpreadsheetId {
+    fn parse(text: &str) -> Result<Self, String> {
+        let id = text.trim();
+        match id.len() >= 8 && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
+            true => Ok(Self(id.to_owned())),
+            false => Err("must be the part of the spreadsheet's address between /d/ and /edit".into()),
+        }
+    }
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
 macro_rules! choices {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $first:literal $(| $other:literal)*;)* } $expected:literal) => {
         $(#[$doc])*
@@ -156,6 +184,32 @@ choices! {
         Error = "error" | "critical" | "fatal";
     }
     "DEBUG, INFO, WARNING or ERROR"
+}
+
+choices! {
+    /// Where records come from.
+    SourceKind {
+        /// The spreadsheet if one is named and no workbook is, else the workbook.
+        Auto = "auto";
+        /// A file, a folder, or the sample.
+        Workbook = "workbook";
+        /// A Google spreadsheet.
+        Sheets = "sheets";
+    }
+    "workbook, sheets or auto"
+}
+
+choices! {
+    /// What turns texts into vectors.
+    EmbedderKind {
+        /// Google's model for a spreadsheet, the local one otherwise.
+        Auto = "auto";
+        /// The local one.
+        Lexical = "lexical";
+        /// Google's model.
+        Vertex = "vertex";
+    }
+    "lexical, vertex or auto"
 }
 
 /// A list of web origins.

@@ -141,11 +141,6 @@ fn retries() -> RetryConfig {
     }
 }
 
-/// TLS runs on ring, which needs no more than a C compiler. The first provider of a process stays, and any will do.
-fn set_up_tls() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
 /// The builder's own error may quote the credentials that it could not read.
 fn unusable(url: &BucketUrl, variables: &'static str) -> impl FnOnce(object_store::Error) -> BucketError {
     let url = url.to_string();
@@ -163,7 +158,7 @@ fn google(
     bucket: &str,
     endpoint: Option<&Endpoint>,
 ) -> Result<impl ObjectStore + use<>, BucketError> {
-    set_up_tls();
+    crate::tls::choose();
     let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(retries());
     for (key, value) in PATIENCE {
         builder = builder.with_config(GoogleConfigKey::Client(key), value);
@@ -185,7 +180,7 @@ fn amazon(
     bucket: &str,
     endpoint: Option<&Endpoint>,
 ) -> Result<impl ObjectStore + use<>, BucketError> {
-    set_up_tls();
+    crate::tls::choose();
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
         .with_retry(retries())

@@ -11,53 +11,19 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
+use crate::serve::{self, Faults, Server, decoded};
+pub use crate::serve::{Effect, Fault};
 use objects::{Object, Objects};
 
 /// Largest request that is taken.
 const BODY_LIMIT: usize = 1 << 30;
-/// Bytes of a body that are sent, and counted, at once.
-const CHUNK_BYTES: usize = 16 << 10;
-
-/// Something that goes wrong.
-#[derive(Clone, Debug)]
-pub struct Fault {
-    /// Of requests with this method.
-    pub method: &'static str,
-    /// Whose path, decoded, contains this.
-    pub path: &'static str,
-    /// So many of them; the earlier ones are left alone.
-    pub times: usize,
-    /// What happens.
-    pub effect: Effect,
-}
-
-/// What goes wrong.
-#[derive(Clone, Copy, Debug)]
-pub enum Effect {
-    /// The request is not carried out; this status is the answer.
-    Status(u16),
-    /// The request is carried out; the answer is 503 all the same.
-    AnswerLost,
-    /// The request waits before it is carried out.
-    Wait(Duration),
-    /// The connection breaks after so many bytes of the body.
-    Torn(usize),
-    /// The body comes in small pieces with this pause before each.
-    Slow(Duration),
-    /// The byte at this place of the body is another one.
-    Flipped(usize),
-}
 
 /// A request that was answered.
 #[derive(Clone, Debug)]
@@ -73,7 +39,7 @@ pub struct Answered {
 #[derive(Debug, Default)]
 struct State {
     objects: Objects,
-    faults: Vec<Fault>,
+    faults: Faults,
     answered: Vec<Answered>,
     sent: u64,
 }
@@ -109,9 +75,7 @@ impl Call {
 #[derive(Debug)]
 pub struct Emulator {
     state: Shared,
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    server: Server,
 }
 
 impl Emulator {
@@ -122,33 +86,19 @@ impl Emulator {
     pub fn start(address: SocketAddr, bucket: &str) -> io::Result<Self> {
         let state = Shared::default();
         lock(&state).objects.buckets.insert(bucket.to_owned());
-        let listener = std::net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shared = state.clone();
-        let thread = std::thread::spawn(move || {
-            runtime.block_on(async {
-                let app = Router::new().fallback(move |request| answer(shared.clone(), request));
-                let serve = async { axum::serve(TcpListener::from_std(listener)?, app).await };
-                tokio::select! {
-                    _ = serve => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        Ok(Self { state, address, stop: Some(stop), thread: Some(thread) })
+        let app = Router::new().fallback(move |request| answer(shared.clone(), request));
+        Ok(Self { state, server: Server::start(address, app)? })
     }
 
     /// Its address as an endpoint.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// Adds a fault. Of several that fit a request, the first acts.
     pub fn fault(&self, method: &'static str, path: &'static str, times: usize, effect: Effect) {
-        lock(&self.state).faults.push(Fault { method, path, times, effect });
+        lock(&self.state).faults.add(Fault { method, path, times, effect });
     }
 
     /// Takes all faults back.
@@ -183,17 +133,6 @@ impl Emulator {
     }
 }
 
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 async fn answer(state: Shared, request: axum::extract::Request) -> Result<Response, Infallible> {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
@@ -211,12 +150,14 @@ async fn answer(state: Shared, request: axum::extract::Request) -> Result<Respon
         body,
     };
     let path = decoded(&call.path);
-    let effect = due(&state, &call.method, &path);
+    let effect = lock(&state).faults.due(call.method.as_str(), &path);
     if let Some(Effect::Wait(pause)) = effect {
         tokio::time::sleep(pause).await;
     }
     let answer = match effect {
-        Some(Effect::Status(code)) => refused(code),
+        Some(Effect::Status(code) | Effect::Reason(code, _)) => refused(code),
+        Some(Effect::RetryAfter(_)) => refused(429),
+        Some(Effect::Body(text)) => status(StatusCode::OK, text.into()),
         effect => {
             let done = match json::is_json(&call.path) {
                 true => json::answer(&mut lock(&state).objects, &call),
@@ -231,15 +172,6 @@ async fn answer(state: Shared, request: axum::extract::Request) -> Result<Respon
     let answered = Answered { method: call.method.to_string(), path, status: answer.status().as_u16() };
     lock(&state).answered.push(answered);
     Ok(answer)
-}
-
-/// The effect of the first fault that fits, which is then used up by one.
-fn due(state: &Shared, method: &Method, path: &str) -> Option<Effect> {
-    let mut state = lock(state);
-    let fits = |fault: &Fault| fault.times > 0 && method == fault.method && path.contains(fault.path);
-    let fault = state.faults.iter_mut().find(|fault| fits(fault))?;
-    fault.times -= 1;
-    Some(fault.effect)
 }
 
 fn refused(code: u16) -> Response {
@@ -260,41 +192,16 @@ struct Done {
     body: Bytes,
 }
 
-/// Turns the body into a stream that counts what leaves, and that suffers the effect.
+/// Sends the body so that what leaves is counted, and that it suffers the effect.
 fn sending(state: &Shared, done: Done, effect: Option<Effect>) -> Response {
-    let Done { response, mut body } = done;
+    let Done { response, body } = done;
     if body.is_empty() {
         return response;
     }
-    if let Some(Effect::Flipped(at)) = effect
-        && at < body.len()
-    {
-        let mut bytes = body.to_vec();
-        bytes[at] ^= 0x10;
-        body = bytes.into();
-    }
-    let torn = matches!(effect, Some(Effect::Torn(_)));
-    if let Some(Effect::Torn(at)) = effect {
-        body.truncate(at);
-    }
     let state = state.clone();
-    let chunks = stream::unfold(Some(body), move |left| {
-        let state = state.clone();
-        async move {
-            let mut left = left?;
-            if left.is_empty() {
-                return torn.then(|| (Err(io::Error::other("torn on demand")), None));
-            }
-            if let Some(Effect::Slow(pause)) = effect {
-                tokio::time::sleep(pause).await;
-            }
-            let chunk = left.split_to(CHUNK_BYTES.min(left.len()));
-            lock(&state).sent += chunk.len() as u64;
-            Some((Ok(chunk), Some(left)))
-        }
-    });
+    let count = move |bytes: usize| lock(&state).sent += bytes as u64;
     let (parts, _) = response.into_parts();
-    Response::from_parts(parts, Body::from_stream(chunks))
+    Response::from_parts(parts, serve::body(body, effect, count))
 }
 
 /// The answer to a download: the whole object or a range of it.
@@ -335,24 +242,4 @@ fn described(response: axum::http::response::Builder, object: &Object) -> axum::
         .header("x-goog-generation", object.generation)
         .header("x-goog-metageneration", 1)
         .header("x-goog-hash", format!("crc32c={}", object.crc32c))
-}
-
-/// A text without its percent signs; what is no encoding stays.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, left @ ..] = rest {
-        let code = left.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match (first, code.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &left[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = left;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

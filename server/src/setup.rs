@@ -1,0 +1,154 @@
+//! From settings to the source of records and to the embedder.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use karute_sync::embed::Embedder;
+use karute_sync::google::{Client, Credentials, GoogleError, Limits, scope};
+use karute_sync::job::{How, Missing, Pass, Publishing};
+use karute_sync::lexical::Lexical;
+use karute_sync::models::{Models, ModelsError};
+use karute_sync::source::Source;
+use karute_sync::spreadsheet::Spreadsheet;
+use karute_sync::vertex::Vertex;
+use karute_sync::workbook::Workbook;
+
+use crate::config::{EmbedderKind, Settings, SourceKind};
+
+/// The settings do not go together.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// A setting that another one needs is missing.
+    #[error("{wanted} needs {missing}: set it, or {instead}")]
+    Missing {
+        /// What was asked for.
+        wanted: &'static str,
+        /// The setting that is missing.
+        missing: &'static str,
+        /// What to do otherwise.
+        instead: &'static str,
+    },
+    /// A vector longer than the model gives.
+    #[error("VERTEX_AI_EMBEDDINGS_DIMENSION is {wanted}, but {model} gives at most {most}")]
+    Dimensions {
+        /// The model.
+        model: String,
+        /// What is set.
+        wanted: u32,
+        /// What it gives.
+        most: u32,
+    },
+    /// The table of models.
+    #[error(transparent)]
+    Models(#[from] ModelsError),
+    /// The client for Google's APIs.
+    #[error(transparent)]
+    Google(#[from] GoogleError),
+}
+
+/// Whether records come from a spreadsheet.
+pub fn from_sheets(settings: &Settings) -> bool {
+    match settings.source {
+        SourceKind::Sheets => true,
+        SourceKind::Workbook => false,
+        SourceKind::Auto => settings.spreadsheet.is_some() && settings.workbook.is_none(),
+    }
+}
+
+/// The source of records, for one run.
+///
+/// # Errors
+/// Settings that do not go together.
+pub fn source(settings: &Settings) -> Result<Box<dyn Source>, SetupError> {
+    if !from_sheets(settings) {
+        return Ok(Box::new(workbook(settings)));
+    }
+    let id = settings.spreadsheet.as_ref().ok_or(SetupError::Missing {
+        wanted: "KARUTE_SOURCE=sheets",
+        missing: "VECTOR_DB_SPREADSHEET_ID",
+        instead: "use KARUTE_SOURCE=workbook",
+    })?;
+    let limits = Limits {
+        reads_per_minute: settings.reads_per_minute,
+        max_calls: settings.sync_max_calls,
+        deadline: Duration::from_secs(settings.sync_deadline),
+        ..Limits::default()
+    };
+    let client = Client::new(settings.google_endpoint.clone(), credentials(settings), scope::READ, limits)?;
+    Ok(Box::new(Spreadsheet::new(client, &id.0, settings.sheets.clone(), settings.payload_bytes)))
+}
+
+/// The workbook that the settings name.
+pub fn workbook(settings: &Settings) -> Workbook {
+    match &settings.workbook {
+        Some(path) => Workbook::at(path, settings.sheets.clone()),
+        None => Workbook::sample(),
+    }
+}
+
+fn credentials(settings: &Settings) -> Credentials {
+    match &settings.google_key {
+        _ if settings.google_anonymous && settings.google_endpoint.other().is_some() => Credentials::nobody(),
+        Some(file) => Credentials::key(file, None),
+        None => Credentials::found(),
+    }
+}
+
+/// What turns texts into vectors.
+///
+/// # Errors
+/// Settings that do not go together.
+pub fn embedder(settings: &Settings) -> Result<Arc<dyn Embedder>, SetupError> {
+    let vertex = match settings.embedder {
+        EmbedderKind::Vertex => true,
+        EmbedderKind::Lexical => false,
+        EmbedderKind::Auto => from_sheets(settings),
+    };
+    if !vertex {
+        return Ok(Arc::new(Lexical::default()));
+    }
+    if settings.gcp_project.is_empty() {
+        return Err(SetupError::Missing {
+            wanted: "embedding by Vertex AI",
+            missing: "GCP_PROJECT_ID",
+            instead: "use KARUTE_EMBEDDER=lexical, which embeds every record anew on this machine",
+        });
+    }
+    let models = Models::load(settings.models.as_deref())?;
+    let model = models.embedding(&settings.embedding_model)?.clone();
+    let (wanted, most) = (settings.embedding_dimensions, model.most_dimensions);
+    if wanted > most {
+        return Err(SetupError::Dimensions { model: model.name, wanted, most });
+    }
+    // Not a run but a life: each question has its own deadline, and a sync its own cap on what it may spend.
+    let limits = Limits {
+        reads_per_minute: 1_500,
+        max_calls: u64::MAX,
+        deadline: Duration::MAX,
+        attempts: 4,
+        first_pause: Duration::from_millis(500),
+    };
+    let client = Client::new(settings.google_endpoint.clone(), credentials(settings), scope::CLOUD, limits)?;
+    Ok(Arc::new(Vertex::new(client, &settings.gcp_project, &settings.gcp_location, model, wanted)))
+}
+
+/// Where vectors that were paid for are kept.
+pub fn embedding_cache(settings: &Settings) -> PathBuf {
+    settings.data_dir.join("embeddings")
+}
+
+/// How a sync is done unless somebody says otherwise.
+pub fn how(settings: &Settings, publishing: Publishing) -> How {
+    How {
+        publishing,
+        pass: Pass::Changes { full_every: Duration::from_secs(settings.full_pass_hours * 3_600) },
+        missing: Missing::Leave,
+    }
+}
+
+/// Embedding of what has no vector, within the limit of the settings.
+pub fn embed_missing(settings: &Settings) -> Missing {
+    Missing::Embed { most_yen: settings.embed_max_yen, yen_per_usd: settings.usd_jpy }
+}

@@ -1,0 +1,312 @@
+//! Reading a source until it holds still, and reading no vector that the snapshot before already has.
+//!
+//! A round reads the narrow columns, plans which vectors are needed, fetches those that are neither in the parent nor
+//! fetched already, and then asks for the source's version again. A round during which nothing moved ends it.
+//!
+//! What makes the reuse safe is stored with each snapshot, as [`Known`] in its report section: for every record whose
+//! vector cells were read, a digest of the narrow cells of its Embeddings rows, and what was found out about them.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use karute_engine::{Identity, Index, OpenError};
+use serde::{Deserialize, Serialize};
+
+use crate::embed::document_text;
+use crate::google::GoogleError;
+use crate::job::{Progress, Stage, SyncError};
+use crate::judge::{self, Judged};
+use crate::report::{Action, Finding, QualityReport, Reason};
+use crate::source::{Sheets, Source, SourceError};
+use crate::spool::{Slot, Spool};
+use crate::vectors::{self, Digest, Group, Mark, Planned, Verdict};
+
+/// How often a source is read again because it moved.
+const ROUNDS: u32 = 6;
+
+/// What a snapshot remembers of the Embeddings rows of one record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    /// Of the narrow cells.
+    cells: Digest,
+    /// Of the record's text when this vector was first seen.
+    text: Digest,
+    /// Whether none of the rows gave a vector.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unusable: bool,
+    /// What was found out about the vector cells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    marks: Vec<Mark>,
+}
+
+/// What stands in a snapshot's report section.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Stored<R> {
+    #[serde(flatten)]
+    pub(crate) report: R,
+    /// Empty for sources whose vectors are at hand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) known_vectors: Vec<Known>,
+}
+
+/// Where the vector of a record is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// In the parent, at the record of the same id.
+    Parent,
+    /// Fetched in this run.
+    Fetched(Slot),
+}
+
+/// Everything of a source that held still.
+pub(crate) struct Gathered {
+    /// The source's version before its last reading.
+    pub(crate) version: String,
+    pub(crate) sheets: Sheets,
+    pub(crate) judged: Judged,
+    /// The place of the vector of each record that has one, by id.
+    pub(crate) places: HashMap<String, Place>,
+    pub(crate) vector_findings: Vec<Finding>,
+    pub(crate) known: Vec<Known>,
+    pub(crate) fetched: Spool,
+    /// Rows whose vector cells were read.
+    pub(crate) vectors_read: u64,
+    /// Records whose vector came from the parent.
+    pub(crate) vectors_reused: u64,
+}
+
+/// What the snapshot before can give.
+pub(crate) struct Parent<'a> {
+    index: &'a Index,
+    known: HashMap<Digest, Known>,
+    rows: HashMap<&'a str, u32>,
+}
+
+impl<'a> Parent<'a> {
+    /// What `index` knows, if its vectors are of `identity` and came from `place`. A snapshot that cannot be read gives
+    /// nothing: everything is then read anew.
+    pub(crate) fn of(index: Option<&'a Index>, identity: &Identity, place: &str) -> Option<Self> {
+        let index =
+            index.filter(|index| index.identity() == identity && index.provenance().place == place)?;
+        let stored: Stored<serde::de::IgnoredAny> = serde_json::from_str(index.report().ok()?).ok()?;
+        let known = stored.known_vectors.into_iter().map(|known| (known.cells.clone(), known)).collect();
+        let rows = index.ids().zip(0..).map(|(id, number)| Ok((id?, number)));
+        Some(Self { index, known, rows: rows.collect::<Result<_, OpenError>>().ok()? })
+    }
+
+    /// The vector of record `id`.
+    fn vector(&self, id: &str) -> Option<&'a [f32]> {
+        let number = self.rows.get(id)?;
+        Some(self.index.passages_of(*number).ok()?.first()?.vector())
+    }
+}
+
+/// Reads `source`. Vectors are taken from `parent` where its narrow cells did not change, unless `full`.
+pub(crate) async fn gather(
+    source: &dyn Source,
+    identity: &Identity,
+    parent: Option<&Parent<'_>>,
+    full: bool,
+    directory: &Path,
+    progress: &dyn Progress,
+) -> Result<Gathered, SyncError> {
+    let fetched = Spool::create(directory, identity.dimensions as usize).map_err(SyncError::Spool)?;
+    let mut gathering = Gathering { source, identity, parent, full, fetched, seen: HashMap::new(), read: 0 };
+    let (mut last, mut refused) = (None, false);
+    for _ in 0..ROUNDS {
+        let version = source.version().await?;
+        progress.begin(Stage::Reading, None);
+        let sheets = source.read(&|rows| progress.advance(rows)).await;
+        progress.finish();
+        let round = match sheets {
+            // A tab that was renamed or cut short between two pages: the next round sees it as it is now.
+            Err(SourceError::Google(GoogleError::Refused { .. })) if !refused => {
+                refused = true;
+                None
+            }
+            sheets => gathering.round(sheets?, progress).await?,
+        };
+        let Some(round) = round else { continue };
+        if source.version().await? == version {
+            return Ok(gathering.finish(version, round));
+        }
+        // The same cells twice: whatever made the version grow was none of them.
+        let digest = round.sheets.digest();
+        if last.replace(digest) == Some(digest) {
+            return Ok(gathering.finish(version, round));
+        }
+    }
+    Err(SourceError::Moving { name: source.name(), rounds: ROUNDS }.into())
+}
+
+struct Gathering<'a> {
+    source: &'a dyn Source,
+    identity: &'a Identity,
+    parent: Option<&'a Parent<'a>>,
+    full: bool,
+    fetched: Spool,
+    /// What was found out in this run, by the narrow cells.
+    seen: HashMap<Digest, (Known, Option<Slot>)>,
+    read: u64,
+}
+
+/// One reading of the narrow columns, with all vectors that it needs.
+struct Round {
+    sheets: Sheets,
+    judged: Judged,
+    planned: Planned,
+}
+
+impl Gathering<'_> {
+    /// Judges `sheets` and fetches what is missing; `None` if a row moved meanwhile.
+    async fn round(&mut self, sheets: Sheets, progress: &dyn Progress) -> Result<Option<Round>, SyncError> {
+        let name = self.source.name();
+        let judged = judge::records(&sheets.knowledge_base, &name)?;
+        if judged.rows.is_empty() {
+            return Err(nothing_usable(name, &sheets, judged));
+        }
+        let ids: HashSet<&str> = judged.rows.iter().map(|row| row.id.as_str()).collect();
+        let planned = vectors::plan(&sheets.embeddings, &name, &ids, &judged.ambiguous)?;
+        let unknown: Vec<&Group> = planned.groups.iter().filter(|group| !self.knows(group)).collect();
+        let rows = &sheets.embeddings.rows;
+        let mut wanted: Vec<usize> = unknown.iter().flat_map(|group| group.rows.iter().copied()).collect();
+        wanted.retain(|&at| planned.columns.wants(&rows[at].cells, self.identity));
+        wanted.sort_unstable();
+
+        progress.begin(Stage::Vectors, Some(wanted.len() as u64));
+        let mut verdicts: HashMap<usize, Verdict<Slot>> = HashMap::with_capacity(wanted.len());
+        let (mut moved, mut failed) = (false, None);
+        let mut take = |at: usize, cells: &[&str]| {
+            progress.advance(1);
+            if planned.columns.moved(&rows[at].cells, cells) {
+                moved = true;
+                return ControlFlow::Continue(());
+            }
+            let verdict = match planned.columns.read(cells, self.identity) {
+                Err(reason) => Err(reason),
+                Ok((vector, repaired)) => match self.fetched.push(&vector) {
+                    Ok(slot) => Ok((slot, repaired)),
+                    Err(error) => {
+                        failed = Some(error);
+                        return ControlFlow::Break(());
+                    }
+                },
+            };
+            verdicts.insert(at, verdict);
+            ControlFlow::Continue(())
+        };
+        let done = match wanted.is_empty() {
+            true => Ok(()),
+            false => self.source.vectors(&sheets, &wanted, &mut take).await,
+        };
+        progress.finish();
+        if let Some(error) = failed {
+            return Err(SyncError::Spool(error));
+        }
+        done?;
+        self.read += verdicts.len() as u64;
+
+        // A group is known once all of its rows are; what moved is read again in the next round.
+        let texts = texts(&judged);
+        let mut complete = !moved;
+        let mut found = Vec::with_capacity(unknown.len());
+        for group in unknown {
+            let verdict = |&at: &usize| match planned.columns.wants(&rows[at].cells, self.identity) {
+                false => Some(Err(Reason::VectorOtherModel)),
+                true => verdicts.get(&at).cloned(),
+            };
+            let Some(verdicts) = group.rows.iter().map(verdict).collect::<Option<Vec<_>>>() else {
+                complete = false;
+                continue;
+            };
+            let (slot, marks) = Group::settle(verdicts.into_iter());
+            let text = self.text_of(group, slot)?.unwrap_or_else(|| texts[group.id.as_str()].clone());
+            found.push((
+                group.digest.clone(),
+                (Known { cells: group.digest.clone(), text, unusable: slot.is_none(), marks }, slot),
+            ));
+        }
+        self.seen.extend(found);
+        Ok(complete.then_some(Round { sheets, judged, planned }))
+    }
+
+    fn knows(&self, group: &Group) -> bool {
+        let from_parent = || {
+            let parent = self.parent.filter(|_| !self.full)?;
+            let known = parent.known.get(&group.digest)?;
+            Some(known.unusable || parent.vector(&group.id).is_some())
+        };
+        self.seen.contains_key(&group.digest) || from_parent() == Some(true)
+    }
+
+    /// The text that a vector was made from, where the parent has the same vector under the same narrow cells.
+    fn text_of(&self, group: &Group, slot: Option<Slot>) -> Result<Option<Digest>, SyncError> {
+        let Some((slot, parent)) = slot.zip(self.parent) else { return Ok(None) };
+        let Some(known) = parent.known.get(&group.digest) else { return Ok(None) };
+        let vector = self.fetched.read(slot).map_err(SyncError::Spool)?;
+        Ok((parent.vector(&group.id) == Some(&vector[..])).then(|| known.text.clone()))
+    }
+
+    fn finish(self, version: String, round: Round) -> Gathered {
+        let Round { sheets, judged, planned } = round;
+        let texts = texts(&judged);
+        let (mut places, mut findings) = (HashMap::new(), planned.findings);
+        let (mut kept, mut reused) = (Vec::with_capacity(planned.groups.len()), 0);
+        for group in &planned.groups {
+            let (known, place) = match self.seen.get(&group.digest) {
+                Some((known, slot)) => (known, slot.map(Place::Fetched)),
+                None => match self.parent.and_then(|parent| parent.known.get(&group.digest)) {
+                    Some(known) => (known, (!known.unusable).then_some(Place::Parent)),
+                    None => continue,
+                },
+            };
+            reused += u64::from(matches!(place, Some(Place::Parent)));
+            findings.extend(group.findings(&sheets.embeddings, &known.marks));
+            if place.is_some() && texts.get(group.id.as_str()) != Some(&known.text) {
+                findings.extend(
+                    group.findings(&sheets.embeddings, &[Mark(0, Action::Noted, Reason::VectorStale)]),
+                );
+            }
+            places.extend(place.map(|place| (group.id.clone(), place)));
+            kept.push(known.clone());
+        }
+        findings.sort_by_key(|finding| finding.row);
+        Gathered {
+            version,
+            judged,
+            places,
+            vector_findings: findings,
+            known: if self.source.leaves_vectors_out() { kept } else { Vec::new() },
+            fetched: self.fetched,
+            vectors_read: self.read,
+            vectors_reused: reused,
+            sheets,
+        }
+    }
+}
+
+/// The digest of the text that each record's vector is made from, by id.
+fn texts(judged: &Judged) -> HashMap<&str, Digest> {
+    judged.rows.iter().map(|row| (row.id.as_str(), Digest::of_text(&document_text(row)))).collect()
+}
+
+fn nothing_usable(name: String, sheets: &Sheets, judged: Judged) -> SyncError {
+    let report = QualityReport { findings: judged.findings, ..QualityReport::default() };
+    let reasons = report.by_reason().into_iter().filter(|((action, _), _)| *action == Action::Quarantined);
+    let reasons = reasons.map(|((_, reason), count)| format!("{count} {}", reason.code()));
+    let reasons = reasons.collect::<Vec<_>>().join(", ");
+    SyncError::NothingUsable { name, records: sheets.knowledge_base.rows.len() as u64, reasons }
+}
+
+impl Gathered {
+    /// The vector at `place` of record `id`.
+    pub(crate) fn vector(&self, place: Place, id: &str, parent: Option<&Parent<'_>>) -> io::Result<Vec<f32>> {
+        let lost = || io::Error::other("the snapshot before lost a vector while it was read");
+        match place {
+            Place::Fetched(slot) => self.fetched.read(slot),
+            Place::Parent => Ok(parent.and_then(|parent| parent.vector(id)).ok_or_else(lost)?.to_vec()),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! One HTTP client for a run: paced below Google's quota, retried with patience, bounded in calls and in time.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use bytes::{Bytes, BytesMut};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Method, StatusCode, Url};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+use tokio::time::Instant;
+
+use super::auth::Credentials;
+use super::error::Said;
+use super::{GoogleError, Host};
+
+/// Largest answer that is held.
+const MOST_BYTES: usize = 64 << 20;
+/// Google gives a request up after 180 s; a little later so do we.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(190);
+/// Longest pause that is made because of a `Retry-After`; beyond it the run is better given up.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// What a run may use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Read requests in any minute; Google gives a user 60.
+    pub reads_per_minute: u32,
+    /// Calls of one run, retries among them.
+    pub max_calls: u64,
+    /// Length of one run.
+    pub deadline: Duration,
+    /// Attempts of one call.
+    pub attempts: u32,
+    /// Pause before the second attempt; doubled for each further one, with jitter.
+    pub first_pause: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            reads_per_minute: 50,
+            max_calls: 2_000,
+            deadline: Duration::from_secs(3_600),
+            attempts: 6,
+            first_pause: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What a run has used up so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Usage {
+    /// Calls, retries among them; requests for tokens are not counted.
+    pub calls: u64,
+    /// Calls that had to be made again.
+    pub retries: u64,
+    /// Bytes of answers, unpacked.
+    pub bytes: u64,
+}
+
+/// What a call does, which decides how it may be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing changes: any attempt that failed may be made again.
+    Read,
+    /// Something may have changed although the answer says otherwise: only a refusal for quota is tried again.
+    Write,
+}
+
+/// One call.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// Which of Google's services, for people.
+    pub service: &'static str,
+    /// Its name for `gcloud services enable`.
+    pub api: &'static str,
+    /// What is asked for, for people.
+    pub what: String,
+    /// GET, POST, ...
+    pub method: Method,
+    /// The whole address.
+    pub url: Url,
+    /// A JSON body.
+    pub body: Option<&'a Value>,
+    /// Whether it changes anything.
+    pub effect: Effect,
+}
+
+/// The client of one run.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    host: Host,
+    credentials: Credentials,
+    scopes: &'static [&'static str],
+    limits: Limits,
+    pace: DefaultDirectRateLimiter,
+    until: Instant,
+    calls: AtomicU64,
+    retries: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// How one attempt ended, if not well.
+enum Ended {
+    /// For good.
+    Failed(GoogleError),
+    /// It may be tried again, not before the pause that the service asked for.
+    Again { reason: String, after: Option<Duration> },
+}
+
+impl Client {
+    /// A client whose run begins now.
+    ///
+    /// # Errors
+    /// An HTTP client that cannot be set up.
+    pub fn new(
+        host: Host,
+        credentials: Credentials,
+        scopes: &'static [&'static str],
+        limits: Limits,
+    ) -> Result<Self, GoogleError> {
+        // A bucket that holds a quarter of the quota and is filled with the rest: no minute can see more than the quota.
+        let burst = (limits.reads_per_minute / 4).max(1);
+        let rate = limits.reads_per_minute.saturating_sub(burst).max(1);
+        let number = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_minute(number(rate)).allow_burst(number(burst));
+        crate::tls::choose();
+        let http = reqwest::Client::builder()
+            .timeout(REQUEST_TIMEOUT)
+            .connect_timeout(Duration::from_secs(20))
+            // Google packs its answers for clients that also name gzip here.
+            .user_agent(concat!("karute/", env!("CARGO_PKG_VERSION"), " (gzip)"))
+            .build()
+            .map_err(|error| GoogleError::Setup { detail: error.to_string() })?;
+        Ok(Self {
+            http,
+            host,
+            credentials,
+            scopes,
+            limits,
+            pace: RateLimiter::direct(quota),
+            until: Instant::now().checked_add(limits.deadline).unwrap_or_else(far_away),
+            calls: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// Where the services are.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// What was used up so far.
+    pub fn usage(&self) -> Usage {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Usage { calls: of(&self.calls), retries: of(&self.retries), bytes: of(&self.bytes) }
+    }
+
+    /// Makes a call and returns the body of its answer.
+    ///
+    /// # Errors
+    /// A refusal; a service that stays unavailable; the end of the run's budget.
+    pub async fn call(&self, call: &Call<'_>) -> Result<Bytes, GoogleError> {
+        match tokio::time::timeout_at(self.until, self.persist(call)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(GoogleError::Deadline { seconds: self.limits.deadline.as_secs() }),
+        }
+    }
+
+    async fn persist(&self, call: &Call<'_>) -> Result<Bytes, GoogleError> {
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(self.limits.first_pause)
+            .with_max_delay(Duration::from_secs(60))
+            .with_max_times(self.limits.attempts.saturating_sub(1) as usize)
+            .with_jitter()
+            .build();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let (reason, after) = match self.attempt(call).await {
+                Ok(body) => return Ok(body),
+                Err(Ended::Failed(error)) => return Err(error),
+                Err(Ended::Again { reason, after }) => (reason, after),
+            };
+            let Some(pause) = pauses.next() else {
+                let (service, what) = (call.service, call.what.clone());
+                return Err(GoogleError::Unavailable { service, what, attempts, last: reason });
+            };
+            let pause = after.map_or(pause, |asked| asked.clamp(pause, LONGEST_PAUSE));
+            tracing::warn!(
+                service = call.service,
+                reason,
+                pause_ms = pause.as_millis() as u64,
+                "a call is tried again"
+            );
+            self.retries.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn attempt(&self, call: &Call<'_>) -> Result<Bytes, Ended> {
+        if self.calls.fetch_add(1, Ordering::Relaxed) >= self.limits.max_calls {
+            self.calls.fetch_sub(1, Ordering::Relaxed);
+            return Err(Ended::Failed(GoogleError::TooManyCalls { limit: self.limits.max_calls }));
+        }
+        self.pace.until_ready().await;
+        let mut request = self.http.request(call.method.clone(), call.url.clone());
+        if let Some(token) = self.credentials.token(self.scopes).await.map_err(Ended::Failed)? {
+            request = request.bearer_auth(token.as_str());
+        }
+        if let Some(body) = call.body {
+            request = request.json(body);
+        }
+        // A request that never left is safe to repeat; of one that did, only a read is.
+        let broken = |error: reqwest::Error| match call.effect == Effect::Read || error.is_connect() {
+            true => Ended::Again { reason: told(&error), after: None },
+            false => Ended::Failed(GoogleError::Unavailable {
+                service: call.service,
+                what: call.what.clone(),
+                attempts: 1,
+                last: told(&error),
+            }),
+        };
+        let mut response = request.send().await.map_err(broken)?;
+        let (status, after) = (response.status(), retry_after(response.headers()));
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            if body.len() + chunk.len() > MOST_BYTES {
+                let (service, what) = (call.service, call.what.clone());
+                return Err(Ended::Failed(GoogleError::TooLarge { service, what, limit: MOST_BYTES }));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        self.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+        if status.is_success() {
+            return Ok(body.freeze());
+        }
+        Err(self.refusal(call, status, after, &Said::read(&body)))
+    }
+
+    /// What a status that is no success means.
+    fn refusal(&self, call: &Call<'_>, status: StatusCode, after: Option<Duration>, said: &Said) -> Ended {
+        let (service, what) = (call.service, call.what.clone());
+        let message = said.message.clone();
+        let in_time = status == StatusCode::TOO_MANY_REQUESTS
+            // Drive says 403 for its quotas.
+            || said.has("rateLimitExceeded")
+            || said.has("userRateLimitExceeded");
+        let passing = matches!(status.as_u16(), 500 | 502 | 503 | 504);
+        if in_time || (passing && call.effect == Effect::Read) {
+            return Ended::Again { reason: format!("{status} {message}").trim_end().to_owned(), after };
+        }
+        Ended::Failed(match status.as_u16() {
+            401 => GoogleError::Unauthorised { service },
+            403 if said.has("SERVICE_DISABLED") || said.has("accessNotConfigured") => {
+                GoogleError::Disabled { service, api: call.api }
+            }
+            403 if said.has("ACCESS_TOKEN_SCOPE_INSUFFICIENT") || said.has("insufficientPermissions") => {
+                GoogleError::Scope { service, scopes: self.scopes.join(" ") }
+            }
+            403 if said.has("storageQuotaExceeded") => GoogleError::NoSpace,
+            403 => GoogleError::Forbidden { service, what, message },
+            404 => GoogleError::NotFound { service, what },
+            _ if passing => GoogleError::Unavailable { service, what, attempts: 1, last: status.to_string() },
+            _ => {
+                let message = match message.is_empty() {
+                    true => status.to_string(),
+                    false => format!("{} {message}", said.status),
+                };
+                GoogleError::Refused { service, what, message }
+            }
+        })
+    }
+}
+
+/// The end of a run that has none: a moment that can be counted to.
+fn far_away() -> Instant {
+    Instant::now() + Duration::from_secs(365 * 24 * 3_600)
+}
+
+/// A transport error with its causes; `reqwest` itself names only the first, and the address, which is long.
+fn told(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    match error.is_timeout() {
+        true => "no answer in time".into(),
+        false => format!("the connection broke ({cause})"),
+    }
+}
+
+/// `Retry-After`: seconds, or the moment (RFC 9110, 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let moment = OffsetDateTime::parse(text, &Rfc2822).ok()?;
+    Duration::try_from(moment - OffsetDateTime::now_utc()).ok()
+}

@@ -1,0 +1,243 @@
+//! A live Google spreadsheet as a source: read in pages of bounded payload, its vector cells only where they are asked
+//! for.
+
+use std::ops::ControlFlow;
+
+use async_trait::async_trait;
+
+use crate::google::sheets::{self, Area, Tab};
+use crate::google::{Client, Usage, drive};
+use crate::source::{Sheet, SheetNames, SheetRow, Sheets, Source, SourceError, TakeVector};
+use crate::vectors::is_vector_column;
+
+/// Columns that are read. Sheets of this kind have fifteen; what stands far to the right is a stray cell.
+const MOST_COLUMNS: u32 = 256;
+/// What a row takes in an answer until one has been seen: a record with its texts.
+const RECORD_BYTES: usize = 2_000;
+/// The narrow columns of a vector.
+const NARROW_BYTES: usize = 100;
+/// A vector of 3072 numbers as JSON.
+const VECTOR_BYTES: usize = 70_000;
+
+/// A spreadsheet.
+#[derive(Debug)]
+pub struct Spreadsheet {
+    client: Client,
+    id: String,
+    names: SheetNames,
+    payload: usize,
+}
+
+/// Some columns of a tab, page by page.
+struct Pages<'a> {
+    tab: &'a Tab,
+    /// First and last column of each stretch that is read.
+    columns: Vec<(u32, u32)>,
+    /// What a row is taken to need.
+    row_bytes: usize,
+}
+
+impl Spreadsheet {
+    /// The spreadsheet `id`. An answer is kept to about `payload` bytes.
+    pub fn new(client: Client, id: impl Into<String>, names: SheetNames, payload: usize) -> Self {
+        Self { client, id: id.into(), names, payload }
+    }
+
+    /// The address of the spreadsheet for people.
+    fn address(&self) -> String {
+        format!("https://docs.google.com/spreadsheets/d/{}", self.id)
+    }
+
+    /// The three tabs that a sync needs.
+    async fn tabs(&self) -> Result<[Tab; 3], SourceError> {
+        let tabs = sheets::tabs(&self.client, &self.id).await?;
+        let find = |name: &String| {
+            tabs.iter().find(|tab| tab.title == *name).cloned().ok_or_else(|| SourceError::MissingSheet {
+                name: self.name(),
+                sheet: name.clone(),
+                found: tabs.iter().map(|tab| tab.title.as_str()).collect::<Vec<_>>().join(", "),
+            })
+        };
+        let SheetNames { knowledge_base, embeddings, medical_terms, .. } = &self.names;
+        Ok([find(knowledge_base)?, find(embeddings)?, find(medical_terms)?])
+    }
+
+    /// Row 1 of each tab.
+    async fn headers(&self, tabs: &[Tab; 3]) -> Result<[Vec<String>; 3], SourceError> {
+        let areas = tabs.each_ref().map(|tab| Area {
+            tab: &tab.title,
+            columns: (1, tab.columns.clamp(1, MOST_COLUMNS)),
+            rows: (1, 1),
+        });
+        let mut headers = Vec::with_capacity(areas.len());
+        while headers.len() < areas.len() {
+            let cells = sheets::cells(&self.client, &self.id, &areas[headers.len()..]).await?;
+            for mut rows in cells.areas()? {
+                let header = if rows.is_empty() { Vec::new() } else { rows.swap_remove(0) };
+                headers.push(header.into_iter().map(|cell| cell.0.into_owned()).collect());
+            }
+        }
+        let mut headers = headers.into_iter();
+        Ok(std::array::from_fn(|_| headers.next().unwrap_or_default()))
+    }
+
+    /// Reads the rows below the header, in pages of about the payload.
+    async fn rows(
+        &self,
+        pages: Pages<'_>,
+        rows_read: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<SheetRow>, SourceError> {
+        let Pages { tab, columns, mut row_bytes } = pages;
+        let mut rows = Vec::new();
+        let mut top = 2;
+        while top <= tab.rows && !columns.is_empty() {
+            let count = (self.payload / row_bytes).clamp(1, 1 << 20) as u32;
+            let bottom = tab.rows.min(top.saturating_add(count - 1));
+            let areas: Vec<Area<'_>> = columns
+                .iter()
+                .map(|&columns| Area { tab: &tab.title, columns, rows: (top, bottom) })
+                .collect();
+            let mut page: Vec<Vec<String>> = Vec::new();
+            let (mut done, mut bytes) = (0, 0);
+            while done < areas.len() {
+                let cells = sheets::cells(&self.client, &self.id, &areas[done..]).await?;
+                for (area, found) in areas[done..].iter().zip(cells.areas()?) {
+                    let left = area.columns.0 as usize - 1;
+                    page.resize(page.len().max(found.len()), Vec::new());
+                    for (row, cells) in page.iter_mut().zip(found) {
+                        row.resize(if cells.is_empty() { row.len() } else { left }, String::new());
+                        row.extend(cells.into_iter().map(|cell| cell.0.into_owned()));
+                    }
+                }
+                bytes += cells.bytes();
+                done += cells.held();
+            }
+            let read = page.len();
+            let filled = |cells: &Vec<String>| cells.iter().any(|cell| !cell.trim().is_empty());
+            let page = (top..).zip(page).filter(|(_, cells)| filled(cells));
+            rows.extend(page.map(|(number, cells)| SheetRow { number, cells }));
+            rows_read(read as u64);
+            // A page of long rows makes the next one shorter, and it grows again only slowly.
+            row_bytes = (bytes / read.max(1) + 1).max(row_bytes / 2).max(16);
+            top = bottom.saturating_add(1);
+        }
+        Ok(rows)
+    }
+}
+
+/// The stretches of columns, counted from 1, whose header passes `keep`.
+fn stretches(header: &[String], keep: impl Fn(&str) -> bool) -> Vec<(u32, u32)> {
+    let mut found: Vec<(u32, u32)> = Vec::new();
+    for (column, _) in (1..).zip(header).filter(|(_, name)| keep(name)) {
+        match found.last_mut() {
+            Some((_, right)) if *right + 1 == column => *right = column,
+            _ => found.push((column, column)),
+        }
+    }
+    found
+}
+
+#[async_trait]
+impl Source for Spreadsheet {
+    fn name(&self) -> String {
+        self.id.clone()
+    }
+
+    fn place(&self) -> String {
+        // Other names are other sheets of the same file.
+        let SheetNames { knowledge_base, embeddings, medical_terms, .. } = &self.names;
+        match self.names == SheetNames::default() {
+            true => self.address(),
+            false => format!("{} ({knowledge_base}, {embeddings}, {medical_terms})", self.address()),
+        }
+    }
+
+    async fn version(&self) -> Result<String, SourceError> {
+        Ok(drive::file(&self.client, &self.id).await?.version)
+    }
+
+    async fn read(&self, rows_read: &(dyn Fn(u64) + Sync)) -> Result<Sheets, SourceError> {
+        let tabs = self.tabs().await?;
+        let headers = self.headers(&tabs).await?;
+        let mut read = Vec::with_capacity(tabs.len());
+        let narrow = |name: &str| !is_vector_column(name);
+        for ((tab, header), row_bytes) in
+            tabs.iter().zip(headers).zip([RECORD_BYTES, NARROW_BYTES, NARROW_BYTES])
+        {
+            let columns = match tab.title == self.names.embeddings {
+                true => stretches(&header, narrow),
+                false => stretches(&header, |_| true),
+            };
+            let rows = self.rows(Pages { tab, columns, row_bytes }, rows_read).await?;
+            read.push(Sheet { name: tab.title.clone(), header, rows });
+        }
+        let mut read = read.into_iter();
+        let mut next = || read.next().unwrap_or_default();
+        Ok(Sheets { knowledge_base: next(), embeddings: next(), medical_terms: next() })
+    }
+
+    async fn vectors(
+        &self,
+        sheets: &Sheets,
+        wanted: &[usize],
+        take: TakeVector<'_>,
+    ) -> Result<(), SourceError> {
+        let Sheet { name: tab, header, rows } = &sheets.embeddings;
+        let columns = (1, header.len().max(1) as u32);
+        let number = |&at: &usize| rows.get(at).map(|row| (row.number, at));
+        let mut left: Vec<(u32, usize)> = wanted.iter().filter_map(number).collect();
+        left.reverse();
+        let mut row_bytes = VECTOR_BYTES;
+        while !left.is_empty() {
+            // The next rows as stretches, up to the payload.
+            let mut areas: Vec<Area<'_>> = Vec::new();
+            let mut room = (self.payload / row_bytes).max(1);
+            for &(number, _) in left.iter().rev() {
+                match areas.last_mut() {
+                    _ if room == 0 => break,
+                    Some(area) if area.rows.1 + 1 == number => area.rows.1 = number,
+                    _ => areas.push(Area { tab, columns, rows: (number, number) }),
+                }
+                room -= 1;
+            }
+            let cells = sheets::cells(&self.client, &self.id, &areas).await?;
+            let mut read = 0;
+            for (area, found) in areas.iter().zip(cells.areas()?) {
+                let mut found = found.into_iter();
+                for _ in area.rows.0..=area.rows.1 {
+                    // Rows at the end of the area that are empty by now are not in the answer.
+                    let row = found.next().unwrap_or_default();
+                    let Some((_, at)) = left.pop() else { break };
+                    let cells: Vec<&str> = row.iter().map(|cell| cell.0.as_ref()).collect();
+                    read += 1;
+                    if take(at, &cells) == ControlFlow::Break(()) {
+                        return Ok(());
+                    }
+                }
+            }
+            row_bytes = (cells.bytes() / read.max(1) + 1).max(16);
+        }
+        Ok(())
+    }
+
+    fn leaves_vectors_out(&self) -> bool {
+        true
+    }
+
+    fn usage(&self) -> Usage {
+        self.client.usage()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_stand_together_are_read_together() {
+        let header = ["kb_id", "model", "embedding_part1", "embedding_part2", "created_at"].map(String::from);
+        assert_eq!(stretches(&header, |name| !is_vector_column(name)), [(1, 2), (5, 5)]);
+        assert_eq!(stretches(&header, |_| true), [(1, 5)]);
+        assert!(stretches(&[], |_| true).is_empty());
+    }
+}

@@ -1,0 +1,206 @@
+//! Embeddings of Vertex AI, by REST, in both of its shapes.
+//!
+//! Vectors are scaled to unit length here: shortened vectors of these models are not.
+
+use async_trait::async_trait;
+use karute_engine::{Embedding, Identity, vector};
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::embed::{EmbedError, Embedder, Task};
+use crate::google::client::{Call, Effect};
+use crate::google::drive::built;
+use crate::google::{Client, GoogleError};
+use crate::models::{EmbeddingModel, Verb};
+
+const SERVICE: &str = "Vertex AI";
+
+/// An embedding model of Vertex AI.
+#[derive(Debug)]
+pub struct Vertex {
+    client: Client,
+    project: String,
+    location: String,
+    model: EmbeddingModel,
+    identity: Identity,
+}
+
+#[derive(Deserialize)]
+struct Predicted {
+    predictions: Vec<Prediction>,
+}
+
+#[derive(Deserialize)]
+struct Prediction {
+    embeddings: Values,
+}
+
+#[derive(Deserialize)]
+struct Embedded {
+    embedding: Values,
+}
+
+#[derive(Deserialize)]
+struct Values {
+    values: Vec<f32>,
+}
+
+impl Vertex {
+    /// `model` in a Google Cloud project, `location` such as `asia-northeast1`, with vectors of `dimensions` numbers.
+    pub fn new(
+        client: Client,
+        project: &str,
+        location: &str,
+        model: EmbeddingModel,
+        dimensions: u32,
+    ) -> Self {
+        let identity = Identity {
+            text_prefix: model.document.replace("{}", ""),
+            ..Identity::new("vertex-ai", model.name.clone(), dimensions)
+        };
+        Self { client, project: project.to_owned(), location: location.to_owned(), model, identity }
+    }
+
+    /// The host of a location: one of its own, one of several countries, or the global one.
+    fn host(&self) -> String {
+        let location = self.location.as_str();
+        self.client.host().of(&match location {
+            "global" => "https://aiplatform.googleapis.com".to_owned(),
+            "us" | "eu" => format!("https://aiplatform.{location}.rep.googleapis.com"),
+            _ => format!("https://{location}-aiplatform.googleapis.com"),
+        })
+    }
+
+    async fn call(&self, body: &Value) -> Result<bytes::Bytes, GoogleError> {
+        let verb = match self.model.verb {
+            Verb::Predict => "predict",
+            Verb::EmbedContent => "embedContent",
+        };
+        let model = format!("{}:{verb}", self.model.name);
+        let parts =
+            ["v1", "projects", &self.project, "locations", &self.location, "publishers", "google", "models"];
+        let url = built(&self.host(), &[&parts[..], &[&model]].concat())?;
+        let call = Call {
+            service: SERVICE,
+            api: "aiplatform.googleapis.com",
+            what: format!("{model} in {} of project {}", self.location, self.project),
+            method: Method::POST,
+            url,
+            body: Some(body),
+            // Nothing changes at Google; a call that is made twice costs twice, a fraction of a yen.
+            effect: Effect::Read,
+        };
+        self.client.call(&call).await
+    }
+
+    /// The vectors of texts that are all put into their templates.
+    async fn vectors(&self, texts: &[String], task: Task) -> Result<Vec<Vec<f32>>, GoogleError> {
+        let task = match task {
+            Task::Document => "RETRIEVAL_DOCUMENT",
+            Task::Query => "RETRIEVAL_QUERY",
+        };
+        let malformed = |error: serde_json::Error| GoogleError::Malformed {
+            service: SERVICE,
+            what: self.model.name.clone(),
+            detail: error.to_string(),
+        };
+        match self.model.verb {
+            Verb::Predict => {
+                let instance = |text: &String| match self.model.task_type {
+                    true => json!({"content": text, "task_type": task}),
+                    false => json!({"content": text}),
+                };
+                let body = json!({
+                    "instances": texts.iter().map(instance).collect::<Vec<_>>(),
+                    "parameters": {"outputDimensionality": self.identity.dimensions},
+                });
+                let found: Predicted = serde_json::from_slice(&self.call(&body).await?).map_err(malformed)?;
+                Ok(found.predictions.into_iter().map(|prediction| prediction.embeddings.values).collect())
+            }
+            Verb::EmbedContent => {
+                let mut vectors = Vec::with_capacity(texts.len());
+                for text in texts {
+                    let mut config = json!({"outputDimensionality": self.identity.dimensions});
+                    if self.model.task_type {
+                        config["taskType"] = json!(task);
+                    }
+                    let body = json!({
+                        "content": {"role": "user", "parts": [{"text": text}]}, "embedContentConfig": config,
+                    });
+                    let found: Embedded =
+                        serde_json::from_slice(&self.call(&body).await?).map_err(malformed)?;
+                    vectors.push(found.embedding.values);
+                }
+                Ok(vectors)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Embedder for Vertex {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn batch_size(&self) -> usize {
+        self.model.texts_per_call
+    }
+
+    fn most_characters(&self) -> usize {
+        // A token is at least one character, so that no text within this is cut by the model.
+        self.model.most_tokens
+    }
+
+    fn usd(&self, characters: u64) -> f64 {
+        self.model.usd(characters)
+    }
+
+    async fn embed(&self, texts: &[String], task: Task) -> Result<Vec<Option<Embedding>>, EmbedError> {
+        if texts.len() > self.batch_size() {
+            return Err(EmbedError::BatchTooLarge { found: texts.len(), limit: self.batch_size() });
+        }
+        let template = match task {
+            Task::Document => &self.model.document,
+            Task::Query => &self.model.query,
+        };
+        // The model refuses an empty text; a text without a word says nothing to it.
+        let says = |text: &String| text.chars().any(char::is_alphanumeric);
+        let spoken = texts.iter().filter(|text| says(text)).map(|text| template.replacen("{}", text, 1));
+        let spoken: Vec<String> = spoken.collect();
+        let made = if spoken.is_empty() { Vec::new() } else { self.vectors(&spoken, task).await? };
+        if made.len() != spoken.len() {
+            return Err(EmbedError::Unusable {
+                model: self.model.name.clone(),
+                detail: format!("{} vectors for {} texts", made.len(), spoken.len()),
+            });
+        }
+        let mut made = made.into_iter();
+        texts
+            .iter()
+            .map(
+                |text| {
+                    if says(text) {
+                        made.next().map(|vector| self.unit(vector)).transpose()
+                    } else {
+                        Ok(None)
+                    }
+                },
+            )
+            .collect()
+    }
+}
+
+impl Vertex {
+    fn unit(&self, numbers: Vec<f32>) -> Result<Embedding, EmbedError> {
+        let unusable = |detail: String| EmbedError::Unusable { model: self.model.name.clone(), detail };
+        if numbers.len() != self.identity.dimensions as usize {
+            let (found, expected) = (numbers.len(), self.identity.dimensions);
+            return Err(unusable(format!("{found} numbers in a vector, {expected} were asked for")));
+        }
+        let norm = vector::norm(&numbers).map_err(|fault| unusable(fault.to_string()))?;
+        let unit = if vector::is_unit(norm) { numbers } else { vector::scaled(&numbers, norm) };
+        Ok(Embedding::new(self.identity.clone(), unit))
+    }
+}
