@@ -1,6 +1,8 @@
 //! Fear: a fault at an unlucky moment that publishes half a spreadsheet. Every fault at every step of a run: the result
 //! is the right snapshot, or the one before and an error that says why.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
+
 use karute_sync::google::Limits;
 use karute_tests::google::Effect;
 use karute_tests::google::workbook::{Cell, Workbook};

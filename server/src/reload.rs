@@ -29,6 +29,27 @@ pub(crate) async fn watch(app: App, store: Store) {
     }
 }
 
+/// Syncs now and then until the program ends, where the settings ask for it. What is published is picked up by [`watch`].
+pub(crate) async fn sync(app: App) {
+    let pause = Duration::from_secs(app.settings.sync_every);
+    loop {
+        tokio::time::sleep(pause).await;
+        let app = app.clone();
+        let synced = tokio::task::spawn_blocking(move || -> Result<(), start::StartError> {
+            let (settings, store) = (&app.settings, Store::open(&app.settings.data_dir)?);
+            let source = setup::source(settings)?;
+            let how = setup::how(settings, start::guarded(settings));
+            start::sync(source.as_ref(), app.embedder.as_ref(), &store, how, &Silent)?;
+            Ok(())
+        });
+        match synced.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the sync failed; the snapshot before is still served"),
+            Err(error) => return tracing::error!(%error, "no more syncs are made"),
+        }
+    }
+}
+
 struct Watch {
     app: App,
     store: Store,

@@ -39,6 +39,9 @@ pub(super) async fn run(settings: Settings) -> Outcome {
         () = &mut asked_to_end => return Ok(()),
     }
     tokio::spawn(reload::watch(app.clone(), Store::open(&app.settings.data_dir)?));
+    if app.settings.sync_every > 0 {
+        tokio::spawn(reload::sync(app.clone()));
+    }
     if let Err(error) = greet(address) {
         tracing::warn!(%error, "the greeting could not be printed");
     }

@@ -14,12 +14,12 @@ pub(super) fn answer(state: &mut State, call: &Call, parts: &[&str]) -> Result<V
         }
         ("GET", ["files"]) => {
             let query = call.query("q").unwrap_or_default();
-            let quoted = |before: &str| -> Option<String> {
-                let rest = query.split_once(before)?.1;
-                Some(rest.split_once('\'')?.0.to_owned())
+            let clauses: Vec<&str> = query.split(" and ").map(str::trim).collect();
+            let quoted = |before: &str, behind: &str| {
+                let found = clauses.iter().find_map(|clause| clause.strip_prefix(before)?.strip_suffix(behind));
+                found.map(str::to_owned)
             };
-            let (name, parent) =
-                (quoted("name contains '"), quoted("'").filter(|_| query.contains("in parents")));
+            let (name, parent) = (quoted("name contains '", "'"), quoted("'", "' in parents"));
             let fits = |file: &File| {
                 name.as_ref().is_none_or(|name| file.name.starts_with(name.as_str()))
                     && parent.as_ref().is_none_or(|parent| file.parent == *parent)
