@@ -54,9 +54,9 @@ def main(url):
     except HttpError as error:
         assert "storageQuotaExceeded" in str(error), error
 
-    models = Client(vertexai=True, project="emulated", location="asia-northeast1", credentials=Credentials(token="emulated"), http_options=HttpOptions(base_url=url, api_version="v1")).models
-    for model in ["gemini-embedding-001", "gemini-embedding-2"]:
-        made = models.embed_content(model=model, contents="体温38.5℃", config=EmbedContentConfig(output_dimensionality=768))
+    google = Client(vertexai=True, project="emulated", location="asia-northeast1", credentials=Credentials(token="emulated"), http_options=HttpOptions(base_url=url, api_version="v1"))
+    for model in ["gemini-embedding-001", "gemini-embedding-2", "text-multilingual-embedding-002"]:
+        made = google.models.embed_content(model=model, contents="体温38.5℃", config=EmbedContentConfig(output_dimensionality=768))
         assert len(made.embeddings[0].values) == 768, model
     print("Google's clients for Sheets, Drive and embeddings are at home here")
 

@@ -48,7 +48,8 @@ pub(super) fn answer(models: &mut Models, call: &Call, model: &str) -> Result<Va
             }
             Ok(json!({"predictions": predictions, "metadata": {"billableCharacterCount": characters}}))
         }
-        ("gemini-embedding-2", "embedContent") => {
+        // Google's client of 2026-11 asks the older model by either verb.
+        ("gemini-embedding-2" | "gemini-embedding-001", "embedContent") => {
             let text = body["content"]["parts"][0]["text"].as_str().unwrap_or_default();
             if text.is_empty() {
                 return Err(Refusal::invalid("The text content is empty."));
