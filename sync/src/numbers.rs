@@ -9,7 +9,7 @@ use half::f16;
 
 /// A cell that holds no list of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NoNumbers;
+pub struct NoNumbers;
 
 /// How numbers are packed into one cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +54,10 @@ pub(crate) fn looks_like_numbers(cell: &str) -> bool {
 }
 
 /// Appends the numbers of `cell` to `numbers`.
-pub(crate) fn read(cell: &str, numbers: &mut Vec<f32>) -> Result<(), NoNumbers> {
+///
+/// # Errors
+/// A cell that is neither a JSON array of numbers nor packed; what was read of it before stays in `numbers`.
+pub fn read(cell: &str, numbers: &mut Vec<f32>) -> Result<(), NoNumbers> {
     match Packing::of(cell) {
         None => json(cell, numbers),
         Some((packing, text)) => {

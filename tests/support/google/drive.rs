@@ -16,7 +16,8 @@ pub(super) fn answer(state: &mut State, call: &Call, parts: &[&str]) -> Result<V
             let query = call.query("q").unwrap_or_default();
             let clauses: Vec<&str> = query.split(" and ").map(str::trim).collect();
             let quoted = |before: &str, behind: &str| {
-                let found = clauses.iter().find_map(|clause| clause.strip_prefix(before)?.strip_suffix(behind));
+                let found =
+                    clauses.iter().find_map(|clause| clause.strip_prefix(before)?.strip_suffix(behind));
                 found.map(str::to_owned)
             };
             let (name, parent) = (quoted("name contains '", "'"), quoted("'", "' in parents"));
