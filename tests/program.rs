@@ -537,3 +537,78 @@ const VARIABLES: &[&str] = &[
     "GOOGLE_APPLICATION_CREDENTIALS=key.json",
     "NEXT_PUBLIC_API_URL=http://localhost:8000",
 ];
+
+#[test]
+fn a_spreadsheet_is_set_up_filled_backed_up_and_shown_to_be_whole() {
+    let (home, emulator) = (home(), emulator());
+    let on = |arguments: &[&str]| {
+        let mut command = with_google(karute(home.path()), &emulator);
+        command.env("KARUTE_EMBEDDER", "lexical").env("KARUTE_BACKUP_FOLDER", "folder");
+        command.args(arguments).output().expect("the program runs")
+    };
+    emulator.edit(|book| drop(book.tabs.remove(3)));
+    let made = json(&on(&["init-sheet", "--json"]));
+    assert_eq!((&made["made"][0], made["kept"].as_array().map(Vec::len)), (&"ChatHistory".into(), Some(3)));
+    assert_eq!(emulator.workbook().tabs[3].rows[0].len(), 8, "the header is there");
+
+    let done = json(&on(&["backup", "--out", "kept", "--json"]));
+    let name = done["copy"].as_str().expect("a copy");
+    assert!(
+        name.starts_with("VectorDB_Backup_20") && name.len() == "VectorDB_Backup_yyyyMMdd_HHmmss".len(),
+        "{name}"
+    );
+    assert_eq!(done["files"].as_array().expect("files").len(), 5);
+    for kept in ["kept", "kept/spreadsheet.xlsx"] {
+        let checked = json(&on(&["restore", "--check", kept, "--json"]));
+        assert!(checked["same"].as_u64().expect("a number") > 1_300, "{checked}");
+    }
+    // What is kept is a workbook that karute syncs like any other.
+    let from_files = karute(home.path()).env("KARUTE_WORKBOOK", "kept").args(["sync", "--json"]).output();
+    assert_eq!(json(&from_files.expect("the program runs"))["rows"], 1_194);
+
+    emulator.edit(|book| book.tabs[0].rows[7][7] = "書き直した。".into());
+    let differs = on(&["restore", "--check", "kept"]);
+    assert_eq!(differs.status.code(), Some(1));
+    assert_eq!(text(&differs.stdout).matches("KnowledgeBase row 8").count(), 2, "{}", text(&differs.stdout));
+
+    let mut command = with_google(karute(home.path()), &emulator);
+    let nowhere = command.args(["backup"]).output().expect("the program runs");
+    assert!(text(&nowhere.stderr).contains("KARUTE_BACKUP_FOLDER"), "{}", text(&nowhere.stderr));
+}
+
+#[test]
+fn computed_vectors_go_back_to_the_sheet_and_another_model_is_compared_before_it_is_taken() {
+    let (home, emulator) = (home(), emulator());
+    emulator.edit(|book| {
+        book.tabs[0].rows.truncate(41);
+        book.tabs[1].rows.truncate(1);
+    });
+    let on = |model: &str, arguments: &[&str]| {
+        let mut command = with_google(karute(home.path()), &emulator);
+        command.env("GCP_PROJECT_ID", "emulated").env("VERTEX_AI_EMBEDDINGS_MODEL", model);
+        command.args(arguments).output().expect("the program runs")
+    };
+    let old = "gemini-embedding-001";
+    let made = json(&on(old, &["sync", "--embed-missing", "--write-back", "--json"]));
+    let written = made["run"]["vectors_written"].as_u64().expect("a number");
+    assert!(written > 30 && written == made["report"]["vectors_computed"].as_u64().expect("a number"));
+    assert_eq!(emulator.workbook().tabs[1].rows.len() as u64, 1 + written);
+    // Another machine, which has paid for nothing, finds them in the sheet.
+    std::fs::remove_dir_all(home.path().join("karute-data")).expect("removed");
+    let (paid, again) = (emulator.embedded(), json(&on(old, &["sync", "--json"])));
+    assert_eq!((again["report"]["vectors_used"].as_u64(), emulator.embedded()), (Some(written), paid));
+
+    let beside = json(&on(old, &["sync", "--re-embed", "gemini-embedding-2", "--json"]));
+    assert!(beside["overlap"]["neighbours"].as_f64().expect("a number") > 0.5, "{beside}");
+    assert_eq!(
+        json(&on(old, &["search", "体温", "--json"]))["snapshot_id"],
+        again["snapshot_id"],
+        "not switched"
+    );
+    let switched = json(&on(old, &["sync", "--re-embed", "gemini-embedding-2", "--switch", "--json"]));
+    assert_eq!(switched["snapshot_id"], beside["snapshot_id"]);
+    let hits = json(&on("gemini-embedding-2", &["search", "体温", "--json"]));
+    assert_eq!(hits["snapshot_id"], beside["snapshot_id"]);
+    let unknown = on(old, &["sync", "--re-embed", "gemini-embedding-9"]);
+    assert_eq!(unknown.status.code(), Some(2), "{}", text(&unknown.stderr));
+}

@@ -65,19 +65,45 @@ pub fn source(settings: &Settings) -> Result<Box<dyn Source>, SetupError> {
     if !from_sheets(settings) {
         return Ok(Box::new(workbook(settings)));
     }
-    let id = settings.spreadsheet.as_ref().ok_or(SetupError::Missing {
-        wanted: "KARUTE_SOURCE=sheets",
+    Ok(Box::new(spreadsheet(settings, scope::READ)?))
+}
+
+/// The spreadsheet of the settings, for one run.
+///
+/// # Errors
+/// Settings that do not go together.
+pub fn spreadsheet(settings: &Settings, scopes: &'static [&'static str]) -> Result<Spreadsheet, SetupError> {
+    let id = spreadsheet_id(settings)?;
+    let client = client(settings, scopes)?;
+    Ok(Spreadsheet::new(client, id, settings.sheets.clone(), settings.payload_bytes))
+}
+
+/// The id of the spreadsheet.
+///
+/// # Errors
+/// None is set.
+pub fn spreadsheet_id(settings: &Settings) -> Result<&str, SetupError> {
+    settings.spreadsheet.as_ref().map(|id| id.0.as_str()).ok_or(SetupError::Missing {
+        wanted: "a Google spreadsheet as the source",
         missing: "VECTOR_DB_SPREADSHEET_ID",
         instead: "use KARUTE_SOURCE=workbook",
-    })?;
+    })
+}
+
+/// A client for one run, with these scopes.
+///
+/// # Errors
+/// A client that cannot be set up.
+pub fn client(settings: &Settings, scopes: &'static [&'static str]) -> Result<Client, GoogleError> {
     let limits = Limits {
         reads_per_minute: settings.reads_per_minute,
         max_calls: settings.sync_max_calls,
         deadline: Duration::from_secs(settings.sync_deadline),
         ..Limits::default()
     };
-    let client = Client::new(settings.google_endpoint.clone(), credentials(settings), scope::READ, limits)?;
-    Ok(Box::new(Spreadsheet::new(client, &id.0, settings.sheets.clone(), settings.payload_bytes)))
+    // Only a copy in Drive may have to be made as somebody who has space there.
+    let user = Some(settings.backup_user.clone()).filter(|user| !user.is_empty() && scopes == scope::BACKUP);
+    Client::new(settings.google_endpoint.clone(), credentials(settings, user), scopes, limits)
 }
 
 /// The workbook that the settings name.
@@ -88,10 +114,10 @@ pub fn workbook(settings: &Settings) -> Workbook {
     }
 }
 
-fn credentials(settings: &Settings) -> Credentials {
+fn credentials(settings: &Settings, user: Option<String>) -> Credentials {
     match &settings.google_key {
         _ if settings.google_anonymous && settings.google_endpoint.other().is_some() => Credentials::nobody(),
-        Some(file) => Credentials::key(file, None),
+        Some(file) => Credentials::key(file, user),
         None => Credentials::found(),
     }
 }
@@ -130,7 +156,8 @@ pub fn embedder(settings: &Settings) -> Result<Arc<dyn Embedder>, SetupError> {
         attempts: 4,
         first_pause: Duration::from_millis(500),
     };
-    let client = Client::new(settings.google_endpoint.clone(), credentials(settings), scope::CLOUD, limits)?;
+    let client =
+        Client::new(settings.google_endpoint.clone(), credentials(settings, None), scope::CLOUD, limits)?;
     Ok(Arc::new(Vertex::new(client, &settings.gcp_project, &settings.gcp_location, model, wanted)))
 }
 
@@ -145,6 +172,7 @@ pub fn how(settings: &Settings, publishing: Publishing) -> How {
         publishing,
         pass: Pass::Changes { full_every: Duration::from_secs(settings.full_pass_hours * 3_600) },
         missing: Missing::Leave,
+        write_back: false,
     }
 }
 

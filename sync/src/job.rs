@@ -96,11 +96,14 @@ pub struct How {
     pub pass: Pass,
     /// What becomes of rows without a usable vector.
     pub missing: Missing,
+    /// Whether vectors that were computed are appended to the source, once the snapshot is published.
+    pub write_back: bool,
 }
 
 impl Default for How {
     fn default() -> Self {
-        Self { publishing: Publishing::default(), pass: Pass::Full, missing: Missing::Leave }
+        let (publishing, pass) = (Publishing::default(), Pass::Full);
+        Self { publishing, pass, missing: Missing::Leave, write_back: false }
     }
 }
 
@@ -151,6 +154,8 @@ pub struct Run {
     pub vectors_read: u64,
     /// Records whose vector came from the snapshot before.
     pub vectors_reused: u64,
+    /// Vectors that were appended to the source.
+    pub vectors_written: u64,
     /// When everything was last read, RFC 3339.
     pub full_pass: String,
     /// What was asked of the source.
@@ -172,6 +177,9 @@ pub enum SyncError {
         "vectors cannot be kept in the data directory on their way: {0}. Free some space, then sync again"
     )]
     Spool(io::Error),
+    /// The snapshot is published, but its vectors are not in the source.
+    #[error("the snapshot is published, but computed vectors could not be written back: {0}")]
+    WriteBack(#[source] SourceError),
     /// The snapshot could not be built.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -309,15 +317,9 @@ pub async fn run(
     let seen = Seen { version: prepared.gathered.version.clone(), full_pass };
 
     let provenance = Provenance {
-        source: source.name(),
-        place: source.place(),
-        source_version: seen.written(),
-        rows_read: prepared.report.records,
-        rows_quarantined: prepared.report.quarantined,
         parent: current.as_ref().map(|index| index.id().to_string()).unwrap_or_default(),
-        builder: BUILDER.into(),
         forced: how.publishing == Publishing::Forced,
-        built_at: rfc3339(now),
+        ..prepared.provenance(source, &seen, now)
     };
     let sealed = prepared.build(embedder, store, provenance, progress)?;
     progress.begin(Stage::Publishing, None);
@@ -327,10 +329,15 @@ pub async fn run(
     if let Err(error) = store.note(&note(&index, source, &seen)) {
         tracing::warn!(%error, "the snapshot is published, but the next start will sync once more");
     }
+    let vectors_written = match how.write_back {
+        true => prepared.write_back(source, embedder, now).await?,
+        false => 0,
+    };
     Ok(Outcome {
         index,
         run: Run {
             unchanged: false,
+            vectors_written,
             vectors_read: prepared.gathered.vectors_read,
             vectors_reused: prepared.gathered.vectors_reused,
             full_pass: seen.full_pass,
@@ -338,6 +345,31 @@ pub async fn run(
         },
         report: prepared.report,
     })
+}
+
+/// Reads all of `source`, embeds every row with `embedder`, and adds the snapshot to the store without making it
+/// current: another model is looked at before it is taken.
+///
+/// # Errors
+/// As [`run`].
+pub async fn beside(
+    source: &dyn Source,
+    embedder: &dyn Embedder,
+    store: &Store,
+    now: OffsetDateTime,
+    missing: Missing,
+    progress: &dyn Progress,
+) -> Result<Outcome, SyncError> {
+    let prepared = prepare(source, embedder, store, None, true, missing, progress).await?;
+    let full_pass = if source.leaves_vectors_out() { rfc3339(now) } else { String::new() };
+    let seen = Seen { version: prepared.gathered.version.clone(), full_pass: full_pass.clone() };
+    let provenance = prepared.provenance(source, &seen, now);
+    let sealed = prepared.build(embedder, store, provenance, progress)?;
+    progress.begin(Stage::Publishing, None);
+    let id = store.add(&sealed)?;
+    progress.finish();
+    let run = Run { full_pass, usage: source.usage(), ..Run::default() };
+    Ok(Outcome { index: store.find(&id.to_string())?, report: prepared.report, run })
 }
 
 /// Reads and judges all of `source`, publishes nothing.
@@ -487,6 +519,37 @@ async fn fill(
 }
 
 impl Prepared<'_> {
+    fn provenance(&self, source: &dyn Source, seen: &Seen, now: OffsetDateTime) -> Provenance {
+        Provenance {
+            source: source.name(),
+            place: source.place(),
+            source_version: seen.written(),
+            rows_read: self.report.records,
+            rows_quarantined: self.report.quarantined,
+            builder: BUILDER.into(),
+            built_at: rfc3339(now),
+            ..Provenance::default()
+        }
+    }
+
+    /// Appends what was computed to the source.
+    async fn write_back(
+        &self,
+        source: &dyn Source,
+        embedder: &dyn Embedder,
+        now: OffsetDateTime,
+    ) -> Result<u64, SyncError> {
+        let mut vectors = Vec::new();
+        for (row, place) in self.gathered.judged.rows.iter().zip(&self.computed) {
+            if let Some(Place::Fetched(slot)) = place {
+                vectors.push((row.id.clone(), self.made.read(*slot).map_err(SyncError::Spool)?));
+            }
+        }
+        let (model, moment) = (&embedder.identity().model, rfc3339(now));
+        let written = source.append_vectors(&self.gathered.sheets, &vectors, model, &moment);
+        written.await.map_err(SyncError::WriteBack)
+    }
+
     fn build(
         &self,
         embedder: &dyn Embedder,

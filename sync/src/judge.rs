@@ -240,7 +240,7 @@ fn record(
 
 /// BLAKE3 over the cells up to the last that is not empty, each with its length, so that moving a character from one
 /// cell to the next changes the digest but trailing empty cells do not.
-fn digest(cells: &[String]) -> [u8; 32] {
+pub(crate) fn digest(cells: &[String]) -> [u8; 32] {
     let filled = cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
     let mut hasher = blake3::Hasher::new();
     for cell in &cells[..filled] {

@@ -14,13 +14,16 @@
 //! * [`job::run`]: the steps in order.
 //! * [`bucket::Bucket`]: the same store in a bucket; push and pull.
 
+pub mod backup;
 pub mod bucket;
 pub mod cache;
+pub mod compare;
 pub mod embed;
 mod gather;
 pub mod google;
 pub mod job;
 mod judge;
+pub mod layout;
 pub mod lexical;
 pub mod models;
 pub mod numbers;

@@ -123,6 +123,21 @@ pub trait Source: Send + Sync {
         take: TakeVector<'_>,
     ) -> Result<(), SourceError>;
 
+    /// Appends vectors to the Embeddings sheet, each with the id of its record: one packed cell a vector, made at
+    /// `moment`. Returns how many were written.
+    ///
+    /// # Errors
+    /// A source that nobody can write to.
+    async fn append_vectors(
+        &self,
+        _sheets: &Sheets,
+        _vectors: &[(String, Vec<f32>)],
+        _model: &str,
+        _moment: &str,
+    ) -> Result<u64, SourceError> {
+        Err(SourceError::ReadOnly { name: self.name() })
+    }
+
     /// Whether [`Source::read`] leaves vector cells out, so that a change of theirs alone is only seen by reading all.
     fn leaves_vectors_out(&self) -> bool {
         false
@@ -169,6 +184,12 @@ pub enum SourceError {
     /// Google, or the way there.
     #[error(transparent)]
     Google(#[from] GoogleError),
+    /// Vectors cannot be written back.
+    #[error("{name} is only read: vectors are written back to a Google spreadsheet alone")]
+    ReadOnly {
+        /// The source.
+        name: String,
+    },
     /// Somebody edits faster than the source can be read.
     #[error(
         "{name} changed while it was read, {rounds} times in a row: sync again when fewer people write; the snapshot \

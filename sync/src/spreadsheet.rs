@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::google::sheets::{self, Area, Tab};
 use crate::google::{Client, Usage, drive};
+use crate::numbers::Packing;
 use crate::source::{Sheet, SheetNames, SheetRow, Sheets, Source, SourceError, TakeVector};
 use crate::vectors::is_vector_column;
 
@@ -35,6 +36,8 @@ struct Pages<'a> {
     columns: Vec<(u32, u32)>,
     /// What a row is taken to need.
     row_bytes: usize,
+    /// The first row that is read.
+    first: u32,
 }
 
 impl Spreadsheet {
@@ -81,15 +84,31 @@ impl Spreadsheet {
         Ok(std::array::from_fn(|_| headers.next().unwrap_or_default()))
     }
 
-    /// Reads the rows below the header, in pages of about the payload.
+    /// Every row of every tab, headers first, for a backup; `take` may end it.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub(crate) async fn everything(
+        &self,
+        take: &mut (dyn FnMut(&Tab, Vec<String>) + Send),
+    ) -> Result<(), SourceError> {
+        for tab in sheets::tabs(&self.client, &self.id).await? {
+            let columns = vec![(1, tab.columns.clamp(1, MOST_COLUMNS))];
+            let pages = Pages { tab: &tab, columns, row_bytes: VECTOR_BYTES, first: 1 };
+            self.rows(pages, &mut |row| take(&tab, row.cells), &|_| {}).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads rows in pages of about the payload and gives those that hold anything to `take`.
     async fn rows(
         &self,
         pages: Pages<'_>,
+        take: &mut (dyn FnMut(SheetRow) + Send),
         rows_read: &(dyn Fn(u64) + Sync),
-    ) -> Result<Vec<SheetRow>, SourceError> {
-        let Pages { tab, columns, mut row_bytes } = pages;
-        let mut rows = Vec::new();
-        let mut top = 2;
+    ) -> Result<(), SourceError> {
+        let Pages { tab, columns, mut row_bytes, first } = pages;
+        let mut top = first;
         while top <= tab.rows && !columns.is_empty() {
             let count = (self.payload / row_bytes).clamp(1, 1 << 20) as u32;
             let bottom = tab.rows.min(top.saturating_add(count - 1));
@@ -115,13 +134,13 @@ impl Spreadsheet {
             let read = page.len();
             let filled = |cells: &Vec<String>| cells.iter().any(|cell| !cell.trim().is_empty());
             let page = (top..).zip(page).filter(|(_, cells)| filled(cells));
-            rows.extend(page.map(|(number, cells)| SheetRow { number, cells }));
+            page.for_each(|(number, cells)| take(SheetRow { number, cells }));
             rows_read(read as u64);
             // A page of long rows makes the next one shorter, and it grows again only slowly.
             row_bytes = (bytes / read.max(1) + 1).max(row_bytes / 2).max(16);
             top = bottom.saturating_add(1);
         }
-        Ok(rows)
+        Ok(())
     }
 }
 
@@ -168,7 +187,9 @@ impl Source for Spreadsheet {
                 true => stretches(&header, narrow),
                 false => stretches(&header, |_| true),
             };
-            let rows = self.rows(Pages { tab, columns, row_bytes }, rows_read).await?;
+            let mut rows = Vec::new();
+            let pages = Pages { tab, columns, row_bytes, first: 2 };
+            self.rows(pages, &mut |row| rows.push(row), rows_read).await?;
             read.push(Sheet { name: tab.title.clone(), header, rows });
         }
         let mut read = read.into_iter();
@@ -218,6 +239,45 @@ impl Source for Spreadsheet {
             row_bytes = (cells.bytes() / read.max(1) + 1).max(16);
         }
         Ok(())
+    }
+
+    async fn append_vectors(
+        &self,
+        sheets: &Sheets,
+        vectors: &[(String, Vec<f32>)],
+        model: &str,
+        moment: &str,
+    ) -> Result<u64, SourceError> {
+        let sheet = &sheets.embeddings;
+        let first = ["embedding_part1", "embedding"].iter().find_map(|name| sheet.column(name));
+        let row = |(id, vector): &(String, Vec<f32>)| {
+            let mut row = vec![String::new(); sheet.header.len()];
+            let mut put = |column: Option<usize>, text: String| {
+                if let Some(cell) = column.and_then(|column| row.get_mut(column)) {
+                    *cell = text;
+                }
+            };
+            put(sheet.column("kb_id"), id.clone());
+            put(sheet.column("model"), model.to_owned());
+            put(sheet.column("dimension"), vector.len().to_string());
+            put(first, Packing::default().pack(vector));
+            put(sheet.column("created_at").or_else(|| sheet.column("generated_at")), moment.to_owned());
+            row
+        };
+        let mut written = 0;
+        let mut batch: Vec<Vec<String>> = Vec::new();
+        let mut bytes = 0;
+        for (number, vector) in vectors.iter().enumerate() {
+            let row = row(vector);
+            bytes += row.iter().map(|cell| cell.len() + 3).sum::<usize>();
+            batch.push(row);
+            if bytes >= self.payload || number + 1 == vectors.len() {
+                sheets::append(&self.client, &self.id, &sheet.name, &batch).await?;
+                written += batch.len() as u64;
+                (bytes, batch) = (0, Vec::new());
+            }
+        }
+        Ok(written)
     }
 
     fn leaves_vectors_out(&self) -> bool {

@@ -34,6 +34,21 @@ impl Store {
         Ok(id)
     }
 
+    /// Makes a sealed snapshot durable without making it current, so that it can be looked at first.
+    ///
+    /// # Errors
+    /// As [`Store::publish`], but for the guard.
+    pub fn add(&self, sealed: &Sealed) -> Result<SnapshotId, StoreError> {
+        let _lock = self.lock()?;
+        self.sweep()?;
+        let id = sealed.id();
+        if self.open_snapshot(id).and_then(|index| index.verify().map(drop)).is_err() {
+            let check = |temporary: &Path| self.read_back(id, temporary).map(drop);
+            self.replace(&self.path_of(id), |file| sealed.write_to(file), check)?;
+        }
+        Ok(id)
+    }
+
     /// Takes over a file that was brought here from elsewhere, such as a bucket: verifies all of it, then gives it its
     /// name. The file must be complete, synced, on this store's file system, and nobody may write to it again. It does
     /// not become current.

@@ -8,6 +8,7 @@ macro_rules! say {
 }
 
 mod ask;
+mod backup;
 mod bucket;
 mod config;
 mod search;
@@ -84,6 +85,12 @@ enum Verb {
     /// Look at the snapshots in the store; push them to a bucket and pull them from it.
     #[command(subcommand)]
     Snapshot(snapshot::Verb),
+    /// Copy the spreadsheet in Drive, and write its tabs to files.
+    Backup(backup::Options),
+    /// Show that a backup holds the rows of the source.
+    Restore(backup::Restore),
+    /// Make the sheets that the spreadsheet lacks, with their headers.
+    InitSheet,
     /// Show every setting: its value, where that came from, and what it means.
     Config,
 }
@@ -120,6 +127,9 @@ fn run(cli: Cli, loaded: Loaded) -> Result<ExitCode, Box<dyn std::error::Error>>
         Verb::Config => config::run(&loaded, json),
         Verb::Snapshot(verb) => snapshot::run(&settings, verb, json),
         Verb::Sync(options) => return sync::run(settings, &options, json),
+        Verb::Backup(options) => return runtime()?.block_on(backup::run(settings, options, json)),
+        Verb::Restore(options) => return runtime()?.block_on(backup::restore(settings, options, json)),
+        Verb::InitSheet => return runtime()?.block_on(backup::init(settings, json)),
         Verb::Search(options) => runtime()?.block_on(search::run(settings, options, json)),
         Verb::Ask(options) => runtime()?.block_on(ask::run(settings, options, json)),
         Verb::Serve => {

@@ -6,14 +6,19 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use karute_engine::{Store, StoreError};
+use karute_engine::{Index, Store, StoreError};
+use karute_sync::cache::Cached;
 use karute_sync::embed::Embedder;
+use karute_sync::google::scope;
 use karute_sync::job::{self, Outcome, Pass, Publishing, Run, SyncError};
 use karute_sync::report::{Action, QualityReport};
+use karute_sync::source::Source;
+use karute_sync::{compare, lexical};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::{REFUSED, print_json, runtime};
-use crate::config::{Settings, SourceKind};
+use crate::config::{EmbedderKind, Settings, SourceKind};
 use crate::{progress, setup, start};
 
 /// Exit code of a check that found rows to repair.
@@ -40,6 +45,15 @@ pub(super) struct Options {
     /// Embed records that have no usable vector, for at most KARUTE_EMBED_MAX_YEN.
     #[arg(long)]
     embed_missing: bool,
+    /// Append vectors that were computed to the Embeddings sheet, one packed cell each.
+    #[arg(long, requires = "embed_missing")]
+    write_back: bool,
+    /// Embed all records anew with this model, beside the snapshot in force, and compare the two.
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["check", "watch", "embed_missing", "force", "full"])]
+    re_embed: Option<String>,
+    /// Make the snapshot of --re-embed the one in force.
+    #[arg(long, requires = "re_embed")]
+    switch: bool,
     /// Write every finding to this file: .csv or .json.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -79,6 +93,9 @@ pub(super) fn run(mut settings: Settings, options: &Options, json: bool) -> Ende
     let _context = runtime.enter();
     let store = Store::open(&settings.data_dir)?;
     let embedder = setup::embedder(&settings)?;
+    if let Some(model) = &options.re_embed {
+        return re_embed(settings.clone(), model, options.switch, &store, json);
+    }
     if options.check {
         return check(&settings, options, &store, embedder.as_ref(), json);
     }
@@ -107,7 +124,11 @@ fn once(
     if options.embed_missing {
         how.missing = setup::embed_missing(settings);
     }
-    let source = setup::source(settings)?;
+    how.write_back = options.write_back;
+    let source: Box<dyn Source> = match options.write_back && setup::from_sheets(settings) {
+        true => Box::new(setup::spreadsheet(settings, scope::WRITE)?),
+        false => setup::source(settings)?,
+    };
     let Outcome { index, report, run } =
         start::sync(source.as_ref(), embedder, store, how, progress::for_stderr().as_ref())?;
     let summary = json!({
@@ -124,6 +145,50 @@ fn once(
         say!("{}", told(&run))?;
         say!("snapshot {} ({} rows, {} bytes)", index.id(), index.len(), index.file_length())
     })
+}
+
+/// A snapshot by another model beside the one in force, and how the two differ.
+fn re_embed(mut settings: Settings, model: &str, switch: bool, store: &Store, json: bool) -> Ended {
+    let before = store.current()?.index;
+    model.clone_into(&mut settings.embedding_model);
+    settings.embedder = if model == lexical::MODEL { EmbedderKind::Lexical } else { EmbedderKind::Vertex };
+    let inner = setup::embedder(&settings)?;
+    let embedder = Cached::new(inner.as_ref(), &setup::embedding_cache(&settings));
+    let (source, progress) = (setup::source(&settings)?, progress::for_stderr());
+    let now = OffsetDateTime::now_utc().truncate_to_second();
+    let missing = setup::embed_missing(&settings);
+    let made = job::beside(source.as_ref(), &embedder, store, now, missing, progress.as_ref());
+    let index = tokio::runtime::Handle::current().block_on(made)?.index;
+    let overlap = compare::neighbours(&before, &index)?;
+    let recall = |index: &Index| -> Result<Option<f64>, karute_engine::OpenError> {
+        let promised = index.promise()?.and_then(|promise| {
+            let (ef_search, curve) = (promise.ef_search?, promise.curve);
+            curve.into_iter().find(|point| point.0 == ef_search)
+        });
+        Ok(promised.map(|(_, recall)| f64::from(recall)))
+    };
+    if switch {
+        store.make_current(index.id())?;
+    }
+    if json {
+        print_json(&json!({
+            "snapshot_id": index.id().to_string(), "before": before.id().to_string(),
+            "model": index.identity().model, "model_before": before.identity().model,
+            "recall": recall(&index)?, "recall_before": recall(&before)?,
+            "overlap": overlap, "switched": switch,
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let shown =
+        |recall: Option<f64>| recall.map_or("exact".to_owned(), |recall| format!("recall@10 {recall:.4}"));
+    say!("before   {} by {}, {}", before.id().short(), before.identity().model, shown(recall(&before)?))?;
+    say!("beside   {} by {}, {}", index.id().short(), index.identity().model, shown(recall(&index)?))?;
+    say!("overlap  {:.3} of the ten nearest records, over {} records", overlap.neighbours, overlap.rows)?;
+    match switch {
+        true => say!("switched; set VERTEX_AI_EMBEDDINGS_MODEL={model} wherever questions are embedded")?,
+        false => say!("not switched: `karute sync --re-embed {model} --switch` does")?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check(
@@ -151,13 +216,16 @@ fn check(
 
 /// What a run did, in a line.
 fn told(run: &Run) -> String {
-    let Run { unchanged, vectors_read, vectors_reused, full_pass, usage } = run;
+    let Run { unchanged, vectors_read, vectors_reused, vectors_written, full_pass, usage } = run;
     let mut line = match unchanged {
         true => "run      unchanged since the last sync".to_owned(),
         false => {
             format!("run      {vectors_read} vectors read, {vectors_reused} taken from the snapshot before")
         }
     };
+    if *vectors_written > 0 {
+        line += &format!("; {vectors_written} vectors written back");
+    }
     if usage.calls > 0 {
         line += &format!("; {} calls ({} of them again), {} bytes", usage.calls, usage.retries, usage.bytes);
     }

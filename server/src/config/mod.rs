@@ -126,6 +126,14 @@ settings! {
         "Table of models with their limits and prices (TOML); empty for the one of this version";
     embed_max_yen: f64 = "KARUTE_EMBED_MAX_YEN", default "500", within(0.0, 10_000_000.0),
         "Most yen that one `karute sync --embed-missing` may spend, 0 to 10000000";
+    backup_folder: String = "KARUTE_BACKUP_FOLDER", default "", any,
+        "Id of the shared-drive folder that copies of the spreadsheet go to; empty for the copier's own space, which a service account lacks";
+    backup_user: String = "KARUTE_BACKUP_USER", default "", any,
+        "User of the domain as whom a service account copies, by domain-wide delegation; empty for itself";
+    backup_keep: usize = "KARUTE_BACKUP_KEEP", default "14", within(1, 10_000),
+        "Copies in Drive that stay whatever their age, the newest, 1 to 10000";
+    backup_days: u64 = "KARUTE_BACKUP_DAYS", default "30", within(0, 36_500),
+        "Days that every copy in Drive stays, 0 to 36500";
     usd_jpy: f64 = "USD_JPY", default "155", within(1.0, 10_000.0),
         "Yen of a US dollar, 1 to 10000";
     host: IpAddr = "HOST", default "127.0.0.1", any,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
+use serde_json::{Value, json};
 
 use super::client::{Call, Client, Effect};
 use super::drive::built;
@@ -225,6 +226,48 @@ pub async fn cells(client: &Client, id: &str, areas: &[Area<'_>]) -> Result<Cell
     let what = format!("cells of {:?} in spreadsheet {id}", areas.first().map_or("", |area| area.tab));
     let body = client.call(&read(url, what.clone())).await?;
     Ok(Cells { body, what, areas: held })
+}
+
+/// Appends rows of texts behind the last filled row of `tab`, as they are: nothing is taken for a formula or a date.
+///
+/// # Errors
+/// As [`Client::call`]; after an unclear answer the rows may be there all the same.
+pub async fn append(client: &Client, id: &str, tab: &str, rows: &[Vec<String>]) -> Result<(), GoogleError> {
+    let range = format!("'{}'", tab.replace('\'', "''"));
+    let mut url = address(client, &[id, "values", &format!("{range}:append")])?;
+    url.query_pairs_mut()
+        .append_pair("valueInputOption", "RAW")
+        .append_pair("insertDataOption", "INSERT_ROWS");
+    let body = json!({"majorDimension": "ROWS", "values": rows});
+    write(client, url, format!("rows for {tab:?} of spreadsheet {id}"), &body).await
+}
+
+/// Writes texts into `area`, row by row, as they are.
+///
+/// # Errors
+/// As [`append`].
+pub async fn put(client: &Client, id: &str, area: Area<'_>, rows: &[Vec<String>]) -> Result<(), GoogleError> {
+    let mut url = address(client, &[id, "values:batchUpdate"])?;
+    url.query_pairs_mut().append_pair("fields", "spreadsheetId");
+    let data = json!([{"range": area.to_string(), "majorDimension": "ROWS", "values": rows}]);
+    let body = json!({"valueInputOption": "RAW", "data": data});
+    write(client, url, format!("cells for {:?} of spreadsheet {id}", area.tab), &body).await
+}
+
+/// Carries out `requests` on a spreadsheet, all or none.
+///
+/// # Errors
+/// As [`append`].
+pub async fn change(client: &Client, id: &str, requests: &[Value]) -> Result<(), GoogleError> {
+    let url = address(client, &[&format!("{id}:batchUpdate")])?;
+    write(client, url, format!("tabs for spreadsheet {id}"), &json!({"requests": requests})).await
+}
+
+async fn write(client: &Client, url: Url, what: String, body: &Value) -> Result<(), GoogleError> {
+    let body = Some(body);
+    let call =
+        Call { service: SERVICE, api: API, what, method: Method::POST, url, body, effect: Effect::Write };
+    client.call(&call).await.map(drop)
 }
 
 fn read(url: Url, what: String) -> Call<'static> {

@@ -1,0 +1,237 @@
+//! Backups of a spreadsheet: a copy in Drive, and files of our own that can be shown to hold the same rows.
+//!
+//! Drive's own export ends at 10 MB, so the files are written from ranged reads: a `.csv` a tab, exact and of any length,
+//! and one `.xlsx` to look at.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rust_xlsxwriter::{Workbook, XlsxError};
+use time::format_description::well_known::Rfc3339;
+use time::macros::{format_description, offset};
+use time::{OffsetDateTime, format_description::BorrowedFormatItem};
+
+use crate::google::sheets::Tab;
+use crate::google::{Client, GoogleError, drive};
+use crate::judge::digest;
+use crate::source::{Sheet, Source, SourceError};
+use crate::spreadsheet::Spreadsheet;
+
+/// What every copy's name begins with.
+pub const PREFIX: &str = "VectorDB_Backup_";
+/// The rest of it: the time in Japan.
+const STAMP: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]_[hour][minute][second]");
+/// Most characters that a cell of an `.xlsx` file holds.
+const XLSX_CELL: usize = 32_767;
+
+/// Which copies in Drive stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// So many, the newest.
+    pub copies: usize,
+    /// Those that are younger.
+    pub younger_than: Duration,
+}
+
+/// What a backup did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Backup {
+    /// Name of the copy in Drive.
+    pub copy: Option<String>,
+    /// Its id.
+    pub copy_id: Option<String>,
+    /// Earlier copies that were put into Drive's bin.
+    pub binned: Vec<String>,
+    /// Files that were written.
+    pub files: Vec<PathBuf>,
+    /// Rows in them, headers among them.
+    pub rows: u64,
+    /// Cells too long for an `.xlsx` file, which are whole in the `.csv` files only.
+    pub cells_in_csv_only: u64,
+}
+
+/// A backup did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// Google, or the way there.
+    #[error(transparent)]
+    Google(#[from] GoogleError),
+    /// The spreadsheet.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A file cannot be written.
+    #[error("the backup cannot be written: {0}")]
+    Write(#[from] io::Error),
+    /// The `.xlsx` file cannot be written.
+    #[error("the .xlsx file cannot be written: {0}")]
+    Xlsx(#[from] XlsxError),
+}
+
+/// The name of a copy made at `now`.
+pub fn name(now: OffsetDateTime) -> String {
+    // A moment in a time zone always has these fields.
+    format!("{PREFIX}{}", now.to_offset(offset!(+9)).format(STAMP).unwrap_or_default())
+}
+
+/// Copies the spreadsheet in Drive and puts earlier copies that need not stay into the bin.
+///
+/// # Errors
+/// As [`drive::copy`]. The copy is made before anything is put away.
+pub async fn copy(
+    client: &Client,
+    id: &str,
+    folder: Option<&str>,
+    keep: Keep,
+    now: OffsetDateTime,
+) -> Result<Backup, BackupError> {
+    let made = drive::copy(client, id, &name(now), folder).await?;
+    let mut binned = Vec::new();
+    for (place, old) in drive::named(client, PREFIX, folder).await?.into_iter().enumerate() {
+        let age = OffsetDateTime::parse(&old.created_time, &Rfc3339).map(|then| now - then);
+        // What has no readable age stays.
+        let old_enough = age.is_ok_and(|age| age > keep.younger_than);
+        if old.id != made.id && place >= keep.copies && old_enough {
+            drive::bin(client, &old.id).await?;
+            binned.push(old.name);
+        }
+    }
+    Ok(Backup { copy: Some(made.name), copy_id: Some(made.id), binned, ..Backup::default() })
+}
+
+/// Writes every tab to `directory`: `<tab>.csv`, and all of them to `spreadsheet.xlsx`.
+///
+/// # Errors
+/// A spreadsheet that cannot be read, a directory that cannot be written.
+pub async fn save(spreadsheet: &Spreadsheet, directory: &Path) -> Result<Backup, BackupError> {
+    fs::create_dir_all(directory)?;
+    let mut files = Files { directory, workbook: Workbook::new(), open: None, backup: Backup::default() };
+    let mut failed = Ok(());
+    let mut take = |tab: &Tab, cells: Vec<String>| {
+        if failed.is_ok() {
+            failed = files.row(&tab.title, &cells);
+        }
+    };
+    spreadsheet.everything(&mut take).await?;
+    failed?;
+    files.finish()
+}
+
+/// The files of a backup while they are written.
+struct Files<'a> {
+    directory: &'a Path,
+    workbook: Workbook,
+    /// The tab that is written, and its next row.
+    open: Option<(String, csv::Writer<fs::File>, u32)>,
+    backup: Backup,
+}
+
+impl Files<'_> {
+    fn row(&mut self, title: &str, cells: &[String]) -> Result<(), BackupError> {
+        if self.open.as_ref().is_none_or(|(open, ..)| open != title) {
+            self.begin(title)?;
+        }
+        let sheet = self.backup.files.len().saturating_sub(1);
+        let Some((_, writer, row)) = &mut self.open else { return Ok(()) };
+        writer.write_record(cells).map_err(io::Error::other)?;
+        let sheet = self.workbook.worksheet_from_index(sheet)?;
+        for (column, text) in (0..).zip(cells).filter(|(_, text)| !text.is_empty()) {
+            if text.chars().count() > XLSX_CELL {
+                self.backup.cells_in_csv_only += 1;
+            } else {
+                sheet.write_string(*row, column, text)?;
+            }
+        }
+        *row += 1;
+        self.backup.rows += 1;
+        Ok(())
+    }
+
+    fn begin(&mut self, title: &str) -> Result<(), BackupError> {
+        self.end()?;
+        // A tab may be called anything; a file may not.
+        let unfit = |c: char| "/\\:*?\"<>|".contains(c) || c.is_control();
+        let name: String = title.chars().map(|c| if unfit(c) { '_' } else { c }).collect();
+        let path = self.directory.join(format!("{name}.csv"));
+        let writer = csv::WriterBuilder::new().flexible(true).from_path(&path).map_err(io::Error::other)?;
+        // Row by row to the disk: a spreadsheet of vectors is larger than memory should be.
+        self.workbook.add_worksheet_with_constant_memory()?.set_name(title)?;
+        self.backup.files.push(path);
+        self.open = Some((title.to_owned(), writer, 0));
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), BackupError> {
+        if let Some((_, writer, _)) = self.open.take() {
+            writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Backup, BackupError> {
+        self.end()?;
+        if !self.backup.files.is_empty() {
+            let path = self.directory.join("spreadsheet.xlsx");
+            self.workbook.save(&path)?;
+            self.backup.files.push(path);
+        }
+        Ok(self.backup)
+    }
+}
+
+/// How a backup compares with the living source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Comparison {
+    /// Rows that are the same, cell by cell.
+    pub same: u64,
+    /// Rows that only the backup has, by sheet and row.
+    pub only_in_backup: Vec<(String, u32)>,
+    /// Rows that only the source has.
+    pub only_in_source: Vec<(String, u32)>,
+}
+
+/// Compares the digests of all rows of records and terms of two sources.
+///
+/// # Errors
+/// One that cannot be read.
+pub async fn compare(backup: &dyn Source, source: &dyn Source) -> Result<Comparison, SourceError> {
+    let (kept, live) = (backup.read(&|_| {}).await?, source.read(&|_| {}).await?);
+    let mut comparison = Comparison::default();
+    for (kept, live) in
+        [(&kept.knowledge_base, &live.knowledge_base), (&kept.medical_terms, &live.medical_terms)]
+    {
+        let mut rows = by_digest(live);
+        for row in &kept.rows {
+            match rows.get_mut(&digest(&row.cells)).and_then(Vec::pop) {
+                Some(_) => comparison.same += 1,
+                None => comparison.only_in_backup.push((kept.name.clone(), row.number)),
+            }
+        }
+        let mut left: Vec<u32> = rows.into_values().flatten().collect();
+        left.sort_unstable();
+        comparison.only_in_source.extend(left.into_iter().map(|row| (live.name.clone(), row)));
+    }
+    Ok(comparison)
+}
+
+fn by_digest(sheet: &Sheet) -> HashMap<[u8; 32], Vec<u32>> {
+    let mut rows: HashMap<_, Vec<u32>> = HashMap::new();
+    for row in sheet.rows.iter().rev() {
+        rows.entry(digest(&row.cells)).or_default().push(row.number);
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_copy_is_named_by_the_time_in_japan() {
+        assert_eq!(name(datetime!(2026-11-25 16:04:05 UTC)), "VectorDB_Backup_20261126_010405");
+    }
+}
