@@ -57,6 +57,9 @@ fn sound() -> Vec<u8> {
 fn exercise(index: &Index) -> Result<(), OpenError> {
     let dimensions = index.identity().dimensions as usize;
     let question = Embedding::new(index.identity().clone(), vec![0.5; dimensions.min(1 << 16)]);
+    let words: Vec<(u64, f32)> =
+        karute_engine::lexical::tokens::tokens("体温と食欲").into_iter().map(|token| (token, 1.0)).collect();
+    let _ = index.keyword_search(&words, 5, None);
     let day = |text: &str| text.parse().expect("a day");
     let filters = [
         Filter::everything(),
@@ -157,6 +160,7 @@ const ROWS_SECTION: u32 = 9;
 const VECTORS: u32 = 10;
 const CODES: u32 = 11;
 const GRAPH: u32 = 12;
+const LEXICAL: u32 = 14;
 const DAYS: u32 = 13;
 /// Bytes of the headers of the codes and of the graph section.
 const CODES_HEADER: usize = 64;
@@ -212,6 +216,23 @@ fn a_signed_lie_is_detected() {
         }),
         ("codes that end early", &|f| {
             f.bytes(CODES).pop();
+        }),
+        ("words of another number of rows", &|f| f.put_u32(LEXICAL, 4, ROWS as u32 + 1)),
+        ("2^32-1 tokens", &|f| f.put_u32(LEXICAL, 0, u32::MAX)),
+        ("2^32-1 postings", &|f| f.put_u32(LEXICAL, 8, u32::MAX)),
+        ("a k1 of zero", &|f| f.bytes(LEXICAL)[12..16].fill(0)),
+        ("a k1 that is no number", &|f| f.bytes(LEXICAL)[12..16].copy_from_slice(&f32_bytes(f32::NAN))),
+        ("a token twice", &|f| {
+            let first = f.bytes(LEXICAL)[64..72].to_vec();
+            f.bytes(LEXICAL)[72..80].copy_from_slice(&first);
+        }),
+        ("postings that end before they begin", &|f| {
+            let tokens = u32::from_le_bytes(f.bytes(LEXICAL)[..4].try_into().expect("four bytes")) as usize;
+            f.put_u32(LEXICAL, 64 + tokens * 8, u32::MAX);
+        }),
+        ("a word of a row that is not there", &|f| {
+            let tokens = u32::from_le_bytes(f.bytes(LEXICAL)[..4].try_into().expect("four bytes")) as usize;
+            f.put_u32(LEXICAL, 64 + tokens * 12, ROWS as u32);
         }),
         ("neighbour n", &|f| f.put_u32(GRAPH, GRAPH_HEADER, ROWS as u32)),
         ("neighbour 2^31", &|f| f.put_u32(GRAPH, GRAPH_HEADER + 4, 1 << 31)),

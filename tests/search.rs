@@ -280,3 +280,82 @@ fn the_plan_says_what_it_chose_and_what_it_cost() {
     let few = ask(Query::new(&question).within(&rare));
     assert_eq!((few.ef_search, few.counters.distances), (None, 40), "{few:?}");
 }
+
+/// BM25F by its definition, over the rows themselves: what the postings must give.
+fn by_hand(rows: &[Row], question: &[(u64, f32)]) -> Vec<(u32, f64)> {
+    use karute_engine::lexical::tokens::tokens;
+    let settings = karute_engine::LexicalSettings::default();
+    let fields = |row: &Row| {
+        [row.title.clone(), row.content.clone(), row.tags.join("\n"), row.keywords.join("\n")]
+            .map(|text| tokens(&text))
+    };
+    let all: Vec<[Vec<u64>; 4]> = rows.iter().map(fields).collect();
+    let mean: [f64; 4] =
+        std::array::from_fn(|f| all.iter().map(|row| row[f].len() as f64).sum::<f64>() / rows.len() as f64);
+    let mut scored: Vec<(u32, f64)> = (0..rows.len() as u32).map(|row| (row, 0.0)).collect();
+    let mut most = 0.0;
+    for &(token, weight) in question {
+        let holding = all.iter().filter(|row| row.iter().any(|field| field.contains(&token))).count() as f64;
+        let idf = (1.0 + (rows.len() as f64 - holding + 0.5) / (holding + 0.5)).ln();
+        most += f64::from(weight) * idf;
+        for (score, row) in scored.iter_mut().zip(&all) {
+            let sum: f64 = (0..4)
+                .map(|f| {
+                    let count = row[f].iter().filter(|found| **found == token).count() as f64;
+                    let b = f64::from(settings.b[f]);
+                    f64::from(settings.weight[f]) * count
+                        / (1.0 - b + b * row[f].len() as f64 / mean[f].max(1e-6))
+                })
+                .sum();
+            score.1 += f64::from(weight) * idf * sum / (f64::from(settings.k1) + sum);
+        }
+    }
+    scored.retain(|(_, score)| *score > 0.0);
+    scored.iter_mut().for_each(|(_, score)| *score /= most);
+    scored.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    scored
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn keywords_rank_rows_as_the_definition_of_bm25f_does(
+        texts in proptest::collection::vec(("[発熱体温咳abc5 ]{0,6}", "[発熱体温咳血圧はの。abc120mg/ ]{0,40}", "[発咳a]{0,2}"), 1..30),
+        question in "[発熱体温咳血圧abc5 ]{1,12}",
+        top in 1usize..12,
+    ) {
+        let rows: Vec<Row> = texts.iter().enumerate().map(|(number, (title, content, tag))| Row {
+            id: format!("{number:03}"),
+            domain: ["a", "b"][number % 2].into(),
+            title: title.clone(),
+            content: content.clone(),
+            tags: vec![tag.clone()],
+            ..Row::default()
+        }).collect();
+        let mut draft = Draft::new(Identity::new("test", "none", 4));
+        for row in &rows {
+            draft.push(row, &[]).expect("a sound row");
+        }
+        let index = Index::from_slice(&draft.finish(Provenance::default()).expect("a draft").to_bytes()).expect("sound");
+        index.verify().expect("sound");
+        let mut words = karute_engine::lexical::tokens::tokens(&question);
+        words.sort_unstable();
+        let words: Vec<(u64, f32)> = words.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as f32)).collect();
+        let expected = by_hand(&rows, &words);
+        let found = index.keyword_search(&words, top, None).expect("sound").expect("words");
+        prop_assert_eq!(found.len(), expected.len().min(top));
+        for (hit, (_, score)) in found.iter().zip(&expected) {
+            // Equal but for the rounding of a posting to 16 bits.
+            prop_assert!((f64::from(hit.score) - score).abs() < 2e-4, "{} and {score}", hit.score);
+        }
+        let only = Filter::everything().only(Facet::Domain, ["b"]);
+        let within = index.keyword_search(&words, rows.len(), Some(&only)).expect("sound").expect("words");
+        let allowed: Vec<u32> = expected.iter().map(|(row, _)| *row).filter(|row| row % 2 == 1).collect();
+        let mut found: Vec<u32> = within.iter().map(|hit| hit.row).collect();
+        found.sort_unstable();
+        let mut allowed_sorted = allowed;
+        allowed_sorted.sort_unstable();
+        prop_assert_eq!(found, allowed_sorted);
+    }
+}

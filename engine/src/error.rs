@@ -62,6 +62,12 @@ pub enum BuildError {
         /// Every setting that is out of range.
         detail: String,
     },
+    /// The settings of keyword search are out of range.
+    #[error("words cannot be weighed so: {detail}")]
+    LexicalSettings {
+        /// What is out of range.
+        detail: String,
+    },
     /// The disk refused a vector.
     #[error(
         "the vector of row {id:?} cannot be kept on the disk: {source}. Free some space, then build again"

@@ -1,12 +1,13 @@
 //! An opened snapshot: the one public door to search.
 
 use crate::error::{OpenError, QueryError, VectorFault};
-use crate::filter::{self, Facet, RowSet};
+use crate::filter::{self, Facet, Filter, RowSet};
 use crate::graph::Graph;
 use crate::graph::recall::{self, Promise};
 use crate::graph::search::Counters;
 use crate::identity::Identity;
 use crate::kernel::Kernel;
+use crate::lexical::{self, search::KeywordHit};
 use crate::query::{Plan, Query};
 use crate::row::{Provenance, Row, Term};
 use crate::scan::{self, Vectors};
@@ -142,6 +143,30 @@ impl Index {
             }
         }
         Ok(found)
+    }
+
+    /// The rows that hold the words of `tokens` best, best first, equal scores in row order; each token is a hash of
+    /// [`tokens`](crate::lexical::tokens::tokens) with what it is worth. `None` if the snapshot has no words, as those of
+    /// earlier builds.
+    ///
+    /// # Errors
+    /// A snapshot that turns out to be damaged.
+    pub fn keyword_search(
+        &self,
+        tokens: &[(u64, f32)],
+        top: usize,
+        filter: Option<&Filter>,
+    ) -> Result<Option<Vec<KeywordHit>>, OpenError> {
+        let Some(lexical) = self.snapshot.lexical()? else { return Ok(None) };
+        let allowed = match filter {
+            Some(filter) => filter.compile(&self.snapshot)?,
+            None => None,
+        };
+        let top = top.min(self.len() as usize);
+        Ok(Some(match top {
+            0 => Vec::new(),
+            top => lexical::search::search(&lexical, tokens, top, allowed.as_ref()),
+        }))
     }
 
     /// The query's vector at unit length, once it is known to belong to this snapshot.

@@ -21,6 +21,8 @@ use crate::graph::recall;
 use crate::graph::search::MAX_NODES;
 use crate::graph::settings::GraphSettings;
 use crate::identity::Identity;
+use crate::lexical::build::{self as lexical, Occurrence};
+use crate::lexical::{FIELDS, LexicalSettings};
 use crate::row::{Provenance, Row, Term};
 use crate::scan::Vectors;
 use crate::vector::{is_unit, norm};
@@ -62,7 +64,10 @@ pub struct Draft {
     rows: Vec<u8>,
     row_ends: Vec<u64>,
     passages: Vec<u32>,
-    vectors: Numbers,
+    vectors: Column<f32>,
+    occurrences: Column<Occurrence>,
+    lengths: Vec<[u32; FIELDS]>,
+    lexical: LexicalSettings,
     facets: FacetBuilder,
     days: Vec<u32>,
     terms: Vec<Term>,
@@ -84,7 +89,10 @@ impl Draft {
             rows: Vec::new(),
             row_ends: Vec::new(),
             passages: Vec::new(),
-            vectors: Numbers::Memory(Vec::new()),
+            vectors: Column::Memory(Vec::new()),
+            occurrences: Column::Memory(Vec::new()),
+            lengths: Vec::new(),
+            lexical: LexicalSettings::default(),
             facets: FacetBuilder::default(),
             days: Vec::new(),
             terms: Vec::new(),
@@ -94,13 +102,17 @@ impl Draft {
         }
     }
 
-    /// As [`Draft::new`], but vectors go to a file without a name on the file system of `directory`, which is the one
-    /// that the snapshot will be written to: memory then holds no vector, however many there are.
+    /// As [`Draft::new`], but vectors and words go to files without names on the file system of `directory`, which is the
+    /// one that the snapshot will be written to: memory then holds none of them, however many there are.
     ///
     /// # Errors
     /// A directory in which no file can be made.
     pub fn spooled(identity: Identity, directory: &Path) -> io::Result<Self> {
-        Ok(Self { vectors: Numbers::File(Spool::create(directory)?), ..Self::new(identity) })
+        Ok(Self {
+            vectors: Column::File(Spool::create(directory)?),
+            occurrences: Column::File(Spool::create(directory)?),
+            ..Self::new(identity)
+        })
     }
 
     /// Adds a row with the vectors of its passages; a row without passages is kept but cannot be found by vector.
@@ -124,9 +136,13 @@ impl Draft {
         }
         let archive = rkyv::to_bytes::<rancor::Error>(row)
             .map_err(|error| BuildError::Archive { id: row.id.clone(), detail: error.to_string() })?;
+        let spooled = |source| BuildError::Spool { id: row.id.clone(), source };
         for Passage { vector, .. } in passages {
-            self.vectors.push(vector).map_err(|source| BuildError::Spool { id: row.id.clone(), source })?;
+            self.vectors.push(vector).map_err(spooled)?;
         }
+        let (occurrences, lengths) = lexical::occurrences(number, row);
+        self.occurrences.push(&occurrences).map_err(spooled)?;
+        self.lengths.push(lengths);
         self.rows.resize(self.rows.len().next_multiple_of(ROW_ALIGNMENT as usize), 0);
         self.rows.extend_from_slice(&archive);
         self.row_ends.push(self.rows.len() as u64);
@@ -172,6 +188,11 @@ impl Draft {
         (self.graph, self.graph_from) = (settings, 2);
     }
 
+    /// Sets how words are weighed.
+    pub fn set_lexical(&mut self, settings: LexicalSettings) {
+        self.lexical = settings;
+    }
+
     /// Number of rows so far.
     pub fn len(&self) -> usize {
         self.row_ends.len()
@@ -203,8 +224,11 @@ impl Draft {
         let builder = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned();
         let meta = Meta { identity: self.identity, builder, rows, passages, facet_values };
         let spooled = |source| BuildError::Spool { id: "the last".into(), source };
+        if let Some(detail) = self.lexical.fault() {
+            return Err(BuildError::LexicalSettings { detail });
+        }
         let all = self.vectors.finish().map_err(spooled)?;
-        let vectors = all.as_f32();
+        let vectors = all.as_slice();
         let codes = Encoder::fit(vectors, dimensions as usize).section(vectors);
         if let Some(detail) = self.graph.and_then(|settings| settings.fault()) {
             return Err(BuildError::GraphSettings { detail });
@@ -218,6 +242,9 @@ impl Draft {
             recall::promise(of, parsed, &mut graph);
             Some(graph)
         });
+        let words = self.occurrences.finish().map_err(spooled)?;
+        let words = lexical::section(words.as_slice(), &self.lengths, &self.lexical)
+            .ok_or(BuildError::TooLarge { what: "words", limit: u64::from(u32::MAX) })?;
         let mut sections = vec![
             (Section::Meta, archived("meta", &meta)?),
             (Section::Provenance, archived("provenance", &provenance)?),
@@ -230,9 +257,10 @@ impl Draft {
             (Section::Report, Payload::Bytes(self.report.into_bytes())),
         ];
         sections.extend(graph.map(|graph| (Section::Graph, Payload::Bytes(graph))));
+        sections.push((Section::Lexical, Payload::Bytes(words)));
         sections.push((Section::Codes, Payload::Bytes(codes)));
         sections.push((Section::Rows, Payload::Bytes(self.rows)));
-        sections.push((Section::Vectors, all));
+        sections.push((Section::Vectors, all.into_payload()));
         Sealed::new(sections)
     }
 }
@@ -272,14 +300,6 @@ enum Payload {
 }
 
 impl Payload {
-    /// The numbers of a payload that holds f32.
-    fn as_f32(&self) -> &[f32] {
-        match self {
-            Self::F32(numbers) => numbers,
-            other => array(other.as_bytes()).unwrap_or_default(),
-        }
-    }
-
     fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes,
@@ -291,29 +311,53 @@ impl Payload {
     }
 }
 
-/// The vectors of a draft, one behind the other.
+/// Values of a draft, one behind the other, in memory or in a file without a name.
 #[derive(Debug)]
-enum Numbers {
-    Memory(Vec<f32>),
+enum Column<T> {
+    Memory(Vec<T>),
     File(Spool),
 }
 
-impl Numbers {
-    fn push(&mut self, numbers: &[f32]) -> io::Result<()> {
+/// A [`Column`] that grows no more.
+enum Finished<T> {
+    Memory(Vec<T>),
+    Mapped(Bytes),
+}
+
+impl<T: bytemuck::Pod> Column<T> {
+    fn push(&mut self, values: &[T]) -> io::Result<()> {
         match self {
             Self::Memory(all) => {
-                all.extend_from_slice(numbers);
+                all.extend_from_slice(values);
                 Ok(())
             }
-            Self::File(spool) => spool.push(numbers),
+            Self::File(spool) => spool.push(bytemuck::cast_slice(values)),
         }
     }
 
-    fn finish(self) -> io::Result<Payload> {
+    fn finish(self) -> io::Result<Finished<T>> {
         Ok(match self {
-            Self::Memory(all) => Payload::F32(all),
-            Self::File(spool) => Payload::Mapped(spool.finish()?),
+            Self::Memory(all) => Finished::Memory(all),
+            Self::File(spool) => Finished::Mapped(spool.finish()?),
         })
+    }
+}
+
+impl<T: bytemuck::Pod> Finished<T> {
+    fn as_slice(&self) -> &[T] {
+        match self {
+            Self::Memory(all) => all,
+            Self::Mapped(bytes) => array(bytes).unwrap_or_default(),
+        }
+    }
+}
+
+impl Finished<f32> {
+    fn into_payload(self) -> Payload {
+        match self {
+            Self::Memory(all) => Payload::F32(all),
+            Self::Mapped(bytes) => Payload::Mapped(bytes),
+        }
     }
 }
 

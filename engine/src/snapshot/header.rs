@@ -95,6 +95,8 @@ sections! {
     Report = 8, "report", SMALL_ALIGNMENT;
     /// Neighbours of each passage (flat arrays); snapshots of few rows, and those of earlier builds, have none.
     Graph = 12, "graph", BULK_ALIGNMENT;
+    /// Words of the rows (flat postings); snapshots of earlier builds have none.
+    Lexical = 14, "lexical", BULK_ALIGNMENT;
     /// Vectors in eight bits a number; snapshots of earlier builds have none.
     Codes = 11, "codes", BULK_ALIGNMENT;
     /// Rows, one rkyv archive each.
@@ -106,7 +108,7 @@ sections! {
 impl Section {
     /// Whether a snapshot may lack it, and a reader that does not know it may pass it over.
     pub(crate) fn is_optional(self) -> bool {
-        matches!(self, Self::Graph | Self::Codes | Self::Days)
+        matches!(self, Self::Graph | Self::Codes | Self::Days | Self::Lexical)
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn map(file: &File) -> io::Result<Bytes> {
     Ok(Bytes::Mapped(map))
 }
 
-/// Numbers on their way into a snapshot, kept in a file without a name rather than in memory.
+/// Bytes on their way into a snapshot, kept in a file without a name rather than in memory.
 #[derive(Debug)]
 pub(crate) struct Spool {
     out: BufWriter<File>,
@@ -38,18 +38,18 @@ impl Spool {
     pub(crate) fn create(directory: &Path) -> io::Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = directory.join(format!("vectors-{}-{number}.tmp", std::process::id()));
+        let path = directory.join(format!("spool-{}-{number}.tmp", std::process::id()));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         std::fs::remove_file(&path)?;
         Ok(Self { out: BufWriter::with_capacity(1 << 20, file) })
     }
 
-    /// Adds numbers behind those that are there.
-    pub(crate) fn push(&mut self, numbers: &[f32]) -> io::Result<()> {
-        self.out.write_all(bytemuck::must_cast_slice(numbers))
+    /// Adds bytes behind those that are there.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.write_all(bytes)
     }
 
-    /// All numbers, mapped.
+    /// All bytes, mapped.
     pub(crate) fn finish(self) -> io::Result<Bytes> {
         map(&self.out.into_inner().map_err(io::IntoInnerError::into_error)?)
     }

@@ -15,6 +15,7 @@ use crate::error::OpenError;
 use crate::filter::FacetValue;
 use crate::graph::Graph;
 use crate::identity::Identity;
+use crate::lexical::Lexical;
 use crate::row::{ArchivedRow, Provenance, Row, Term};
 pub use bytes::Bytes;
 use bytes::array;
@@ -92,6 +93,7 @@ impl Snapshot {
         }
         self.codes()?;
         self.graph()?;
+        self.lexical()?;
         self.header.entry(Section::Rows)?;
         self.header.entry(Section::Report)?;
         let facets = self.header.entry(Section::Facets)?.length / size_of::<u32>() as u64;
@@ -159,6 +161,16 @@ impl Snapshot {
         let graph = Graph::parse(self.section(Section::Graph)?, self.meta.passages);
         let detail = || "its header contradicts its length or the counts".into();
         graph.map(Some).ok_or_else(|| self.corrupt(Section::Graph, 0, detail()))
+    }
+
+    /// The words of the rows, where the snapshot has them.
+    pub(crate) fn lexical(&self) -> Result<Option<Lexical<'_>>, OpenError> {
+        if self.header.length_of(Section::Lexical).is_none() {
+            return Ok(None);
+        }
+        let lexical = Lexical::parse(self.section(Section::Lexical)?, self.meta.rows);
+        let detail = || "its header contradicts its length or the counts".into();
+        lexical.map(Some).ok_or_else(|| self.corrupt(Section::Lexical, 0, detail()))
     }
 
     /// A section that is an array of numbers or of fixed structures.

@@ -33,6 +33,9 @@ pub(crate) fn everything(snapshot: &Snapshot) -> Result<Verified, OpenError> {
         }
     }
     snapshot.report()?;
+    if let Some(fault) = snapshot.lexical()?.and_then(|lexical| lexical.fault()) {
+        return Err(snapshot.corrupt(Section::Lexical, 0, fault.into()));
+    }
     let archived = rows(snapshot)?;
     passages(snapshot, &archived)?;
     vectors(snapshot)?;

@@ -124,7 +124,7 @@ mod tests {
             Row {
                 id: "KB_1".into(), title: "久保田 実".into(), content: content.into(), ..Row::default()
             };
-        let evidence = [Evidence { row, similarity: 0.6, score: 0.6, about: true }];
+        let evidence = [Evidence { row, similarity: 0.6, score: 0.6, about: true, ..Evidence::default() }];
         let quoted = best("久保田さんのカテーテルの次回交換はいつ", &evidence);
         assert_eq!(&content[quoted[0].start..quoted[0].end], "膀胱留置カテーテルの次回交換は10月20日。");
         assert_eq!(quoted[0].number, 1);
@@ -137,6 +137,7 @@ mod tests {
             similarity: 0.6,
             score: 0.6,
             about: true,
+            ..Evidence::default()
         };
         let evidence = [row("2026-04-01", "体重の基準は48.0kg。"), row("2026-10-01", "体重の基準は47.5kg。")];
         assert_eq!(best("体重の基準は", &evidence)[0].number, 2);
@@ -148,7 +149,7 @@ mod tests {
     fn a_question_in_a_record_is_quoted_with_its_answer() {
         let content = "Q：喉がゴロゴロするときは。A：横を向いてもらいます。";
         let row = Row { content: content.into(), ..Row::default() };
-        let evidence = [Evidence { row, similarity: 0.6, score: 0.6, about: true }];
+        let evidence = [Evidence { row, similarity: 0.6, score: 0.6, about: true, ..Evidence::default() }];
         let quoted = best("喉がゴロゴロ", &evidence);
         assert_eq!(&content[quoted[0].start..quoted[0].end], content);
     }
@@ -156,8 +157,13 @@ mod tests {
     #[test]
     fn equal_sentences_are_quoted_once() {
         let row = |id: &str| Row { id: id.into(), content: "体温は36.5℃。".into(), ..Row::default() };
-        let evidence =
-            ["a", "b"].map(|id| Evidence { row: row(id), similarity: 0.6, score: 0.6, about: true });
+        let evidence = ["a", "b"].map(|id| Evidence {
+            row: row(id),
+            similarity: 0.6,
+            score: 0.6,
+            about: true,
+            ..Evidence::default()
+        });
         assert_eq!(best("体温は", &evidence).len(), 1);
     }
 }

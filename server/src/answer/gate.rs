@@ -34,7 +34,13 @@ mod tests {
     use karute_engine::Row;
 
     fn judged(scores: &[f32]) -> bool {
-        let evidence = |&score| Evidence { row: Row::default(), similarity: 0.5, score, about: true };
+        let evidence = |&score| Evidence {
+            row: Row::default(),
+            similarity: 0.5,
+            score,
+            about: true,
+            ..Evidence::default()
+        };
         judge(&scores.iter().map(evidence).collect::<Vec<_>>()).answerable
     }
 

@@ -37,12 +37,16 @@ pub struct Question {
 }
 
 /// A row that was retrieved.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Evidence {
     /// The row.
     pub row: Row,
-    /// Cosine of its vector with the question's, -1 to 1.
+    /// Cosine of its vector with the question's, -1 to 1; 0 for a row that words alone brought up.
     pub similarity: f32,
+    /// Its rank among the rows that vectors brought up, from 1.
+    pub by_vector: Option<usize>,
+    /// Its rank among the rows that words brought up, from 1.
+    pub by_words: Option<usize>,
     /// The share of the question that its wording covers, 0 to 1. Rows are ranked by it.
     pub score: f32,
     /// Whether it speaks of somebody whom the question names, or the question names nobody.

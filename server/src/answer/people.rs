@@ -144,7 +144,7 @@ mod tests {
 
     fn speaks(question: &str, title: &str, client: &str) -> bool {
         let row = Row { title: title.into(), client_id: client.into(), ..Row::default() };
-        let evidence = Evidence { row, similarity: 0.5, score: 0.5, about: false };
+        let evidence = Evidence { row, similarity: 0.5, score: 0.5, about: false, ..Evidence::default() };
         People::of(question, &index()).expect("readable").any_in(&evidence)
     }
 

@@ -98,6 +98,7 @@ mod tests {
             similarity: 0.5,
             score: 0.0,
             about: true,
+            ..Evidence::default()
         };
         let rows: Vec<Held> = rows.iter().map(evidence).map(|evidence| held_by(&evidence)).collect();
         let relevance = Relevance::new(question, &rows);

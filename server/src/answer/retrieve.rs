@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use karute_engine::fusion::Fusion;
+use karute_engine::lexical::tokens::tokens;
 use karute_engine::{Embedding, Explained, Facet, Filter, Index, Query, Scratch};
 use karute_sync::embed::Task;
 
@@ -12,14 +14,14 @@ use super::{Evidence, Question, Retrieved};
 use crate::error::Failure;
 use crate::state::App;
 
-/// Rows that the index is asked for, before the best of them are chosen by wording: a vector of wording alone is a
-/// coarse measure, since the words that occur everywhere weigh in it as much as those that tell.
+/// Rows that each arm is asked for, by vectors and by words, before the best of both are chosen by how much of the
+/// question they cover.
 const CANDIDATES: usize = 200;
 
 /// What is left of the score of a row that does not speak of whom the question names.
 const ABOUT_ANOTHER: f32 = 0.3;
 
-/// Retrieves the rows that cover the question best among those nearest to it. A question without a single word finds nothing.
+/// Retrieves the rows that cover the question best among those that vectors and words bring up. A question without a single word finds nothing.
 ///
 /// # Errors
 /// [`Failure::NotReady`] before a snapshot is served; what the embedder or the engine could not do.
@@ -31,15 +33,18 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
     let embedding =
         tokio::time::timeout(app.deadline(), embedding).await.map_err(|_| Failure::TimedOut)??;
     let snapshot = index.id();
-    let (evidence, explained) = match embedding.into_iter().next().flatten() {
-        Some(embedding) => {
-            let (filter, question) = (filter(question), question.clone());
-            let found = app.on_pool(move || search(&index, &embedding, &filter, &question)).await??;
-            (found.0, Some(found.1))
-        }
-        None => (Vec::new(), None),
-    };
+    let embedding = embedding.into_iter().next().flatten();
+    let (filter, asked) = (filter(question), question.clone());
+    let searching = app.on_pool(move || search(&index, embedding.as_ref(), &filter, &asked));
+    let (evidence, explained) = searching.await??;
     Ok(Retrieved { evidence: evidence.into(), snapshot, explained, took: began.elapsed() })
+}
+
+/// The words of a text, each with how often it occurs.
+fn counted(text: &str) -> Vec<(u64, f32)> {
+    let mut words = tokens(text);
+    words.sort_unstable();
+    words.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as f32)).collect()
 }
 
 fn filter(question: &Question) -> Filter {
@@ -55,16 +60,32 @@ fn filter(question: &Question) -> Filter {
 
 fn search(
     index: &Arc<Index>,
-    embedding: &Embedding,
+    embedding: Option<&Embedding>,
     filter: &Filter,
     question: &Question,
-) -> Result<(Vec<Evidence>, Explained), Failure> {
-    let query = Query::new(embedding).top(CANDIDATES.max(question.top)).within(filter).plan(question.plan);
-    let mut hits = Vec::new();
-    let explained = index.search_into(&query, &mut Scratch::default(), &mut hits)?;
-    let mut found = Vec::with_capacity(hits.len());
-    for hit in hits {
-        found.push(Evidence { row: index.row(hit.row)?, similarity: hit.score, score: 0.0, about: false });
+) -> Result<(Vec<Evidence>, Option<Explained>), Failure> {
+    let depth = CANDIDATES.max(question.top);
+    let (mut hits, mut explained) = (Vec::new(), None);
+    if let Some(embedding) = embedding {
+        let query = Query::new(embedding).top(depth).within(filter).plan(question.plan);
+        explained = Some(index.search_into(&query, &mut Scratch::default(), &mut hits)?);
+    }
+    let by_vector: Vec<(u32, f32)> = hits.iter().map(|hit| (hit.row, hit.score)).collect();
+    let words = counted(&question.text);
+    // Snapshots of earlier builds have no words; their vectors have to do.
+    let by_words = index.keyword_search(&words, depth, Some(filter))?.unwrap_or_default();
+    let by_words: Vec<(u32, f32)> = by_words.iter().map(|hit| (hit.row, hit.score)).collect();
+    let fused = Fusion { depth, ..Fusion::default() }.mix(&by_vector, &by_words);
+    let mut found = Vec::with_capacity(fused.len());
+    for fused in fused {
+        found.push(Evidence {
+            row: index.row(fused.row)?,
+            similarity: fused.by_vector.map_or(0.0, |(_, score)| score),
+            by_vector: fused.by_vector.map(|(rank, _)| rank + 1),
+            by_words: fused.by_words.map(|(rank, _)| rank + 1),
+            score: 0.0,
+            about: false,
+        });
     }
     let held: Vec<Held> = found.iter().map(held_by).collect();
     let relevance = Relevance::new(&question.text, &held);
@@ -75,7 +96,7 @@ fn search(
         evidence.about = people.any_in(evidence);
         evidence.score = if evidence.about { covered } else { covered * ABOUT_ANOTHER };
     }
-    // Stable: rows that cover the question alike keep the order of their vectors.
+    // Stable: rows that cover the question alike keep the order that both arms gave them.
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found.truncate(question.top);
     Ok((found, explained))

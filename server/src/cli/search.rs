@@ -58,7 +58,8 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
         let hit = |(rank, evidence): (usize, &crate::answer::Evidence)| {
             let row = &evidence.row;
             json!({
-                "rank": rank, "score": evidence.score, "id": row.id, "title": row.title, "content": row.content,
+                "rank": rank, "score": evidence.score, "rank_by_vector": evidence.by_vector,
+                "rank_by_words": evidence.by_words, "id": row.id, "title": row.title, "content": row.content,
                 "date": row.date, "domain": row.domain, "source_type": row.source_type, "client_id": row.client_id,
                 "origin": {
                     "spreadsheet": row.origin.spreadsheet, "sheet": row.origin.sheet, "row": row.origin.row_number,
@@ -84,6 +85,10 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
         let row = &evidence.row;
         say!("{rank:>3}  {:.3}  {}  {}", evidence.score, row.date, plain(&row.title))?;
         say!("     {}, {} 行 {}", plain(&row.id), plain(&row.origin.sheet), row.origin.row_number)?;
+        if options.explain {
+            let rank = |rank: Option<usize>| rank.map_or("-".to_owned(), |rank| rank.to_string());
+            say!("     by vector {}, by words {}", rank(evidence.by_vector), rank(evidence.by_words))?;
+        }
     }
     if let (true, Some(Explained { why, ef_search, counters })) = (options.explain, retrieved.explained) {
         let ef_search = ef_search.map_or(String::new(), |ef_search| format!(", ef_search {ef_search}"));

@@ -1,0 +1,327 @@
+//! How well questions find their passages, by words, by vectors and by both, on sets of one's own:
+//!
+//! ```text
+//! cargo run --release -p karute-benches --bin retrieval -- --passages P.jsonl.gz --questions Q.jsonl.gz \
+//!     [--vectors P.f16.npy --queries Q.f16.npy]
+//! ```
+//!
+//! Passages: `{"id", "title"?, "text"}`, one a line; questions: `{"text", "relevant": [ids]}`. Without vectors the local
+//! embedder makes them. Even questions are for tuning, odd ones for measuring. Definitions are those of trec_eval.
+
+#![expect(clippy::expect_used, reason = "a bench that cannot go on should say where")]
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use flate2::read::MultiGzDecoder;
+use karute_engine::fusion::Fusion;
+use karute_engine::lexical::tokens::tokens;
+use karute_engine::{
+    Draft, Embedding, Identity, Index, LexicalSettings, Passage, Plan, Provenance, Query, Row, Scratch,
+};
+use karute_sync::lexical::Lexical;
+use rayon::prelude::*;
+use serde_json::Value;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Passages, JSON lines, perhaps packed.
+    #[arg(long)]
+    passages: PathBuf,
+    /// Questions, JSON lines, perhaps packed.
+    #[arg(long)]
+    questions: PathBuf,
+    /// Vectors of the passages, float16 or float32, .npy.
+    #[arg(long, requires = "queries")]
+    vectors: Option<PathBuf>,
+    /// Vectors of the questions.
+    #[arg(long)]
+    queries: Option<PathBuf>,
+    /// Try many settings on the tuning half.
+    #[arg(long)]
+    tune: bool,
+}
+
+struct Question {
+    text: String,
+    relevant: Vec<u32>,
+    vector: Option<Embedding>,
+    tokens: Vec<(u64, f32)>,
+}
+
+/// Rows that count: nDCG@10 and its kin.
+const TOP: usize = 10;
+
+#[derive(Clone, Copy, Default)]
+struct Scores {
+    hit1: f64,
+    hit10: f64,
+    mrr: f64,
+    ndcg: f64,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let passages = lines(&arguments.passages);
+    let questions = lines(&arguments.questions);
+    let (identity, vectors, queries) = embeddings(&arguments, &passages, &questions);
+    let mut questions: Vec<Question> = questions
+        .iter()
+        .zip(queries)
+        .map(|(line, vector)| {
+            let text = line["text"].as_str().expect("a text").to_owned();
+            let relevant = line["relevant"].as_array().expect("ids");
+            Question {
+                relevant: relevant.iter().map(|id| id.as_u64().expect("an id") as u32).collect(),
+                vector: vector.map(|vector| Embedding::new(identity.clone(), vector)),
+                tokens: weighed(&text),
+                text,
+            }
+        })
+        .collect();
+    let begun = Instant::now();
+    let index = build(&identity, &passages, &vectors, LexicalSettings::default());
+    let section = index.sections().iter().find(|entry| entry.kind == 14).map_or(0, |entry| entry.length);
+    println!(
+        "{} passages, {} questions, {}; built in {:.1} s, words {:.1} MB",
+        passages.len(),
+        questions.len(),
+        identity.model,
+        begun.elapsed().as_secs_f64(),
+        section as f64 / 1e6
+    );
+    if arguments.tune {
+        tune(&identity, &passages, &vectors, &questions);
+    }
+    questions = questions.into_iter().enumerate().filter(|(at, _)| at % 2 == 1).map(|(_, q)| q).collect();
+    report(&index, &questions);
+}
+
+/// Every setting of the words, then every mix.
+fn tune(identity: &Identity, passages: &[Value], vectors: &[Option<Vec<f32>>], all: &[Question]) {
+    let half: Vec<&Question> = all.iter().step_by(2).collect();
+    for k1 in [0.6, 0.9, 1.2, 1.5] {
+        for (title_b, b) in [(0.3, 0.5), (0.3, 0.75), (0.75, 0.5), (0.75, 0.75)] {
+            for title in [1.5, 2.5, 4.0] {
+                let settings =
+                    LexicalSettings { k1, b: [title_b, b, 0.3, 0.3], weight: [title, 1.0, 1.0, 1.0] };
+                let bare: Vec<Option<Vec<f32>>> = vec![None; passages.len()];
+                let index = build(identity, passages, &bare, settings);
+                let runs: Vec<Vec<u32>> = half.par_iter().map(|q| rows(&words(&index, q))).collect();
+                let scores = mean(&runs, &half);
+                println!(
+                    "tune words k1 {k1} b {title_b}/{b} title {title}: MRR {:.4} nDCG {:.4}",
+                    scores.mrr, scores.ndcg
+                );
+            }
+        }
+    }
+    let index = build(identity, passages, vectors, LexicalSettings::default());
+    let arms: Vec<_> = half.par_iter().map(|q| (dense(&index, q), words(&index, q))).collect();
+    for share in [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8] {
+        let fusion = Fusion { vectors: share, ..Fusion::default() };
+        let runs: Vec<Vec<u32>> =
+            arms.iter().map(|(v, w)| fusion.mix(v, w).iter().map(|f| f.row).collect()).collect();
+        let scores = mean(&runs, &half);
+        println!("tune mix {share}: MRR {:.4} nDCG {:.4}", scores.mrr, scores.ndcg);
+    }
+}
+
+fn report(index: &Index, questions: &[Question]) {
+    let half: Vec<&Question> = questions.iter().collect();
+    let arms: Vec<_> = half.par_iter().map(|q| (dense(index, q), words(index, q))).collect();
+    let fusion = Fusion::default();
+    let mixed = |(v, w): &(Hits, Hits)| fusion.mix(v, w).iter().map(|f| f.row).collect();
+    let runs: [(&str, Vec<Vec<u32>>); 3] = [
+        ("words", arms.iter().map(|(_, w)| rows(w)).collect()),
+        ("vectors", arms.iter().map(|(v, _)| rows(v)).collect()),
+        ("both", arms.iter().map(mixed).collect()),
+    ];
+    println!("| arm | hit@1 | hit@10 | MRR@10 | nDCG@10 | 95 % of MRR |\n|---|---|---|---|---|---|");
+    for (name, runs) in runs {
+        let scores = mean(&runs, &half);
+        let (low, high) = interval(&runs, &half);
+        let Scores { hit1, hit10, mrr, ndcg } = scores;
+        println!("| {name} | {hit1:.3} | {hit10:.3} | {mrr:.4} | {ndcg:.4} | {low:.4}-{high:.4} |");
+    }
+    // One thread, each question once, as a caller would ask.
+    let median = |ask: &mut dyn FnMut(&Question)| {
+        let mut times: Vec<Duration> = half
+            .iter()
+            .take(1_000)
+            .map(|question| {
+                let begun = Instant::now();
+                ask(question);
+                begun.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        times[times.len() / 2].as_secs_f64() * 1e3
+    };
+    let by_words = median(&mut |q| {
+        drop(words(
+            index,
+            &Question { tokens: weighed(&q.text), text: String::new(), relevant: Vec::new(), vector: None },
+        ))
+    });
+    let by_both = median(&mut |q| {
+        let tokens = Question {
+            tokens: weighed(&q.text),
+            vector: q.vector.clone(),
+            text: String::new(),
+            relevant: Vec::new(),
+        };
+        drop(fusion.mix(&dense(index, &tokens), &words(index, &tokens)));
+    });
+    println!(
+        "\nmedian of one question on one thread: words {by_words:.3} ms, both arms and the mix {by_both:.3} ms"
+    );
+}
+
+fn weighed(text: &str) -> Vec<(u64, f32)> {
+    let mut found = tokens(text);
+    found.sort_unstable();
+    found.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as f32)).collect()
+}
+
+fn words(index: &Index, question: &Question) -> Hits {
+    let hits = index.keyword_search(&question.tokens, 200, None).expect("sound").expect("words");
+    hits.into_iter().map(|hit| (hit.row, hit.score)).collect()
+}
+
+thread_local! {
+    static SCRATCH: std::cell::RefCell<Scratch> = std::cell::RefCell::new(Scratch::default());
+}
+
+fn dense(index: &Index, question: &Question) -> Hits {
+    let Some(vector) = &question.vector else { return Vec::new() };
+    let mut hits = Vec::new();
+    let query = Query::new(vector).top(200).plan(Plan::Exact);
+    SCRATCH.with_borrow_mut(|scratch| index.search_into(&query, scratch, &mut hits)).expect("a search");
+    hits.into_iter().map(|hit| (hit.row, hit.score)).collect()
+}
+
+fn rows(hits: &[(u32, f32)]) -> Vec<u32> {
+    hits.iter().map(|(row, _)| *row).collect()
+}
+
+fn score(run: &[u32], relevant: &[u32]) -> Scores {
+    let gain = |rank: usize| 1.0 / ((rank + 2) as f64).log2();
+    let found: Vec<usize> = (0..run.len().min(TOP)).filter(|&rank| relevant.contains(&run[rank])).collect();
+    let ideal: f64 = (0..relevant.len().min(TOP)).map(gain).sum();
+    Scores {
+        hit1: f64::from(u8::from(found.first() == Some(&0))),
+        hit10: f64::from(u8::from(!found.is_empty())),
+        mrr: found.first().map_or(0.0, |&rank| 1.0 / (rank + 1) as f64),
+        ndcg: found.iter().map(|&rank| gain(rank)).sum::<f64>() / ideal.max(1e-9),
+    }
+}
+
+fn mean(runs: &[Vec<u32>], questions: &[&Question]) -> Scores {
+    let mut sum = Scores::default();
+    for (run, question) in runs.iter().zip(questions) {
+        let one = score(run, &question.relevant);
+        sum.hit1 += one.hit1;
+        sum.hit10 += one.hit10;
+        sum.mrr += one.mrr;
+        sum.ndcg += one.ndcg;
+    }
+    let count = runs.len().max(1) as f64;
+    Scores { hit1: sum.hit1 / count, hit10: sum.hit10 / count, mrr: sum.mrr / count, ndcg: sum.ndcg / count }
+}
+
+/// The middle 95 % of the mean reciprocal rank over 1,000 samples of the questions.
+fn interval(runs: &[Vec<u32>], questions: &[&Question]) -> (f64, f64) {
+    use rand::RngExt;
+    use rand_chacha::rand_core::SeedableRng;
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let each: Vec<f64> = runs.iter().zip(questions).map(|(run, q)| score(run, &q.relevant).mrr).collect();
+    let mut means: Vec<f64> = (0..1_000)
+        .map(|_| {
+            (0..each.len()).map(|_| each[random.random_range(0..each.len())]).sum::<f64>() / each.len() as f64
+        })
+        .collect();
+    means.sort_unstable_by(f64::total_cmp);
+    (means[25], means[974])
+}
+
+fn build(
+    identity: &Identity,
+    passages: &[Value],
+    vectors: &[Option<Vec<f32>>],
+    lexical: LexicalSettings,
+) -> Index {
+    let mut draft = Draft::new(identity.clone());
+    draft.set_graph(None);
+    draft.set_lexical(lexical);
+    for ((number, line), vector) in passages.iter().enumerate().zip(vectors) {
+        let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        let row =
+            Row { id: format!("{number:08}"), title: text("title"), content: text("text"), ..Row::default() };
+        let passages: Vec<Passage<'_>> = vector.iter().map(|vector| Passage::whole(&row, vector)).collect();
+        draft.push(&row, &passages).expect("a sound row");
+    }
+    Index::from_slice(&draft.finish(Provenance::default()).expect("a draft").to_bytes()).expect("a snapshot")
+}
+
+type Vectors = Vec<Option<Vec<f32>>>;
+
+/// Rows with their scores, best first.
+type Hits = Vec<(u32, f32)>;
+
+fn embeddings(
+    arguments: &Arguments,
+    passages: &[Value],
+    questions: &[Value],
+) -> (Identity, Vectors, Vectors) {
+    if let (Some(vectors), Some(queries)) = (&arguments.vectors, &arguments.queries) {
+        let (vectors, queries) = (npy(vectors), npy(queries));
+        let dimensions = vectors[0].as_ref().map_or(0, Vec::len) as u32;
+        return (Identity::new("given", "given", dimensions), vectors, queries);
+    }
+    let lexical = Lexical::default();
+    let texts = |line: &Value| match line["title"].as_str() {
+        Some(title) => format!("{title}\n{}", line["text"].as_str().unwrap_or_default()),
+        None => line["text"].as_str().unwrap_or_default().to_owned(),
+    };
+    let made =
+        |lines: &[Value]| lines.par_iter().map(|line| lexical.vector(&texts(line))).collect::<Vectors>();
+    let identity = karute_sync::embed::Embedder::identity(&lexical).clone();
+    (identity, made(passages), made(questions))
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let reader: Box<dyn Read> = match path.extension().is_some_and(|extension| extension == "gz") {
+        true => Box::new(MultiGzDecoder::new(file)),
+        false => Box::new(file),
+    };
+    BufReader::new(reader)
+        .lines()
+        .map(|line| serde_json::from_str(&line.expect("text")).expect("JSON"))
+        .collect()
+}
+
+/// Rows of an array in NumPy's format, scaled to unit length.
+fn npy(path: &Path) -> Vectors {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let length = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
+    let header = String::from_utf8_lossy(&bytes[10..10 + length]).into_owned();
+    let shape = header.split_once("'shape': (").expect("a shape").1;
+    let width: usize =
+        shape.split(',').nth(1).expect("two axes").trim().trim_end_matches(')').parse().expect("a number");
+    let data = &bytes[10 + length..];
+    let numbers: Vec<f32> = if header.contains("<f2") {
+        data.as_chunks().0.iter().map(|bytes| half::f16::from_le_bytes(*bytes).to_f32()).collect()
+    } else {
+        data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    };
+    let unit = |row: &[f32]| {
+        let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        Some(row.iter().map(|x| x / norm).collect())
+    };
+    numbers.chunks_exact(width).map(unit).collect()
+}
