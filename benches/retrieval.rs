@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use flate2::read::MultiGzDecoder;
 use karute_engine::fusion::Fusion;
-use karute_engine::lexical::tokens::tokens;
+use karute_engine::lexical::tokens::counted;
 use karute_engine::{
     Draft, Embedding, Identity, Index, LexicalSettings, Passage, Plan, Provenance, Query, Row, Scratch,
 };
@@ -77,7 +77,7 @@ fn main() {
             Question {
                 relevant: relevant.iter().map(|id| id.as_u64().expect("an id") as u32).collect(),
                 vector: vector.map(|vector| Embedding::new(identity.clone(), vector)),
-                tokens: weighed(&text),
+                tokens: counted(&text),
                 text,
             }
         })
@@ -164,12 +164,12 @@ fn report(index: &Index, questions: &[Question]) {
     let by_words = median(&mut |q| {
         drop(words(
             index,
-            &Question { tokens: weighed(&q.text), text: String::new(), relevant: Vec::new(), vector: None },
+            &Question { tokens: counted(&q.text), text: String::new(), relevant: Vec::new(), vector: None },
         ))
     });
     let by_both = median(&mut |q| {
         let tokens = Question {
-            tokens: weighed(&q.text),
+            tokens: counted(&q.text),
             vector: q.vector.clone(),
             text: String::new(),
             relevant: Vec::new(),
@@ -179,12 +179,6 @@ fn report(index: &Index, questions: &[Question]) {
     println!(
         "\nmedian of one question on one thread: words {by_words:.3} ms, both arms and the mix {by_both:.3} ms"
     );
-}
-
-fn weighed(text: &str) -> Vec<(u64, f32)> {
-    let mut found = tokens(text);
-    found.sort_unstable();
-    found.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as f32)).collect()
 }
 
 fn words(index: &Index, question: &Question) -> Hits {

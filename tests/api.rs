@@ -471,3 +471,39 @@ async fn a_panic_in_a_handler_is_an_answer() {
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(!answer.text.contains("provoked"));
 }
+
+/// An embedder that is not there.
+struct Gone(Lexical);
+
+#[async_trait::async_trait]
+impl karute_sync::embed::Embedder for Gone {
+    fn identity(&self) -> &karute_engine::Identity {
+        self.0.identity()
+    }
+    fn batch_size(&self) -> usize {
+        1
+    }
+    async fn embed(
+        &self,
+        _: &[String],
+        _: karute_sync::embed::Task,
+    ) -> Result<Vec<Option<karute_engine::Embedding>>, karute_sync::embed::EmbedError> {
+        Err(karute_sync::embed::EmbedError::BatchTooLarge { found: 1, limit: 0 })
+    }
+}
+
+#[tokio::test]
+async fn without_its_embedder_the_server_answers_from_words_and_says_so() {
+    let app = App::new(settings(&[]), Arc::new(Gone(Lexical::default())), Arc::new(Extractive));
+    let index = std::thread::spawn(sample).join().expect("a snapshot");
+    app.serve(Prepared { index, problems: Vec::new() });
+    let app = routes::app(app);
+    let found = ask(&app, "/search", json!({"query": "久保田さんのバルーンの交換はいつですか"})).await;
+    assert_eq!(found.status, StatusCode::OK);
+    assert!(found.json()["metadata"]["degraded"].as_str().is_some_and(|text| text.contains("語だけ")));
+    assert!(!found.json()["results"].as_array().expect("results").is_empty());
+    let answer = ask(&app, "/chat", json!({"message": "久保田さんのバルーンの交換はいつですか"})).await;
+    assert_eq!(answer.json()["metadata"]["answered"], true, "{}", answer.text);
+    let health = call(&app, get("/health")).await;
+    assert_eq!(health.json()["checks"]["vector_db"], true, "{}", health.text);
+}

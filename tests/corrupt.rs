@@ -57,9 +57,7 @@ fn sound() -> Vec<u8> {
 fn exercise(index: &Index) -> Result<(), OpenError> {
     let dimensions = index.identity().dimensions as usize;
     let question = Embedding::new(index.identity().clone(), vec![0.5; dimensions.min(1 << 16)]);
-    let words: Vec<(u64, f32)> =
-        karute_engine::lexical::tokens::tokens("体温と食欲").into_iter().map(|token| (token, 1.0)).collect();
-    let _ = index.keyword_search(&words, 5, None);
+    let _ = index.keyword_search(&karute_engine::lexical::tokens::counted("体温と食欲"), 5, None);
     let day = |text: &str| text.parse().expect("a day");
     let filters = [
         Filter::everything(),

@@ -339,9 +339,7 @@ proptest! {
         }
         let index = Index::from_slice(&draft.finish(Provenance::default()).expect("a draft").to_bytes()).expect("sound");
         index.verify().expect("sound");
-        let mut words = karute_engine::lexical::tokens::tokens(&question);
-        words.sort_unstable();
-        let words: Vec<(u64, f32)> = words.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as f32)).collect();
+        let words = karute_engine::lexical::tokens::counted(&question);
         let expected = by_hand(&rows, &words);
         let found = index.keyword_search(&words, top, None).expect("sound").expect("words");
         prop_assert_eq!(found.len(), expected.len().min(top));

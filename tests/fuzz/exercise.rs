@@ -19,9 +19,7 @@ pub fn exercise(index: &Index) {
         let _ = (index.row(number), index.passages_of(number));
     }
     let _ = (index.report(), index.terms(), index.provenance());
-    let words: Vec<(u64, f32)> =
-        karute_engine::lexical::tokens::tokens("体温 fever").into_iter().map(|token| (token, 1.0)).collect();
-    let _ = index.keyword_search(&words, 5, None);
+    let _ = index.keyword_search(&karute_engine::lexical::tokens::counted("体温 fever"), 5, None);
     let _ = diff(index, index);
     let _ = index.verify();
 }

@@ -52,6 +52,14 @@ pub fn tokens(text: &str) -> Vec<u64> {
     found
 }
 
+/// The tokens of a question, ascending, each worth as much as it occurs: what
+/// [`Index::keyword_search`](crate::Index::keyword_search) takes.
+pub fn counted(text: &str) -> Vec<(u64, f32)> {
+    let mut found = tokens(text);
+    found.sort_unstable();
+    found.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as f32)).collect()
+}
+
 fn hash(text: &str) -> u64 {
     xxh3_64_with_seed(text.as_bytes(), SEED)
 }

@@ -62,6 +62,8 @@ pub struct Retrieved {
     pub snapshot: SnapshotId,
     /// How the nearest rows were found; `None` where the question has no word to search by.
     pub explained: Option<Explained>,
+    /// What was left out, for the caller; `None` when all is well.
+    pub degraded: Option<&'static str>,
     /// How long it took.
     pub took: Duration,
 }
@@ -127,6 +129,9 @@ pub struct Summary {
     pub model: String,
     /// Name and version of the embedder.
     pub embedder: String,
+    /// What the search had to leave out; absent when all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<&'static str>,
     /// Id of the snapshot that was searched.
     pub snapshot_id: String,
     /// What the answer rests on, in the order of its sentences.
@@ -162,6 +167,7 @@ pub fn run(app: App, question: Question) -> impl Stream<Item = Result<Step, Fail
         let retrieved = retrieve(&app, &question).await?;
         let evidence = retrieved.evidence.clone();
         let (snapshot_id, search_time) = (retrieved.snapshot.to_string(), retrieved.took);
+        let degraded = retrieved.degraded;
         yield Step::Found(retrieved);
         yield Step::Generating;
 
@@ -185,6 +191,7 @@ pub fn run(app: App, question: Question) -> impl Stream<Item = Result<Step, Fail
             mode: app.answerer.mode(),
             model: app.answerer.model().to_owned(),
             embedder: app.embedder.identity().model.clone(),
+            degraded,
             snapshot_id,
             citations,
             total_time_ms: milliseconds(began.elapsed()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use karute_engine::fusion::Fusion;
-use karute_engine::lexical::tokens::tokens;
+use karute_engine::lexical::tokens::counted;
 use karute_engine::{Embedding, Explained, Facet, Filter, Index, Query, Scratch};
 use karute_sync::embed::Task;
 
@@ -18,33 +18,46 @@ use crate::state::App;
 /// question they cover.
 const CANDIDATES: usize = 200;
 
+/// The share of a question's time that its embedding may take: one in so many.
+const EMBEDDING_SHARE: u32 = 3;
+
+/// What is said when the embedder did not answer.
+const WORDS_ALONE: &str = "埋め込みモデルが応答しないため、語だけで検索しました。";
+
 /// What is left of the score of a row that does not speak of whom the question names.
 const ABOUT_ANOTHER: f32 = 0.3;
 
-/// Retrieves the rows that cover the question best among those that vectors and words bring up. A question without a single word finds nothing.
+/// Retrieves the rows that cover the question best among those that vectors and words bring up. A question without a
+/// single word finds nothing. An embedder that does not answer leaves the words.
 ///
 /// # Errors
-/// [`Failure::NotReady`] before a snapshot is served; what the embedder or the engine could not do.
+/// [`Failure::NotReady`] before a snapshot is served; what the engine could not do.
 pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failure> {
     let began = Instant::now();
     let index = app.index()?;
-    let texts = [question.text.clone()];
-    let embedding = app.embedder.embed(&texts, Task::Query);
-    let embedding =
-        tokio::time::timeout(app.deadline(), embedding).await.map_err(|_| Failure::TimedOut)??;
+    let (embedding, degraded) = embed(app, question).await;
     let snapshot = index.id();
-    let embedding = embedding.into_iter().next().flatten();
     let (filter, asked) = (filter(question), question.clone());
     let searching = app.on_pool(move || search(&index, embedding.as_ref(), &filter, &asked));
     let (evidence, explained) = searching.await??;
-    Ok(Retrieved { evidence: evidence.into(), snapshot, explained, took: began.elapsed() })
+    Ok(Retrieved { evidence: evidence.into(), snapshot, explained, degraded, took: began.elapsed() })
 }
 
-/// The words of a text, each with how often it occurs.
-fn counted(text: &str) -> Vec<(u64, f32)> {
-    let mut words = tokens(text);
-    words.sort_unstable();
-    words.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as f32)).collect()
+/// The question's vector, if it has a word and the embedder answers in time; else why it has none. Words find without it.
+async fn embed(app: &App, question: &Question) -> (Option<Embedding>, Option<&'static str>) {
+    let texts = [question.text.clone()];
+    let patience = app.deadline() / EMBEDDING_SHARE;
+    match tokio::time::timeout(patience, app.embedder.embed(&texts, Task::Query)).await {
+        Ok(Ok(embeddings)) => (embeddings.into_iter().next().flatten(), None),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a question was not embedded, so words alone were searched");
+            (None, Some(WORDS_ALONE))
+        }
+        Err(_) => {
+            tracing::warn!("a question was not embedded in time, so words alone were searched");
+            (None, Some(WORDS_ALONE))
+        }
+    }
 }
 
 fn filter(question: &Question) -> Filter {
@@ -71,9 +84,8 @@ fn search(
         explained = Some(index.search_into(&query, &mut Scratch::default(), &mut hits)?);
     }
     let by_vector: Vec<(u32, f32)> = hits.iter().map(|hit| (hit.row, hit.score)).collect();
-    let words = counted(&question.text);
     // Snapshots of earlier builds have no words; their vectors have to do.
-    let by_words = index.keyword_search(&words, depth, Some(filter))?.unwrap_or_default();
+    let by_words = index.keyword_search(&counted(&question.text), depth, Some(filter))?.unwrap_or_default();
     let by_words: Vec<(u32, f32)> = by_words.iter().map(|hit| (hit.row, hit.score)).collect();
     let fused = Fusion { depth, ..Fusion::default() }.mix(&by_vector, &by_words);
     let mut found = Vec::with_capacity(fused.len());

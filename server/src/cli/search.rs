@@ -74,9 +74,13 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
         return print_json(&json!({
             "explain": explain,
             "snapshot_id": retrieved.snapshot.to_string(),
+            "degraded": retrieved.degraded,
             "embedder": app.embedder.identity().model,
             "results": (1..).zip(retrieved.evidence.iter()).map(hit).collect::<Vec<_>>(),
         }));
+    }
+    if let Some(degraded) = retrieved.degraded {
+        say!("{degraded}")?;
     }
     if retrieved.evidence.is_empty() {
         say!("該当する記録はありません。")?;

@@ -43,6 +43,7 @@ pub(super) async fn search(State(app): State<App>, mut fields: Fields) -> Result
             "model": null,
             "embedder": app.embedder.identity().model,
             "snapshot_id": retrieved.snapshot.to_string(),
+            "degraded": retrieved.degraded,
         },
     })))
 }
