@@ -16,17 +16,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use karute_engine::{Embedding, Identity, Store};
-use karute_sync::embed::{EmbedError, Embedder, Task};
+use karute_engine::{Identity, Store};
 use karute_sync::google::{Client, Credentials, Limits, scope};
 use karute_sync::job::{self, How, Pass, Publishing, Silent};
+use karute_sync::layout::KNOWLEDGE_BASE;
 use karute_sync::numbers;
 use karute_sync::source::SheetNames;
 use karute_sync::spreadsheet::Spreadsheet;
 use karute_tests::google::workbook::{Cell, Tab, Workbook};
 use karute_tests::google::{Emulator, SPREADSHEET};
-use karute_tests::small::{RECORDS, cells};
+use karute_tests::small::{Unasked, cells};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -74,7 +73,7 @@ fn workbook(rows: usize, dimensions: usize) -> Workbook {
     let mut vectors = vec![cells(&["kb_id", "model", "dimension"])];
     vectors[0].extend(header.into_iter().map(Cell::from));
     vectors[0].push(Cell::from("created_at"));
-    let mut records = vec![cells(&RECORDS)];
+    let mut records = vec![cells(KNOWLEDGE_BASE)];
     for number in 0..rows {
         records.push(record(number, "定期訪問。"));
         vectors.push(vector(number, dimensions, "2026-11-01 10:00:00", &mut random));
@@ -167,22 +166,6 @@ fn parsing(dimensions: usize) {
     });
     let serde = rate(&mut |text| serde_json::from_str::<Vec<f32>>(text).expect("numbers").len());
     println!("vector cells, one core: {own:.0} MB/s; serde_json {serde:.0} MB/s ({:.1}x)", own / serde);
-}
-
-/// A model that nobody may ask.
-struct Unasked(Identity);
-
-#[async_trait]
-impl Embedder for Unasked {
-    fn identity(&self) -> &Identity {
-        &self.0
-    }
-    fn batch_size(&self) -> usize {
-        1
-    }
-    async fn embed(&self, texts: &[String], _: Task) -> Result<Vec<Option<Embedding>>, EmbedError> {
-        Err(EmbedError::BatchTooLarge { found: texts.len(), limit: 0 })
-    }
 }
 
 async fn syncs(address: &str, rows: usize, dimensions: usize) {

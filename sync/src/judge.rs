@@ -404,30 +404,13 @@ fn note_odd_clients(sheet: &Sheet, judged: &mut Judged) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HEADER: [&str; 15] = [
-        "id",
-        "domain",
-        "source_type",
-        "source_table",
-        "source_id",
-        "user_id",
-        "title",
-        "content",
-        "structured_data",
-        "metadata",
-        "tags",
-        "bm25_keywords",
-        "date",
-        "created_at",
-        "updated_at",
-    ];
+    use crate::layout::KNOWLEDGE_BASE;
 
     fn sheet(rows: &[&[&str]]) -> Sheet {
         let own = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
         Sheet {
             name: "KnowledgeBase".into(),
-            header: own(&HEADER),
+            header: own(KNOWLEDGE_BASE),
             rows: (2..).zip(rows).map(|(number, cells)| SheetRow { number, cells: own(cells) }).collect(),
         }
     }

@@ -6,7 +6,8 @@ use crate::google::sheets::{self, Area};
 use crate::google::{Client, GoogleError};
 use crate::source::SheetNames;
 
-const KNOWLEDGE_BASE: &[&str] = &[
+/// Header of the records.
+pub const KNOWLEDGE_BASE: &[&str] = &[
     "id",
     "domain",
     "source_type",
@@ -23,11 +24,14 @@ const KNOWLEDGE_BASE: &[&str] = &[
     "created_at",
     "updated_at",
 ];
-const EMBEDDINGS: &[&str] =
+/// Header of the vectors.
+pub const EMBEDDINGS: &[&str] =
     &["kb_id", "model", "dimension", "embedding_part1", "embedding_part2", "embedding_part3", "created_at"];
-const MEDICAL_TERMS: &[&str] =
+/// Header of the medical terms.
+pub const MEDICAL_TERMS: &[&str] =
     &["term_id", "canonical", "synonyms", "category", "umls_cui", "frequency", "created_at"];
-const CHAT_HISTORY: &[&str] = &[
+/// Header of the conversations.
+pub const CHAT_HISTORY: &[&str] = &[
     "session_id",
     "user_id",
     "role",

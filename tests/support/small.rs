@@ -10,6 +10,7 @@ use karute_engine::{Embedding, Identity, Index, Row, Store};
 use karute_sync::embed::{EmbedError, Embedder, Task};
 use karute_sync::google::{Client, Credentials, Limits, scope};
 use karute_sync::job::{self, How, Outcome, Pass, Publishing, Silent, SyncError};
+use karute_sync::layout::KNOWLEDGE_BASE;
 use karute_sync::source::SheetNames;
 use karute_sync::spreadsheet::Spreadsheet;
 use time::OffsetDateTime;
@@ -20,24 +21,6 @@ use crate::google::{Emulator, SPREADSHEET};
 
 /// When the first sync happens.
 pub const NOW: OffsetDateTime = datetime!(2026-11-25 09:00 UTC);
-/// The header of the records.
-pub const RECORDS: [&str; 15] = [
-    "id",
-    "domain",
-    "source_type",
-    "source_table",
-    "source_id",
-    "user_id",
-    "title",
-    "content",
-    "structured_data",
-    "metadata",
-    "tags",
-    "bm25_keywords",
-    "date",
-    "created_at",
-    "updated_at",
-];
 /// The header of the vectors, in two parts of two numbers.
 pub const VECTORS: [&str; 6] =
     ["kb_id", "model", "dimension", "embedding_part1", "embedding_part2", "created_at"];
@@ -94,7 +77,7 @@ pub fn workbook(rows: usize) -> Workbook {
     let chats = ["session_id", "message"];
     Workbook {
         tabs: vec![
-            Tab::new("KnowledgeBase", 0, std::iter::once(cells(&RECORDS)).chain(records).collect()),
+            Tab::new("KnowledgeBase", 0, std::iter::once(cells(KNOWLEDGE_BASE)).chain(records).collect()),
             Tab::new("Embeddings", 11, std::iter::once(cells(&VECTORS)).chain(vectors).collect()),
             Tab::new("MedicalTerms", 12, vec![cells(&terms), cells(&["T1", "発熱", "[\"熱発\"]", "症状"])]),
             Tab::new("ChatHistory", 13, vec![cells(&chats)]),
@@ -104,7 +87,7 @@ pub fn workbook(rows: usize) -> Workbook {
 
 /// A model that nobody may ask: the spreadsheet has its vectors.
 #[derive(Debug)]
-pub struct Unasked(Identity);
+pub struct Unasked(pub Identity);
 
 impl Default for Unasked {
     fn default() -> Self {

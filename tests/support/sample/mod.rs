@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use karute_engine::Row;
 use karute_sync::embed::document_text;
+use karute_sync::layout::{CHAT_HISTORY, EMBEDDINGS, KNOWLEDGE_BASE, MEDICAL_TERMS};
 use karute_sync::lexical::{DIMENSIONS, Lexical, MODEL};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -71,38 +72,6 @@ pub struct Sheet {
     /// Colour of the header row, as the spreadsheets in use have it.
     pub colour: u32,
 }
-
-const KNOWLEDGE_BASE: &[&str] = &[
-    "id",
-    "domain",
-    "source_type",
-    "source_table",
-    "source_id",
-    "user_id",
-    "title",
-    "content",
-    "structured_data",
-    "metadata",
-    "tags",
-    "bm25_keywords",
-    "date",
-    "created_at",
-    "updated_at",
-];
-const EMBEDDINGS: &[&str] =
-    &["kb_id", "model", "dimension", "embedding_part1", "embedding_part2", "embedding_part3", "created_at"];
-const MEDICAL_TERMS: &[&str] =
-    &["term_id", "canonical", "synonyms", "category", "umls_cui", "frequency", "created_at"];
-const CHAT_HISTORY: &[&str] = &[
-    "session_id",
-    "user_id",
-    "role",
-    "message",
-    "context_ids",
-    "suggested_terms",
-    "term_feedback",
-    "timestamp",
-];
 
 /// One record in ten brings its vector.
 const VECTOR_EVERY: usize = 10;
