@@ -442,6 +442,12 @@ fn what_has_no_vector_is_embedded_once_within_the_budget() {
     assert_eq!((again["snapshot_id"].clone(), emulator.embedded()), (made["snapshot_id"].clone(), computed));
     let kept = json(&on("10", &["sync", "--full", "--json"]));
     assert_eq!(kept["snapshot_id"], made["snapshot_id"], "what was paid for stays without being asked for");
+    std::fs::remove_dir_all(home.path().join("karute-data/embeddings")).expect("removed");
+    let carried = json(&on("10", &["sync", "--full", "--json"]));
+    assert_eq!(
+        (carried["snapshot_id"].clone(), emulator.embedded()),
+        (made["snapshot_id"].clone(), computed)
+    );
     let hits = json(&on("10", &["search", "体温", "--json"]));
     assert_eq!(hits["embedder"], "gemini-embedding-001");
     assert!(!hits["results"].as_array().expect("hits").is_empty());

@@ -118,6 +118,31 @@ fn an_edit_of_vector_cells_alone_is_seen_by_the_next_full_pass() {
 }
 
 #[test]
+fn under_another_header_the_same_cells_are_read_again() {
+    let small = Small::new(workbook(10));
+    let first = small.sync(changes()).expect("published");
+    small.emulator.edit(|book| book.tabs[1].rows[0].swap(3, 4));
+    let second = small.sync(changes()).expect("published");
+    assert_eq!(second.run.vectors_read, 10);
+    assert!(contents(&second.index) == contents(&small.anew()) && second.index.id() != first.index.id());
+}
+
+#[test]
+fn tabs_whose_file_names_would_be_one_are_backed_up_apart() {
+    let small = Small::new(workbook(3));
+    small.emulator.edit(|book| {
+        book.tabs.push(Tab::new("a/b", 20, vec![cells(&["=1+1", " x ", "two\nlines \"quoted\", comma"])]));
+        book.tabs.push(Tab::new("a_b", 21, vec![cells(&["other"])]));
+    });
+    let out = small.home().join("out");
+    let sheet = source(&small.emulator, Credentials::nobody(), limits(), 2_000_000);
+    let done = block_on(karute_sync::backup::save(&sheet, &out)).expect("written");
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).expect("a file");
+    assert_eq!(read("a_b.csv"), "=1+1, x ,\"two\nlines \"\"quoted\"\", comma\"\n");
+    assert_eq!((read("a_b (2).csv").as_str(), done.files.len()), ("other\n", 7));
+}
+
+#[test]
 fn what_moves_while_it_is_read_is_read_again() {
     for path in ["values:batchGet", "drive/v3/files"] {
         for skipped in 0..6 {

@@ -6,6 +6,8 @@
 
 const KARUTE = {
   records: 'KnowledgeBase',
+  /** The spreadsheet's id, for a project that does not belong to it; empty in the spreadsheet's own project. */
+  spreadsheet: '',
   /** Longest text of a cell; a longer one is refused rather than cut. */
   mostCharacters: 50000,
   /** How long a writer waits for another one, in milliseconds. */
@@ -39,10 +41,9 @@ function onEdit(event) {
 function karuteWrite(record) {
   const id = String(record.id || '').trim();
   if (!id) throw new Error('karute: a record needs an id');
-  const lock = LockService.getDocumentLock();
-  lock.waitLock(KARUTE.patience);
+  const lock = lock_();
   try {
-    const sheet = SpreadsheetApp.getActive().getSheetByName(KARUTE.records);
+    const sheet = book_().getSheetByName(KARUTE.records);
     if (!sheet) throw new Error(`karute: there is no sheet ${KARUTE.records}: run "karute init-sheet"`);
     const header = headerOf_(sheet);
     const unknown = Object.keys(record).filter((name) => !header.includes(name));
@@ -67,16 +68,28 @@ function karuteWrite(record) {
 
 /** Removes the record with this id; true if there was one. Its vector is reported by the next sync as an orphan. */
 function karuteRemove(id) {
-  const lock = LockService.getDocumentLock();
-  lock.waitLock(KARUTE.patience);
+  const lock = lock_();
   try {
-    const sheet = SpreadsheetApp.getActive().getSheetByName(KARUTE.records);
+    const sheet = book_().getSheetByName(KARUTE.records);
     const row = sheet && rowOf_(sheet, headerOf_(sheet).indexOf('id'), String(id).trim());
     if (row) sheet.deleteRow(row);
     return Boolean(row);
   } finally {
     lock.releaseLock();
   }
+}
+
+function book_() {
+  const book = KARUTE.spreadsheet ? SpreadsheetApp.openById(KARUTE.spreadsheet) : SpreadsheetApp.getActive();
+  if (!book) throw new Error('karute: set KARUTE.spreadsheet to the id of the spreadsheet');
+  return book;
+}
+
+/** A project without a document has no document lock. */
+function lock_() {
+  const lock = LockService.getDocumentLock() || LockService.getScriptLock();
+  lock.waitLock(KARUTE.patience);
+  return lock;
 }
 
 function headerOf_(sheet) {

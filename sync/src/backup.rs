@@ -155,10 +155,17 @@ impl Files<'_> {
         // A tab may be called anything; a file may not.
         let unfit = |c: char| "/\\:*?\"<>|".contains(c) || c.is_control();
         let name: String = title.chars().map(|c| if unfit(c) { '_' } else { c }).collect();
-        let path = self.directory.join(format!("{name}.csv"));
+        let numbered = |number: u32| match number {
+            1 => self.directory.join(format!("{name}.csv")),
+            number => self.directory.join(format!("{name} ({number}).csv")),
+        };
+        let Some(path) = (1..).map(numbered).find(|path| !self.backup.files.contains(path)) else {
+            return Ok(());
+        };
         let writer = csv::WriterBuilder::new().flexible(true).from_path(&path).map_err(io::Error::other)?;
         // Row by row to the disk: a spreadsheet of vectors is larger than memory should be.
-        self.workbook.add_worksheet_with_constant_memory()?.set_name(title)?;
+        let sheet = sheet_name(title, self.backup.files.len() + 1);
+        self.workbook.add_worksheet_with_constant_memory()?.set_name(sheet)?;
         self.backup.files.push(path);
         self.open = Some((title.to_owned(), writer, 0));
         Ok(())
@@ -180,6 +187,19 @@ impl Files<'_> {
         }
         Ok(self.backup)
     }
+}
+
+/// What tab number `number` may be called in an `.xlsx` file: its title, unless that is too long there or has a sign that
+/// no sheet's name may have; then as much of it as may be, with the number, so that no two are the same.
+fn sheet_name(title: &str, number: usize) -> String {
+    /// Most characters of a sheet's name.
+    const LONGEST: usize = 31;
+    let unfit = |c: char| "[]:*?/\\'".contains(c) || c.is_control();
+    if title.chars().count() <= LONGEST && !title.contains(unfit) {
+        return title.to_owned();
+    }
+    let cleaned = title.chars().map(|c| if unfit(c) { '_' } else { c });
+    format!("{} {number}", cleaned.take(LONGEST - 8).collect::<String>())
 }
 
 /// How a backup compares with the living source.

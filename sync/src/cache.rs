@@ -74,8 +74,8 @@ impl Embedder for Cached<'_> {
         self.inner.most_characters()
     }
 
-    fn usd(&self, characters: u64) -> f64 {
-        self.inner.usd(characters)
+    fn usd(&self, texts: u64, bytes: u64) -> f64 {
+        self.inner.usd(texts, bytes)
     }
 
     fn holds(&self, text: &str) -> bool {

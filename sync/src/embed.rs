@@ -35,8 +35,8 @@ pub trait Embedder: Send + Sync {
         usize::MAX
     }
 
-    /// What embedding so many characters costs at most, US dollars.
-    fn usd(&self, _characters: u64) -> f64 {
+    /// What embedding texts of so many bytes in so many calls costs at most, US dollars.
+    fn usd(&self, _texts: u64, _bytes: u64) -> f64 {
         0.0
     }
 

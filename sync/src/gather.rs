@@ -49,6 +49,9 @@ pub(crate) struct Stored<R> {
     /// Empty for sources whose vectors are at hand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) known_vectors: Vec<Known>,
+    /// Of id and text of each record whose vector was computed for money.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) computed_vectors: Vec<Digest>,
 }
 
 /// Where the vector of a record is.
@@ -81,6 +84,7 @@ pub(crate) struct Gathered {
 pub(crate) struct Parent<'a> {
     index: &'a Index,
     known: HashMap<Digest, Known>,
+    computed: HashSet<Digest>,
     rows: HashMap<&'a str, u32>,
 }
 
@@ -93,7 +97,13 @@ impl<'a> Parent<'a> {
         let stored: Stored<serde::de::IgnoredAny> = serde_json::from_str(index.report().ok()?).ok()?;
         let known = stored.known_vectors.into_iter().map(|known| (known.cells.clone(), known)).collect();
         let rows = index.ids().zip(0..).map(|(id, number)| Ok((id?, number)));
-        Some(Self { index, known, rows: rows.collect::<Result<_, OpenError>>().ok()? })
+        let computed = stored.computed_vectors.into_iter().collect();
+        Some(Self { index, known, computed, rows: rows.collect::<Result<_, OpenError>>().ok()? })
+    }
+
+    /// The vector that was computed for record `id` when it had this text.
+    pub(crate) fn computed(&self, id: &str, text: &str) -> Option<&'a [f32]> {
+        self.computed.contains(&computed_from(id, text)).then(|| self.vector(id))?
     }
 
     /// The vector of record `id`.
@@ -101,6 +111,11 @@ impl<'a> Parent<'a> {
         let number = self.rows.get(id)?;
         Some(self.index.passages_of(*number).ok()?.first()?.vector())
     }
+}
+
+/// What a computed vector is known by.
+pub(crate) fn computed_from(id: &str, text: &str) -> Digest {
+    Digest::of_text(&format!("{id}\n{text}"))
 }
 
 /// Reads `source`. Vectors are taken from `parent` where its narrow cells did not change, unless `full`.

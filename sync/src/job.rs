@@ -234,7 +234,10 @@ pub async fn run(
 ) -> Result<Outcome, SyncError> {
     let current = store.current().ok().map(|opened| opened.index);
     let seen = current.as_ref().and_then(|index| Seen::of(index, store, source));
+    // Another version may judge vector cells otherwise.
+    let other_builder = current.as_ref().is_some_and(|index| index.provenance().builder != BUILDER);
     let full = match (how.pass, &seen) {
+        _ if other_builder => true,
         (Pass::Changes { full_every }, Some(seen)) => {
             source.leaves_vectors_out() && seen.is_due(now, full_every)
         }

@@ -123,9 +123,9 @@ impl Models {
 }
 
 impl EmbeddingModel {
-    /// What embedding texts of so many characters costs at most, US dollars: a token is at least one character.
-    pub fn usd(&self, characters: u64) -> f64 {
-        characters as f64 / 1e6 * self.usd_per_million_tokens
+    /// What embedding so many bytes of text costs at most, US dollars: a token is at least one byte.
+    pub fn usd(&self, bytes: u64) -> f64 {
+        bytes as f64 / 1e6 * self.usd_per_million_tokens
     }
 }
 

@@ -1,5 +1,7 @@
 //! From a source to everything that a snapshot is built of: gathered, embedded where something is missing, reported.
 
+use std::collections::HashSet;
+
 use karute_engine::words::sentences;
 use karute_engine::{BuildError, Draft, Embedding, Index, Passage, Provenance, Row, Sealed, Store, Term};
 use time::OffsetDateTime;
@@ -12,6 +14,7 @@ use crate::seen::{Seen, rfc3339};
 use crate::source::Source;
 use crate::spool::Spool;
 use crate::terms;
+use crate::vectors::Digest;
 
 /// Everything that a snapshot is built of.
 pub(crate) struct Prepared<'a> {
@@ -20,6 +23,8 @@ pub(crate) struct Prepared<'a> {
     /// Vectors that were computed in this run, by position of the record.
     computed: Vec<Option<Place>>,
     made: Spool,
+    /// What was paid for, for the next sync.
+    paid: Vec<Digest>,
     terms: Vec<Term>,
     pub(crate) report: QualityReport,
 }
@@ -46,17 +51,31 @@ pub(crate) async fn prepare<'a>(
     let embedded = embedder.is_free() || missing != Missing::Leave;
     let bare = (0..rows.len()).filter(|&at| !gathered.places.contains_key(&rows[at].id));
     let texts = bare.map(|at| (at, cut_to(&document_text(&rows[at]), embedder.most_characters())));
-    // What was paid for once is used without being asked for.
-    let texts = texts.filter(|(_, (text, _))| embedded || embedder.holds(text));
-    let texts: Vec<(usize, String)> = texts
+    let mut texts: Vec<(usize, String)> = texts
         .map(|(at, (text, whole))| {
             cut.extend((!whole).then_some(at));
             (at, text)
         })
         .collect();
+    // What was paid for once is used without being asked for: from the snapshot before, or from what is kept here.
+    let mut paid = Vec::new();
+    if !embedder.is_free() {
+        for (at, text) in &texts {
+            if let Some(vector) = parent.as_ref().and_then(|parent| parent.computed(&rows[*at].id, text)) {
+                computed[*at] = Some(Place::Fetched(made.push(vector).map_err(SyncError::Spool)?));
+                paid.push(gather::computed_from(&rows[*at].id, text));
+                vectors_computed += 1;
+            }
+        }
+        texts.retain(|(at, text)| computed[*at].is_none() && (embedded || embedder.holds(text)));
+        let asked: HashSet<usize> = texts.iter().map(|(at, _)| *at).collect();
+        cut.retain(|at| computed[*at].is_some() || asked.contains(at));
+    }
     if !texts.is_empty() {
         afford(&texts, missing, embedder)?;
-        vectors_computed = fill(&texts, &mut computed, &mut made, embedder, progress).await?;
+        vectors_computed += fill(&texts, &mut computed, &mut made, embedder, progress).await?;
+        let made = texts.iter().filter(|(at, _)| !embedder.is_free() && computed[*at].is_some());
+        paid.extend(made.map(|(at, text)| gather::computed_from(&rows[*at].id, text)));
     }
     let judged = &gathered.judged;
     let mut report = QualityReport {
@@ -90,7 +109,7 @@ pub(crate) async fn prepare<'a>(
     report.vectors_quarantined = quarantined.count() as u64;
     report.findings.extend(gathered.vector_findings.iter().cloned());
     report.findings.extend(term_findings);
-    Ok(Prepared { gathered, parent, computed, made, terms, report })
+    Ok(Prepared { gathered, parent, computed, made, paid, terms, report })
 }
 
 /// The beginning of `text` in at most so many characters, up to the end of a sentence where there is one, and whether
@@ -105,12 +124,12 @@ fn cut_to(text: &str, characters: usize) -> (String, bool) {
 /// Whether embedding the texts may be paid for.
 fn afford(texts: &[(usize, String)], missing: Missing, embedder: &dyn Embedder) -> Result<(), EmbedError> {
     let Missing::Embed { most_yen, yen_per_usd } = missing else { return Ok(()) };
-    let (mut count, mut characters) = (0, 0);
+    let (mut count, mut bytes) = (0, 0);
     for (_, text) in texts.iter().filter(|(_, text)| !embedder.holds(text)) {
         count += 1;
-        characters += text.chars().count() as u64;
+        bytes += text.len() as u64;
     }
-    let yen = embedder.usd(characters) * yen_per_usd;
+    let yen = embedder.usd(count, bytes) * yen_per_usd;
     if yen > most_yen {
         return Err(EmbedError::TooDear { texts: count, yen, cap: most_yen });
     }
@@ -188,7 +207,11 @@ impl Prepared<'_> {
         let mut draft =
             Draft::spooled(embedder.identity().clone(), store.directory()).map_err(SyncError::Spool)?;
         draft.set_terms(self.terms.clone());
-        let stored = Stored { report: &self.report, known_vectors: self.gathered.known.clone() };
+        let stored = Stored {
+            report: &self.report,
+            known_vectors: self.gathered.known.clone(),
+            computed_vectors: self.paid.clone(),
+        };
         draft.set_report(
             serde_json::to_string(&stored)
                 .map_err(|error| BuildError::Archive { id: "report".into(), detail: error.to_string() })?,

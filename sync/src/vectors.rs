@@ -84,6 +84,11 @@ pub(crate) fn plan(
 ) -> Result<Planned, SourceError> {
     let columns = Columns::of(sheet, workbook)?;
     let mut findings = Vec::new();
+    // Under another header the same cells mean something else.
+    let mut headed = blake3::Hasher::new();
+    for name in &sheet.header {
+        headed.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
+    }
     let mut groups: Vec<(Group, blake3::Hasher)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for (at, row) in sheet.rows.iter().enumerate() {
@@ -100,7 +105,7 @@ pub(crate) fn plan(
         }
         let place = *places.entry(id).or_insert_with(|| {
             let group = Group { id: id.to_owned(), rows: Vec::new(), digest: Digest(String::new()) };
-            groups.push((group, blake3::Hasher::new()));
+            groups.push((group, headed.clone()));
             groups.len() - 1
         });
         let (group, hasher) = &mut groups[place];

@@ -39,11 +39,21 @@ struct Prediction {
 #[derive(Deserialize)]
 struct Embedded {
     embedding: Values,
+    #[serde(default)]
+    truncated: bool,
 }
 
 #[derive(Deserialize)]
 struct Values {
     values: Vec<f32>,
+    #[serde(default)]
+    statistics: Statistics,
+}
+
+#[derive(Deserialize, Default)]
+struct Statistics {
+    #[serde(default)]
+    truncated: bool,
 }
 
 impl Vertex {
@@ -116,7 +126,11 @@ impl Vertex {
                     "parameters": {"outputDimensionality": self.identity.dimensions},
                 });
                 let found: Predicted = serde_json::from_slice(&self.call(&body).await?).map_err(malformed)?;
-                Ok(found.predictions.into_iter().map(|prediction| prediction.embeddings.values).collect())
+                let take = |prediction: Prediction| {
+                    warn_if(prediction.embeddings.statistics.truncated);
+                    prediction.embeddings.values
+                };
+                Ok(found.predictions.into_iter().map(take).collect())
             }
             Verb::EmbedContent => {
                 let mut vectors = Vec::with_capacity(texts.len());
@@ -130,6 +144,7 @@ impl Vertex {
                     });
                     let found: Embedded =
                         serde_json::from_slice(&self.call(&body).await?).map_err(malformed)?;
+                    warn_if(found.truncated);
                     vectors.push(found.embedding.values);
                 }
                 Ok(vectors)
@@ -149,12 +164,12 @@ impl Embedder for Vertex {
     }
 
     fn most_characters(&self) -> usize {
-        // A token is at least one character, so that no text within this is cut by the model.
+        // A Japanese token is a character or more; where rare signs take several tokens each, the model says that it cut.
         self.model.most_tokens
     }
 
-    fn usd(&self, characters: u64) -> f64 {
-        self.model.usd(characters)
+    fn usd(&self, texts: u64, bytes: u64) -> f64 {
+        self.model.usd(bytes + texts * self.model.document.len() as u64)
     }
 
     async fn embed(&self, texts: &[String], task: Task) -> Result<Vec<Option<Embedding>>, EmbedError> {
@@ -189,6 +204,13 @@ impl Embedder for Vertex {
                 },
             )
             .collect()
+    }
+}
+
+/// The model cuts what it does not read without an error.
+fn warn_if(truncated: bool) {
+    if truncated {
+        tracing::warn!("a text was longer than the model reads; its vector is made from the beginning");
     }
 }
 
