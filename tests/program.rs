@@ -618,3 +618,32 @@ fn computed_vectors_go_back_to_the_sheet_and_another_model_is_compared_before_it
     let unknown = on(old, &["sync", "--re-embed", "gemini-embedding-9"]);
     assert_eq!(unknown.status.code(), Some(2), "{}", text(&unknown.stderr));
 }
+
+#[test]
+fn retrieval_is_measured_on_judged_questions_and_held_against_an_earlier_run() {
+    let home = home();
+    let questions = [
+        r#"{"question": "江口さんの酸素流量は何Lですか", "relevant": {"KB_nursing_20260930_00993": 2}}"#,
+        r#"{"question": "久保田さんの血液型は何ですか", "unanswerable": true}"#,
+        "",
+    ];
+    std::fs::write(home.path().join("q.jsonl"), questions.join("\n")).expect("written");
+    let found = json(&run(home.path(), &["eval", "q.jsonl", "--json"]));
+    assert_eq!((&found["answerable"], &found["unanswerable"]), (&1.into(), &1.into()));
+    assert_eq!(found["refusals"]["f1"], 1.0);
+    assert_eq!(found["arms"]["ranked"]["recall_5"], 1.0, "{found}");
+    for arm in ["vectors", "words", "mixed"] {
+        assert!(found["arms"][arm]["ndcg_10"].as_f64().expect("a number") > 0.0, "{arm}");
+    }
+    std::fs::write(home.path().join("before.json"), found.to_string()).expect("written");
+    let same = run(home.path(), &["eval", "q.jsonl", "--against", "before.json"]);
+    assert!(same.status.success() && text(&same.stdout).contains("+0.0000"), "{}", text(&same.stdout));
+    let better = found.to_string().replace("\"f1\":1.0", "\"f1\":1.5");
+    std::fs::write(home.path().join("before.json"), better).expect("written");
+    assert_eq!(run(home.path(), &["eval", "q.jsonl", "--against", "before.json"]).status.code(), Some(1));
+    for wrong in ["{", "{\"question\": \"x\"}", "{\"question\": \"x\", \"relevent\": []}"] {
+        std::fs::write(home.path().join("q.jsonl"), wrong).expect("written");
+        let refused = run(home.path(), &["eval", "q.jsonl"]);
+        assert!(text(&refused.stderr).contains("line 1 of q.jsonl"), "{}", text(&refused.stderr));
+    }
+}

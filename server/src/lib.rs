@@ -13,6 +13,7 @@ pub mod answer;
 mod cli;
 pub mod config;
 pub mod error;
+pub mod eval;
 mod progress;
 mod reload;
 mod request;

@@ -21,6 +21,11 @@ pub use extract::Extractive;
 pub use gate::NOTHING_FOUND;
 pub use retrieve::retrieve;
 
+/// Whether the records are taken to hold an answer: what decides between an answer and [`NOTHING_FOUND`].
+pub fn is_answerable(evidence: &[Evidence]) -> bool {
+    gate::judge(evidence).answerable
+}
+
 /// A question and what may be searched for its answer.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
@@ -47,6 +52,8 @@ pub struct Evidence {
     pub by_vector: Option<usize>,
     /// Its rank among the rows that words brought up, from 1.
     pub by_words: Option<usize>,
+    /// Its rank in the mix of both, from 1.
+    pub mixed: usize,
     /// The share of the question that its wording covers, 0 to 1. Rows are ranked by it.
     pub score: f32,
     /// Whether it speaks of somebody whom the question names, or the question names nobody.

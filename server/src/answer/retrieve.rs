@@ -89,8 +89,9 @@ fn search(
     let by_words: Vec<(u32, f32)> = by_words.iter().map(|hit| (hit.row, hit.score)).collect();
     let fused = Fusion { depth, ..Fusion::default() }.mix(&by_vector, &by_words);
     let mut found = Vec::with_capacity(fused.len());
-    for fused in fused {
+    for (mixed, fused) in (1..).zip(fused) {
         found.push(Evidence {
+            mixed,
             row: index.row(fused.row)?,
             similarity: fused.by_vector.map_or(0.0, |(_, score)| score),
             by_vector: fused.by_vector.map(|(rank, _)| rank + 1),

@@ -11,6 +11,7 @@ mod ask;
 mod backup;
 mod bucket;
 mod config;
+mod eval;
 mod search;
 mod serve;
 mod snapshot;
@@ -82,6 +83,8 @@ enum Verb {
     Search(search::Options),
     /// Answer a question, with citations.
     Ask(ask::Options),
+    /// Measure retrieval on judged questions.
+    Eval(eval::Options),
     /// Look at the snapshots in the store; push them to a bucket and pull them from it.
     #[command(subcommand)]
     Snapshot(snapshot::Verb),
@@ -130,6 +133,7 @@ fn run(cli: Cli, loaded: Loaded) -> Result<ExitCode, Box<dyn std::error::Error>>
         Verb::Backup(options) => return runtime()?.block_on(backup::run(settings, options, json)),
         Verb::Restore(options) => return runtime()?.block_on(backup::restore(settings, options, json)),
         Verb::InitSheet => return runtime()?.block_on(backup::init(settings, json)),
+        Verb::Eval(options) => return runtime()?.block_on(eval::run(settings, options, json)),
         Verb::Search(options) => runtime()?.block_on(search::run(settings, options, json)),
         Verb::Ask(options) => runtime()?.block_on(ask::run(settings, options, json)),
         Verb::Serve => {

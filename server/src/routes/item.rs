@@ -24,7 +24,7 @@ pub(super) struct KnowledgeItem {
 }
 
 impl From<&Evidence> for KnowledgeItem {
-    fn from(Evidence { row, similarity, by_vector, by_words, score, about: _ }: &Evidence) -> Self {
+    fn from(Evidence { row, similarity, by_vector, by_words, score, .. }: &Evidence) -> Self {
         let mut metadata: Map<String, Value> = serde_json::from_str(&row.metadata).unwrap_or_default();
         metadata.insert("similarity".into(), json!(similarity));
         metadata.insert("rank_by_vector".into(), json!(by_vector));
