@@ -90,11 +90,10 @@ fn workbook(rows: usize, dimensions: usize) -> Workbook {
 
 fn record(number: usize, first: &str) -> Vec<Cell> {
     let id = format!("KB_nursing_20261101_{number:05}");
-    let content = format!(
-        "{first}{}",
-        "体温36.5℃、血圧120/80、SpO2 97%。食事は全量摂取、水分1,200ml。夜間の咳が続くため主治医に報告した。"
-            .repeat(6)
-    );
+    // As many different words as a long record has: keyword search keeps each.
+    let mut random = ChaCha8Rng::seed_from_u64(number as u64);
+    let kanji = (0..600).map(|_| char::from_u32(0x4e00 + random.random_range(0..700)).unwrap_or('記'));
+    let content = format!("{first}体温36.5℃、血圧120/80、SpO2 97%。{}", kanji.collect::<String>());
     let data = format!(
         "{{\"記録者\": \"看護師{}\", \"訪問時間\": 60, \"次回\": \"2026-11-{:02}\"}}",
         number % 9,

@@ -577,6 +577,18 @@ fn a_spreadsheet_is_set_up_filled_backed_up_and_shown_to_be_whole() {
     assert_eq!(differs.status.code(), Some(1));
     assert_eq!(text(&differs.stdout).matches("KnowledgeBase row 8").count(), 2, "{}", text(&differs.stdout));
 
+    // The newest stays, and whatever is not ours.
+    let mut command = with_google(karute(home.path()), &emulator);
+    command
+        .env("KARUTE_BACKUP_FOLDER", "folder")
+        .env("KARUTE_BACKUP_KEEP", "1")
+        .env("KARUTE_BACKUP_DAYS", "0");
+    let pruned = json(&command.args(["backup", "--json"]).output().expect("the program runs"));
+    assert_eq!(pruned["binned"], serde_json::json!([name]));
+    let files = emulator.files();
+    assert_eq!((files.len(), files.values().filter(|file| file.trashed).count()), (3, 1));
+    assert!(!files[google::SPREADSHEET].trashed);
+
     let mut command = with_google(karute(home.path()), &emulator);
     let nowhere = command.args(["backup"]).output().expect("the program runs");
     assert!(text(&nowhere.stderr).contains("KARUTE_BACKUP_FOLDER"), "{}", text(&nowhere.stderr));

@@ -348,3 +348,16 @@ fn a_sync_in_a_full_directory_publishes_nothing() {
     let pointer = std::fs::read_to_string(small.store.directory().join("CURRENT")).expect("read");
     assert_eq!(pointer.trim(), before.to_string());
 }
+
+#[test]
+fn callers_that_need_a_token_at_once_share_one() {
+    let small = Small::new(workbook(3));
+    let credentials = Credentials::key(small.emulator.key_file(small.home()).expect("written"), None);
+    block_on(async {
+        let wanted = (0..8).map(|_| credentials.token(karute_sync::google::scope::READ));
+        for token in futures_util::future::join_all(wanted).await {
+            assert!(token.expect("a token").is_some());
+        }
+    });
+    assert_eq!(small.emulator.tokens(), 1);
+}

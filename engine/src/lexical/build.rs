@@ -50,24 +50,10 @@ pub(crate) fn section(
         let sum: u64 = lengths.iter().map(|lengths| u64::from(lengths[field])).sum();
         (sum as f64 / lengths.len().max(1) as f64) as f32
     });
-    let (mut tokens, mut ends) = (Vec::new(), Vec::<u32>::new());
-    let mut rows: Vec<u32> = Vec::with_capacity(all.len());
-    let mut shares: Vec<u16> = Vec::with_capacity(all.len());
-    for part in 0..PARTS {
-        let mut own: Vec<Occurrence> =
-            all.iter().filter(|occurrence| occurrence.token >> 60 == part).copied().collect();
-        own.par_sort_unstable_by_key(|occurrence| (occurrence.token, occurrence.row));
-        for list in own.chunk_by(|a, b| a.token == b.token) {
-            tokens.push(list[0].token);
-            for occurrence in list {
-                rows.push(occurrence.row);
-                shares.push(share(occurrence, &lengths[occurrence.row as usize], &mean_length, settings));
-            }
-            ends.push(rows.len() as u32);
-        }
-    }
+    let count = |part: &[Occurrence]| part.chunk_by(|a, b| a.token == b.token).count();
+    let tokens: usize = (0..PARTS).map(|part| count(&sorted(all, part))).sum();
     let header = LexicalHeader {
-        tokens: tokens.len() as u32,
+        tokens: u32::try_from(tokens).ok()?,
         rows: lengths.len() as u32,
         postings,
         k1: settings.k1,
@@ -75,13 +61,37 @@ pub(crate) fn section(
         weight: settings.weight,
         mean_length,
     };
-    let mut bytes = bytemuck::bytes_of(&header).to_vec();
-    bytes.reserve_exact(tokens.len() * 12 + rows.len() * 6);
-    bytes.extend_from_slice(bytemuck::must_cast_slice(&tokens));
-    bytes.extend_from_slice(bytemuck::must_cast_slice(&ends));
-    bytes.extend_from_slice(bytemuck::must_cast_slice(&rows));
-    bytes.extend_from_slice(bytemuck::must_cast_slice(&shares));
+    // Written where it belongs at once: beside the section itself only one part of the occurrences is in memory.
+    let front = size_of::<LexicalHeader>();
+    let mut bytes = vec![0; front + tokens * 12 + all.len() * 6];
+    bytes[..front].copy_from_slice(bytemuck::bytes_of(&header));
+    let (hashes, rest) = bytes[front..].split_at_mut(tokens * size_of::<u64>());
+    let (ends, rest) = rest.split_at_mut(tokens * size_of::<u32>());
+    let (rows, shares) = rest.split_at_mut(all.len() * size_of::<u32>());
+    let (mut hashes, mut ends) = (hashes.as_chunks_mut().0.iter_mut(), ends.as_chunks_mut().0.iter_mut());
+    let (mut rows, mut shares) = (rows.as_chunks_mut().0.iter_mut(), shares.as_chunks_mut().0.iter_mut());
+    let mut end = 0u32;
+    for part in 0..PARTS {
+        for list in sorted(all, part).chunk_by(|a, b| a.token == b.token) {
+            for (occurrence, (row, stored)) in list.iter().zip(rows.by_ref().zip(shares.by_ref())) {
+                *row = occurrence.row.to_le_bytes();
+                *stored = share(occurrence, &lengths[occurrence.row as usize], &mean_length, settings)
+                    .to_le_bytes();
+            }
+            end += list.len() as u32;
+            *hashes.next()? = list[0].token.to_le_bytes();
+            *ends.next()? = end.to_le_bytes();
+        }
+    }
     Some(bytes)
+}
+
+/// The occurrences of a sixteenth of all tokens, by token and row.
+fn sorted(all: &[Occurrence], part: u64) -> Vec<Occurrence> {
+    let mut own: Vec<Occurrence> =
+        all.iter().filter(|occurrence| occurrence.token >> 60 == part).copied().collect();
+    own.par_sort_unstable_by_key(|occurrence| (occurrence.token, occurrence.row));
+    own
 }
 
 /// BM25F's saturated count: x / (k1 + x), where x adds the fields' counts by weight and length.

@@ -311,6 +311,11 @@ impl Emulator {
         lock(&self.state).answered.iter().filter(|answered| answered.path != "token").cloned().collect()
     }
 
+    /// How often a token was asked for.
+    pub fn tokens(&self) -> usize {
+        lock(&self.state).answered.iter().filter(|answered| answered.path == "token").count()
+    }
+
     /// Forgets the requests so far.
     pub fn forget(&self) {
         let mut state = lock(&self.state);
