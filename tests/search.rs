@@ -357,3 +357,24 @@ proptest! {
         prop_assert_eq!(found, allowed_sorted);
     }
 }
+
+#[test]
+fn a_draft_in_files_gives_the_bytes_of_one_in_memory_and_leaves_no_file() {
+    let home = tempfile::tempdir().expect("a directory");
+    let fill = |mut draft: Draft| {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        draft.set_graph(Some(GraphSettings { degree: 8, ..GraphSettings::default() }));
+        for number in 0..300 {
+            let content = format!("記録{number}。体温36.{}℃、dose {}mg。", number % 10, number % 7);
+            let row = Row { id: format!("{number}"), title: "訪問".into(), content, ..Row::default() };
+            let vector = direction(20, &mut random);
+            let passages: &[Passage<'_>] = &[Passage::whole(&row, &vector)];
+            draft.push(&row, if number % 9 == 0 { &[] } else { passages }).expect("a sound row");
+        }
+        draft.finish(Provenance::default()).expect("a draft").to_bytes()
+    };
+    let spooled = Draft::spooled(identity(20), home.path()).expect("room");
+    assert!(fill(spooled) == fill(Draft::new(identity(20))));
+    assert_eq!(std::fs::read_dir(home.path()).expect("a directory").count(), 0);
+    assert!(Draft::spooled(identity(20), &home.path().join("nowhere")).is_err());
+}

@@ -1,6 +1,7 @@
 //! From rows to the lexical section.
 
 use std::collections::HashMap;
+use std::io;
 
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
@@ -39,21 +40,39 @@ pub(crate) fn occurrences(number: u32, row: &Row) -> (Vec<Occurrence>, [u32; FIE
     (found, lengths)
 }
 
-/// The section of all occurrences; `None` if there are more than the format counts.
-pub(crate) fn section(
+/// Where the parts of the section go while it is built.
+pub(crate) trait Sink {
+    /// Row of a posting, and its share.
+    fn posting(&mut self, row: u32, share: u16) -> io::Result<()>;
+}
+
+/// Gives every posting to `sink`, in the order of the section, and returns what stands before them: header, hashes, ends.
+/// `None` if there are more than the format counts.
+pub(crate) fn front(
     all: &[Occurrence],
     lengths: &[[u32; FIELDS]],
     settings: &LexicalSettings,
-) -> Option<Vec<u8>> {
-    let postings = u32::try_from(all.len()).ok()?;
+    sink: &mut dyn Sink,
+) -> io::Result<Option<Vec<u8>>> {
+    let Ok(postings) = u32::try_from(all.len()) else { return Ok(None) };
     let mean_length = std::array::from_fn(|field| {
         let sum: u64 = lengths.iter().map(|lengths| u64::from(lengths[field])).sum();
         (sum as f64 / lengths.len().max(1) as f64) as f32
     });
-    let count = |part: &[Occurrence]| part.chunk_by(|a, b| a.token == b.token).count();
-    let tokens: usize = (0..PARTS).map(|part| count(&sorted(all, part))).sum();
+    let (mut tokens, mut ends, mut end) = (Vec::new(), Vec::<u32>::new(), 0u32);
+    for part in 0..PARTS {
+        for list in sorted(all, part).chunk_by(|a, b| a.token == b.token) {
+            for occurrence in list {
+                let lengths = &lengths[occurrence.row as usize];
+                sink.posting(occurrence.row, share(occurrence, lengths, &mean_length, settings))?;
+            }
+            end += list.len() as u32;
+            tokens.push(list[0].token);
+            ends.push(end);
+        }
+    }
     let header = LexicalHeader {
-        tokens: u32::try_from(tokens).ok()?,
+        tokens: tokens.len() as u32,
         rows: lengths.len() as u32,
         postings,
         k1: settings.k1,
@@ -61,29 +80,9 @@ pub(crate) fn section(
         weight: settings.weight,
         mean_length,
     };
-    // Written where it belongs at once: beside the section itself only one part of the occurrences is in memory.
-    let front = size_of::<LexicalHeader>();
-    let mut bytes = vec![0; front + tokens * 12 + all.len() * 6];
-    bytes[..front].copy_from_slice(bytemuck::bytes_of(&header));
-    let (hashes, rest) = bytes[front..].split_at_mut(tokens * size_of::<u64>());
-    let (ends, rest) = rest.split_at_mut(tokens * size_of::<u32>());
-    let (rows, shares) = rest.split_at_mut(all.len() * size_of::<u32>());
-    let (mut hashes, mut ends) = (hashes.as_chunks_mut().0.iter_mut(), ends.as_chunks_mut().0.iter_mut());
-    let (mut rows, mut shares) = (rows.as_chunks_mut().0.iter_mut(), shares.as_chunks_mut().0.iter_mut());
-    let mut end = 0u32;
-    for part in 0..PARTS {
-        for list in sorted(all, part).chunk_by(|a, b| a.token == b.token) {
-            for (occurrence, (row, stored)) in list.iter().zip(rows.by_ref().zip(shares.by_ref())) {
-                *row = occurrence.row.to_le_bytes();
-                *stored = share(occurrence, &lengths[occurrence.row as usize], &mean_length, settings)
-                    .to_le_bytes();
-            }
-            end += list.len() as u32;
-            *hashes.next()? = list[0].token.to_le_bytes();
-            *ends.next()? = end.to_le_bytes();
-        }
-    }
-    Some(bytes)
+    let parts =
+        [bytemuck::bytes_of(&header), bytemuck::must_cast_slice(&tokens), bytemuck::must_cast_slice(&ends)];
+    Ok(Some(parts.concat()))
 }
 
 /// The occurrences of a sixteenth of all tokens, by token and row.

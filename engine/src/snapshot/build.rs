@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rkyv::rancor;
 
@@ -61,11 +61,14 @@ impl<'a> Passage<'a> {
 pub struct Draft {
     identity: Identity,
     positions: HashMap<String, u32>,
-    rows: Vec<u8>,
+    rows: Column<u8>,
+    rows_length: usize,
     row_ends: Vec<u64>,
     passages: Vec<u32>,
     vectors: Column<f32>,
     occurrences: Column<Occurrence>,
+    /// Where files without names are made; `None` keeps everything in memory.
+    spool: Option<PathBuf>,
     lengths: Vec<[u32; FIELDS]>,
     lexical: LexicalSettings,
     facets: FacetBuilder,
@@ -86,7 +89,9 @@ impl Draft {
         Self {
             identity,
             positions: HashMap::new(),
-            rows: Vec::new(),
+            rows: Column::Memory(Vec::new()),
+            rows_length: 0,
+            spool: None,
             row_ends: Vec::new(),
             passages: Vec::new(),
             vectors: Column::Memory(Vec::new()),
@@ -102,15 +107,17 @@ impl Draft {
         }
     }
 
-    /// As [`Draft::new`], but vectors and words go to files without names on the file system of `directory`, which is the
+    /// As [`Draft::new`], but rows, vectors and words go to files without names on the file system of `directory`, which is the
     /// one that the snapshot will be written to: memory then holds none of them, however many there are.
     ///
     /// # Errors
     /// A directory in which no file can be made.
     pub fn spooled(identity: Identity, directory: &Path) -> io::Result<Self> {
         Ok(Self {
+            rows: Column::File(Spool::create(directory)?),
             vectors: Column::File(Spool::create(directory)?),
             occurrences: Column::File(Spool::create(directory)?),
+            spool: Some(directory.to_owned()),
             ..Self::new(identity)
         })
     }
@@ -143,9 +150,13 @@ impl Draft {
         let (occurrences, lengths) = lexical::occurrences(number, row);
         self.occurrences.push(&occurrences).map_err(spooled)?;
         self.lengths.push(lengths);
-        self.rows.resize(self.rows.len().next_multiple_of(ROW_ALIGNMENT as usize), 0);
-        self.rows.extend_from_slice(&archive);
-        self.row_ends.push(self.rows.len() as u64);
+        let padding = self.rows_length.next_multiple_of(ROW_ALIGNMENT as usize) - self.rows_length;
+        self.rows
+            .push(&[0; ROW_ALIGNMENT as usize][..padding])
+            .and_then(|()| self.rows.push(&archive))
+            .map_err(spooled)?;
+        self.rows_length += padding + archive.len();
+        self.row_ends.push(self.rows_length as u64);
         for Passage { range, .. } in passages {
             self.passages.extend([number, range.start as u32, range.end as u32]);
         }
@@ -242,8 +253,8 @@ impl Draft {
             recall::promise(of, parsed, &mut graph);
             Some(graph)
         });
-        let words = self.occurrences.finish().map_err(spooled)?;
-        let words = lexical::section(words.as_slice(), &self.lengths, &self.lexical)
+        let words = lexical_section(self.occurrences, &self.lengths, &self.lexical, self.spool.as_deref())
+            .map_err(spooled)?
             .ok_or(BuildError::TooLarge { what: "words", limit: u64::from(u32::MAX) })?;
         let mut sections = vec![
             (Section::Meta, archived("meta", &meta)?),
@@ -257,9 +268,9 @@ impl Draft {
             (Section::Report, Payload::Bytes(self.report.into_bytes())),
         ];
         sections.extend(graph.map(|graph| (Section::Graph, Payload::Bytes(graph))));
-        sections.push((Section::Lexical, Payload::Bytes(words)));
+        sections.push((Section::Lexical, words.into_payload()));
         sections.push((Section::Codes, Payload::Bytes(codes)));
-        sections.push((Section::Rows, Payload::Bytes(self.rows)));
+        sections.push((Section::Rows, self.rows.finish().map_err(spooled)?.into_payload()));
         sections.push((Section::Vectors, all.into_payload()));
         Sealed::new(sections)
     }
@@ -295,7 +306,7 @@ enum Payload {
     U32(Vec<u32>),
     U64(Vec<u64>),
     F32(Vec<f32>),
-    /// Numbers f32 in a mapped file.
+    /// Whatever it is, in a mapped file.
     Mapped(Bytes),
 }
 
@@ -325,6 +336,11 @@ enum Finished<T> {
 }
 
 impl<T: bytemuck::Pod> Column<T> {
+    /// An empty column, in a file of `directory` if there is one.
+    fn create(directory: Option<&Path>) -> io::Result<Self> {
+        directory.map_or(Ok(Self::Memory(Vec::new())), |directory| Spool::create(directory).map(Self::File))
+    }
+
     fn push(&mut self, values: &[T]) -> io::Result<()> {
         match self {
             Self::Memory(all) => {
@@ -350,6 +366,47 @@ impl<T: bytemuck::Pod> Finished<T> {
             Self::Mapped(bytes) => array(bytes).unwrap_or_default(),
         }
     }
+}
+
+impl Finished<u8> {
+    fn into_payload(self) -> Payload {
+        match self {
+            Self::Memory(all) => Payload::Bytes(all),
+            Self::Mapped(bytes) => Payload::Mapped(bytes),
+        }
+    }
+}
+
+/// Postings on their way: rows and shares apart, as the section has them.
+struct Postings {
+    rows: Column<u32>,
+    shares: Column<u16>,
+}
+
+impl lexical::Sink for Postings {
+    fn posting(&mut self, row: u32, share: u16) -> io::Result<()> {
+        self.rows.push(&[row])?;
+        self.shares.push(&[share])
+    }
+}
+
+/// The lexical section, built in files of `directory` if there is one; `None` if it has more words than the format counts.
+fn lexical_section(
+    occurrences: Column<Occurrence>,
+    lengths: &[[u32; FIELDS]],
+    settings: &LexicalSettings,
+    directory: Option<&Path>,
+) -> io::Result<Option<Finished<u8>>> {
+    let occurrences = occurrences.finish()?;
+    let mut postings = Postings { rows: Column::create(directory)?, shares: Column::create(directory)? };
+    let Some(front) = lexical::front(occurrences.as_slice(), lengths, settings, &mut postings)? else {
+        return Ok(None);
+    };
+    let mut section = Column::<u8>::create(directory)?;
+    section.push(&front)?;
+    section.push(bytemuck::cast_slice(postings.rows.finish()?.as_slice()))?;
+    section.push(bytemuck::cast_slice(postings.shares.finish()?.as_slice()))?;
+    section.finish().map(Some)
 }
 
 impl Finished<f32> {
