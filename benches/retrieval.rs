@@ -10,6 +10,7 @@
 
 #![expect(clippy::expect_used, reason = "a bench that cannot go on should say where")]
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use karute_engine::lexical::tokens::counted;
 use karute_engine::{
     Draft, Embedding, Identity, Index, LexicalSettings, Passage, Plan, Provenance, Query, Row, Scratch,
 };
+use karute_server::eval::metrics::{Measures, interval};
 use karute_sync::lexical::Lexical;
 use rayon::prelude::*;
 use serde_json::Value;
@@ -47,20 +49,9 @@ struct Arguments {
 
 struct Question {
     text: String,
-    relevant: Vec<u32>,
+    relevant: HashMap<u32, f64>,
     vector: Option<Embedding>,
     tokens: Vec<(u64, f32)>,
-}
-
-/// Rows that count: nDCG@10 and its kin.
-const TOP: usize = 10;
-
-#[derive(Clone, Copy, Default)]
-struct Scores {
-    hit1: f64,
-    hit10: f64,
-    mrr: f64,
-    ndcg: f64,
 }
 
 fn main() {
@@ -75,7 +66,7 @@ fn main() {
             let text = line["text"].as_str().expect("a text").to_owned();
             let relevant = line["relevant"].as_array().expect("ids");
             Question {
-                relevant: relevant.iter().map(|id| id.as_u64().expect("an id") as u32).collect(),
+                relevant: relevant.iter().map(|id| (id.as_u64().expect("an id") as u32, 1.0)).collect(),
                 vector: vector.map(|vector| Embedding::new(identity.clone(), vector)),
                 tokens: counted(&text),
                 text,
@@ -111,10 +102,10 @@ fn tune(identity: &Identity, passages: &[Value], vectors: &[Option<Vec<f32>>], a
                 let bare: Vec<Option<Vec<f32>>> = vec![None; passages.len()];
                 let index = build(identity, passages, &bare, settings);
                 let runs: Vec<Vec<u32>> = half.par_iter().map(|q| rows(&words(&index, q))).collect();
-                let scores = mean(&runs, &half);
+                let scores = Measures::mean(&measured(&runs, &half));
                 println!(
                     "tune words k1 {k1} b {title_b}/{b} title {title}: MRR {:.4} nDCG {:.4}",
-                    scores.mrr, scores.ndcg
+                    scores.mrr_10, scores.ndcg_10
                 );
             }
         }
@@ -125,8 +116,8 @@ fn tune(identity: &Identity, passages: &[Value], vectors: &[Option<Vec<f32>>], a
         let fusion = Fusion { vectors: share, ..Fusion::default() };
         let runs: Vec<Vec<u32>> =
             arms.iter().map(|(v, w)| fusion.mix(v, w).iter().map(|f| f.row).collect()).collect();
-        let scores = mean(&runs, &half);
-        println!("tune mix {share}: MRR {:.4} nDCG {:.4}", scores.mrr, scores.ndcg);
+        let scores = Measures::mean(&measured(&runs, &half));
+        println!("tune mix {share}: MRR {:.4} nDCG {:.4}", scores.mrr_10, scores.ndcg_10);
     }
 }
 
@@ -142,10 +133,11 @@ fn report(index: &Index, questions: &[Question]) {
     ];
     println!("| arm | hit@1 | hit@10 | MRR@10 | nDCG@10 | 95 % of MRR |\n|---|---|---|---|---|---|");
     for (name, runs) in runs {
-        let scores = mean(&runs, &half);
-        let (low, high) = interval(&runs, &half);
-        let Scores { hit1, hit10, mrr, ndcg } = scores;
-        println!("| {name} | {hit1:.3} | {hit10:.3} | {mrr:.4} | {ndcg:.4} | {low:.4}-{high:.4} |");
+        let each = measured(&runs, &half);
+        let Measures { hit_1, mrr_10, ndcg_10, .. } = Measures::mean(&each);
+        let hit_10 = each.iter().filter(|measures| measures.mrr_10 > 0.0).count() as f64 / each.len() as f64;
+        let (low, high) = interval(&each.iter().map(|measures| measures.mrr_10).collect::<Vec<_>>());
+        println!("| {name} | {hit_1:.3} | {hit_10:.3} | {mrr_10:.4} | {ndcg_10:.4} | {low:.4}-{high:.4} |");
     }
     // One thread, each question once, as a caller would ask.
     let median = |ask: &mut dyn FnMut(&Question)| {
@@ -164,7 +156,12 @@ fn report(index: &Index, questions: &[Question]) {
     let by_words = median(&mut |q| {
         drop(words(
             index,
-            &Question { tokens: counted(&q.text), text: String::new(), relevant: Vec::new(), vector: None },
+            &Question {
+                tokens: counted(&q.text),
+                text: String::new(),
+                relevant: HashMap::new(),
+                vector: None,
+            },
         ))
     });
     let by_both = median(&mut |q| {
@@ -172,7 +169,7 @@ fn report(index: &Index, questions: &[Question]) {
             tokens: counted(&q.text),
             vector: q.vector.clone(),
             text: String::new(),
-            relevant: Vec::new(),
+            relevant: HashMap::new(),
         };
         drop(fusion.mix(&dense(index, &tokens), &words(index, &tokens)));
     });
@@ -202,44 +199,9 @@ fn rows(hits: &[(u32, f32)]) -> Vec<u32> {
     hits.iter().map(|(row, _)| *row).collect()
 }
 
-fn score(run: &[u32], relevant: &[u32]) -> Scores {
-    let gain = |rank: usize| 1.0 / ((rank + 2) as f64).log2();
-    let found: Vec<usize> = (0..run.len().min(TOP)).filter(|&rank| relevant.contains(&run[rank])).collect();
-    let ideal: f64 = (0..relevant.len().min(TOP)).map(gain).sum();
-    Scores {
-        hit1: f64::from(u8::from(found.first() == Some(&0))),
-        hit10: f64::from(u8::from(!found.is_empty())),
-        mrr: found.first().map_or(0.0, |&rank| 1.0 / (rank + 1) as f64),
-        ndcg: found.iter().map(|&rank| gain(rank)).sum::<f64>() / ideal.max(1e-9),
-    }
-}
-
-fn mean(runs: &[Vec<u32>], questions: &[&Question]) -> Scores {
-    let mut sum = Scores::default();
-    for (run, question) in runs.iter().zip(questions) {
-        let one = score(run, &question.relevant);
-        sum.hit1 += one.hit1;
-        sum.hit10 += one.hit10;
-        sum.mrr += one.mrr;
-        sum.ndcg += one.ndcg;
-    }
-    let count = runs.len().max(1) as f64;
-    Scores { hit1: sum.hit1 / count, hit10: sum.hit10 / count, mrr: sum.mrr / count, ndcg: sum.ndcg / count }
-}
-
-/// The middle 95 % of the mean reciprocal rank over 1,000 samples of the questions.
-fn interval(runs: &[Vec<u32>], questions: &[&Question]) -> (f64, f64) {
-    use rand::RngExt;
-    use rand_chacha::rand_core::SeedableRng;
-    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-    let each: Vec<f64> = runs.iter().zip(questions).map(|(run, q)| score(run, &q.relevant).mrr).collect();
-    let mut means: Vec<f64> = (0..1_000)
-        .map(|_| {
-            (0..each.len()).map(|_| each[random.random_range(0..each.len())]).sum::<f64>() / each.len() as f64
-        })
-        .collect();
-    means.sort_unstable_by(f64::total_cmp);
-    (means[25], means[974])
+/// What each question's ranking is worth.
+fn measured(runs: &[Vec<u32>], questions: &[&Question]) -> Vec<Measures> {
+    runs.iter().zip(questions).map(|(run, question)| Measures::of(run, &question.relevant)).collect()
 }
 
 fn build(

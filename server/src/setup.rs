@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use karute_engine::Store;
 use karute_sync::embed::Embedder;
 use karute_sync::google::{Client, Credentials, GoogleError, Limits, scope};
 use karute_sync::job::{How, Missing, Pass, Publishing};
@@ -162,8 +163,8 @@ pub fn embedder(settings: &Settings) -> Result<Arc<dyn Embedder>, SetupError> {
 }
 
 /// Where vectors that were paid for are kept.
-pub fn embedding_cache(settings: &Settings) -> PathBuf {
-    settings.data_dir.join("embeddings")
+pub fn embedding_cache(store: &Store) -> PathBuf {
+    store.directory().join("embeddings")
 }
 
 /// How a sync is done unless somebody says otherwise.

@@ -79,7 +79,7 @@ pub fn sync(
     how: How,
     progress: &dyn Progress,
 ) -> Result<Outcome, SyncError> {
-    let embedder = Cached::new(embedder, &store.directory().join("embeddings"));
+    let embedder = Cached::new(embedder, &setup::embedding_cache(store));
     let outcome = tokio::runtime::Handle::current().block_on(job::run(
         source,
         &embedder,

@@ -79,7 +79,9 @@ impl Embedder for Cached<'_> {
     }
 
     fn holds(&self, text: &str) -> bool {
-        self.is_free() || self.find(text).is_some()
+        let whole = u64::from(self.identity().dimensions) * size_of::<f32>() as u64;
+        self.is_free()
+            || fs::metadata(self.path(text)).is_ok_and(|file| file.is_file() && file.len() == whole)
     }
 
     async fn embed(&self, texts: &[String], task: Task) -> Result<Vec<Option<Embedding>>, EmbedError> {

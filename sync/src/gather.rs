@@ -95,6 +95,9 @@ impl<'a> Parent<'a> {
         let index =
             index.filter(|index| index.identity() == identity && index.provenance().place == place)?;
         let stored: Stored<serde::de::IgnoredAny> = serde_json::from_str(index.report().ok()?).ok()?;
+        if stored.known_vectors.is_empty() && stored.computed_vectors.is_empty() {
+            return None;
+        }
         let known = stored.known_vectors.into_iter().map(|known| (known.cells.clone(), known)).collect();
         let rows = index.ids().zip(0..).map(|(id, number)| Ok((id?, number)));
         let computed = stored.computed_vectors.into_iter().collect();

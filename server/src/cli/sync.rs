@@ -153,7 +153,7 @@ fn re_embed(mut settings: Settings, model: &str, switch: bool, store: &Store, js
     model.clone_into(&mut settings.embedding_model);
     settings.embedder = if model == lexical::MODEL { EmbedderKind::Lexical } else { EmbedderKind::Vertex };
     let inner = setup::embedder(&settings)?;
-    let embedder = Cached::new(inner.as_ref(), &setup::embedding_cache(&settings));
+    let embedder = Cached::new(inner.as_ref(), &setup::embedding_cache(store));
     let (source, progress) = (setup::source(&settings)?, progress::for_stderr());
     let now = OffsetDateTime::now_utc().truncate_to_second();
     let missing = setup::embed_missing(&settings);

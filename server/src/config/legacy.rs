@@ -23,7 +23,8 @@ const NO_MODEL: &str = "not used by this version, which answers with karute-extr
 const NO_SIGN_IN: &str = "not used by this version, which has no sign-in: keep HOST on a loopback address, behind a proxy that has one";
 const NO_CACHE: &str = "not needed: the snapshot is memory-mapped, so there is nothing to cache";
 const NO_HISTORY: &str = "not used by this version, which keeps no conversations";
-const NO_KEYWORDS: &str = "not used by this version, which ranks by vectors alone; SEARCH_FINAL_TOP_K is";
+const NO_KEYWORDS: &str =
+    "not used by this version, which mixes words and vectors by one fixed rule; SEARCH_FINAL_TOP_K is";
 const NO_EXPORT: &str = "not used: logs go to standard error; LOG_LEVEL says how much";
 
 macro_rules! legacy {

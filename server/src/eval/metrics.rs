@@ -2,6 +2,7 @@
 //! recall over all relevant rows, reciprocal rank of the first. Means are over questions.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -29,7 +30,7 @@ pub struct Measures {
 
 impl Measures {
     /// Of one ranking, best first. `grades` says how relevant a row is; a row that it lacks, or grades 0, is not.
-    pub fn of(ranking: &[String], grades: &HashMap<String, f64>) -> Self {
+    pub fn of<Id: Eq + Hash>(ranking: &[Id], grades: &HashMap<Id, f64>) -> Self {
         let gains: Vec<f64> =
             ranking.iter().map(|id| grades.get(id).copied().unwrap_or(0.0).max(0.0)).collect();
         let relevant = grades.values().filter(|grade| **grade > 0.0).count().max(1) as f64;
@@ -132,7 +133,7 @@ mod tests {
         assert_eq!((found.recall_5, found.mrr_10, found.hit_1), (2.0 / 3.0, 0.5, 0.0));
         let perfect = Measures::of(&ids("a b"), &grades(&[("a", 1.0), ("b", 1.0)]));
         assert_eq!((perfect.ndcg_10, perfect.recall_20, perfect.hit_1), (1.0, 1.0, 1.0));
-        assert_eq!(Measures::of(&[], &grades(&[("a", 1.0)])), Measures::default());
+        assert_eq!(Measures::of::<String>(&[], &grades(&[("a", 1.0)])), Measures::default());
         assert_eq!(Measures::mean(&[]), Measures::default());
     }
 
