@@ -65,7 +65,8 @@ impl Filter {
         Self::default()
     }
 
-    /// Narrows to rows whose `facet` equals one of `values`, byte for byte. No values: no row.
+    /// Narrows to rows whose `facet` equals one of `values`, byte for byte. The empty text stands for rows that have no
+    /// value of it. No values: no row.
     #[must_use]
     pub fn only<S: Into<String>>(mut self, facet: Facet, values: impl IntoIterator<Item = S>) -> Self {
         let mut values: Vec<String> = values.into_iter().map(Into::into).collect();
@@ -101,7 +102,10 @@ impl Filter {
         for (&facet, values) in &self.conditions {
             let mut matching = RowSet::empty(snapshot.meta().rows);
             for value in values {
-                matching.insert_all(rows_of(snapshot, facet, value)?);
+                match value.as_str() {
+                    "" => matching.union(&rows_without(snapshot, facet)?),
+                    value => matching.insert_all(rows_of(snapshot, facet, value)?),
+                }
             }
             narrow(&mut allowed, matching);
         }
@@ -184,6 +188,18 @@ pub(crate) fn rows_of<'a>(snapshot: &'a Snapshot, facet: Facet, value: &str) -> 
     })
 }
 
+/// The rows that have no value of `facet`.
+fn rows_without(snapshot: &Snapshot, facet: Facet) -> Result<RowSet, OpenError> {
+    let rows = snapshot.meta().rows;
+    let mut having = RowSet::empty(rows);
+    for known in snapshot.meta().facet_values.iter().filter(|known| known.facet == facet) {
+        having.insert_all(rows_of(snapshot, facet, &known.value)?);
+    }
+    let mut without = RowSet::empty(rows);
+    (0..rows).filter(|row| !having.contains(*row)).for_each(|row| without.insert(row));
+    Ok(without)
+}
+
 /// One bit a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RowSet {
@@ -216,6 +232,12 @@ impl RowSet {
         }
         if let Some(word) = self.words.get_mut(at as usize) {
             *word |= bits;
+        }
+    }
+
+    fn union(&mut self, other: &Self) {
+        for (word, other) in self.words.iter_mut().zip(&other.words) {
+            *word |= other;
         }
     }
 

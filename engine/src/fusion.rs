@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use crate::identity::Identity;
+
 /// How the two arms are mixed. Chosen by evaluation, one for all data (see `benches/README.md`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fusion {
@@ -14,9 +16,12 @@ pub struct Fusion {
     pub depth: usize,
 }
 
+/// The provider of vectors that are made from wording.
+const WORDING: &str = "karute";
+
 impl Default for Fusion {
     fn default() -> Self {
-        Self { vectors: 0.2, depth: 100 }
+        Self { vectors: 0.4, depth: 100 }
     }
 }
 
@@ -34,6 +39,13 @@ pub struct Fused {
 }
 
 impl Fusion {
+    /// The mix for vectors of `identity`. Vectors that this project makes from wording say little that words do not;
+    /// those of a model of meaning are worth more beside them.
+    pub fn of(identity: &Identity) -> Self {
+        let vectors = if identity.provider == WORDING { 0.1 } else { 0.4 };
+        Self { vectors, ..Self::default() }
+    }
+
     /// Mixes two rankings, each best first, each row once. Equal scores stand in row order.
     pub fn mix(&self, by_vector: &[(u32, f32)], by_words: &[(u32, f32)]) -> Vec<Fused> {
         let mut rows: HashMap<u32, Fused> = HashMap::with_capacity(2 * self.depth);

@@ -1,5 +1,7 @@
 //! An opened snapshot: the one public door to search.
 
+use std::sync::OnceLock;
+
 use crate::error::{OpenError, QueryError, VectorFault};
 use crate::filter::{self, Facet, Filter, RowSet};
 use crate::graph::Graph;
@@ -19,6 +21,7 @@ use crate::snapshot::verify::{self, Verified};
 use crate::snapshot::{Bytes, PassageEntry, Snapshot};
 use crate::topk::Scored;
 use crate::vector::{norm, scale_into};
+use crate::words::{TermMatch, Terms};
 
 /// A row that was found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +38,8 @@ pub struct Hit {
 #[derive(Debug)]
 pub struct Index {
     snapshot: Snapshot,
+    /// Compiled when a text is first looked through.
+    terms: OnceLock<Option<Terms>>,
 }
 
 impl Index {
@@ -44,7 +49,7 @@ impl Index {
     /// # Errors
     /// Any bytes that are not a sound snapshot of a format that this build reads.
     pub fn open(bytes: Bytes) -> Result<Self, OpenError> {
-        Ok(Self { snapshot: Snapshot::open(bytes)? })
+        Ok(Self { snapshot: Snapshot::open(bytes)?, terms: OnceLock::new() })
     }
 
     /// Opens a copy of `bytes`, for snapshots that are not files.
@@ -364,6 +369,17 @@ impl Index {
     /// How it came to be.
     pub fn provenance(&self) -> &Provenance {
         self.snapshot.provenance()
+    }
+
+    /// The medical terms of `text`, by any of their forms.
+    ///
+    /// # Errors
+    /// More forms than can be looked for at once.
+    pub fn terms_in(&self, text: &str) -> Result<Vec<TermMatch<'_>>, OpenError> {
+        match self.terms.get_or_init(|| Terms::new(self.terms()).ok()) {
+            Some(terms) => Ok(terms.find(text)),
+            None => Err(self.snapshot.corrupt(Section::Terms, 0, "it has too many forms of terms".into())),
+        }
     }
 
     /// Medical terms and their synonyms.

@@ -29,15 +29,8 @@ const PART_WEIGHT: f32 = 0.5;
 
 /// The features of `text`, ascending by hash, each once.
 pub fn features(text: &str) -> Vec<Feature> {
-    let symbols = normalise(text);
-    let mut found = Vec::with_capacity(symbols.len() * 3);
-    for run in symbols.chunk_by(|a, b| kind(*a) == kind(*b)) {
-        match kind(run[0]) {
-            Kind::Japanese => japanese(run, &mut found),
-            Kind::Latin => latin(run, &mut found),
-            Kind::Gap => {}
-        }
-    }
+    let mut found = Vec::with_capacity(text.len());
+    each_feature(text, |feature| found.push(feature));
     // One piece written in two scripts keeps its larger weight, whatever the order of the text.
     found.sort_unstable_by(|a: &Feature, b| a.hash.cmp(&b.hash).then(b.weight.total_cmp(&a.weight)));
     found.dedup_by(|later, first| {
@@ -46,6 +39,24 @@ pub fn features(text: &str) -> Vec<Feature> {
         same
     });
     found
+}
+
+/// Gives every piece of `text` to `found`, each as often as it occurs, in no order.
+pub fn each_feature(text: &str, mut found: impl FnMut(Feature)) {
+    let symbols = normalise(text);
+    let mut piece = String::new();
+    let mut feature = |symbols: &[Symbol], weight: f32| {
+        piece.clear();
+        piece.extend(symbols.iter().map(|symbol| symbol.folded));
+        found(Feature { hash: xxh3_64_with_seed(piece.as_bytes(), SEED), weight, count: 1 });
+    };
+    for run in symbols.chunk_by(|a, b| kind(*a) == kind(*b)) {
+        match kind(run[0]) {
+            Kind::Japanese => japanese(run, &mut feature),
+            Kind::Latin => latin(run, &mut feature),
+            Kind::Gap => {}
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,21 +74,24 @@ fn kind(symbol: Symbol) -> Kind {
     }
 }
 
-fn japanese(run: &[Symbol], found: &mut Vec<Feature>) {
+fn japanese(run: &[Symbol], feature: &mut impl FnMut(&[Symbol], f32)) {
     for size in [2, 3] {
         for piece in run.windows(size) {
-            found.push(feature(piece, weight(piece)));
+            feature(piece, weight(piece));
         }
     }
-    let singles = run.iter().filter(|symbol| symbol.script == Script::Han || run.len() == 1);
-    found.extend(singles.map(|symbol| feature(&[*symbol], SINGLE_KANJI_WEIGHT * weight(&[*symbol]))));
+    for symbol in run.iter().filter(|symbol| symbol.script == Script::Han || run.len() == 1) {
+        let single = std::slice::from_ref(symbol);
+        feature(single, SINGLE_KANJI_WEIGHT * weight(single));
+    }
 }
 
-fn latin(run: &[Symbol], found: &mut Vec<Feature>) {
-    found.push(feature(run, 1.0));
-    let parts: Vec<&[Symbol]> = run.chunk_by(|a, b| a.script == b.script).collect();
-    if parts.len() > 1 {
-        found.extend(parts.into_iter().map(|part| feature(part, PART_WEIGHT)));
+fn latin(run: &[Symbol], feature: &mut impl FnMut(&[Symbol], f32)) {
+    feature(run, 1.0);
+    let mut parts = run.chunk_by(|a, b| a.script == b.script).peekable();
+    let first = parts.next();
+    if parts.peek().is_some() {
+        first.into_iter().chain(parts).for_each(|part| feature(part, PART_WEIGHT));
     }
 }
 
@@ -87,11 +101,6 @@ fn weight(piece: &[Symbol]) -> f32 {
     let telling = piece.iter().filter(|symbol| symbol.script != Script::Hiragana).count();
     let share = telling as f32 / piece.len() as f32;
     (share * share).max(HIRAGANA_WEIGHT)
-}
-
-fn feature(piece: &[Symbol], weight: f32) -> Feature {
-    let text: String = piece.iter().map(|symbol| symbol.folded).collect();
-    Feature { hash: xxh3_64_with_seed(text.as_bytes(), SEED), weight, count: 1 }
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 mod features;
 mod normalise;
 mod sentences;
+mod terms;
 
-pub use features::{Feature, features};
-pub use normalise::{Script, Symbol, normalise};
+pub use features::{Feature, each_feature, features};
+pub use normalise::{Script, Symbol, normalise, normalise_with_spans};
 pub use sentences::sentences;
+pub use terms::{TermMatch, Terms};

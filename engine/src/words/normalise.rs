@@ -5,6 +5,8 @@
 //! (ユーザー = ユーザ). Each symbol keeps the script in which it was written: a katakana word carries meaning where the
 //! same sounds in hiragana may be a particle.
 
+use std::ops::Range;
+
 use unicode_normalization::UnicodeNormalization;
 
 /// The script in which a symbol was written, before folding.
@@ -40,10 +42,35 @@ const LONG_WORD: usize = 4;
 /// Folds `text`. Runs of separators become one; there is none at either end.
 pub fn normalise(text: &str) -> Vec<Symbol> {
     let folded: Vec<char> = text.nfkc().flat_map(char::to_lowercase).collect();
-    let mut symbols: Vec<Symbol> = Vec::with_capacity(folded.len());
+    fold_all(&folded).into_iter().map(|(symbol, _)| symbol).collect()
+}
+
+/// As [`normalise`], each symbol with the bytes of `text` that it was written with.
+pub fn normalise_with_spans(text: &str) -> Vec<(Symbol, Range<usize>)> {
+    let (mut folded, mut spans) = (Vec::with_capacity(text.len()), Vec::with_capacity(text.len()));
+    // A character and the marks behind it fold together, wherever they stand.
+    let joins = |char: char| {
+        matches!(char, '\u{ff9e}' | '\u{ff9f}') || unicode_normalization::char::is_combining_mark(char)
+    };
+    let mut characters = text.char_indices().peekable();
+    while let Some((start, _)) = characters.next() {
+        while characters.next_if(|(_, char)| joins(*char)).is_some() {}
+        let end = characters.peek().map_or(text.len(), |(end, _)| *end);
+        for char in text[start..end].nfkc().flat_map(char::to_lowercase) {
+            folded.push(char);
+            spans.push(start..end);
+        }
+    }
+    let symbols = fold_all(&folded).into_iter();
+    symbols.filter_map(|(symbol, at)| Some((symbol, spans.get(at)?.clone()))).collect()
+}
+
+/// Folds lower-cased NFKC text; each symbol comes with the place of its character.
+fn fold_all(folded: &[char]) -> Vec<(Symbol, usize)> {
+    let mut symbols: Vec<(Symbol, usize)> = Vec::with_capacity(folded.len());
     let mut katakana_run = 0;
     for (at, &char) in folded.iter().enumerate() {
-        let previous = symbols.last().copied();
+        let previous = symbols.last().map(|(symbol, _)| *symbol);
         let next = folded.get(at + 1).copied();
         let symbol = fold(char, previous, next);
         let Some(symbol) = symbol else { continue };
@@ -55,14 +82,14 @@ pub fn normalise(text: &str) -> Vec<Symbol> {
         }
         katakana_run = if symbol.script == Script::Katakana { katakana_run + 1 } else { 0 };
         let separates = symbol.script == Script::Separator;
-        if !(separates && symbols.last().is_none_or(|last| last.script == Script::Separator)) {
-            symbols.push(symbol);
+        if !(separates && symbols.last().is_none_or(|(last, _)| last.script == Script::Separator)) {
+            symbols.push((symbol, at));
         }
     }
     if katakana_run >= LONG_WORD {
-        symbols.pop_if(|last| last.folded == LONG_VOWEL);
+        symbols.pop_if(|(last, _)| last.folded == LONG_VOWEL);
     }
-    symbols.pop_if(|last| last.script == Script::Separator);
+    symbols.pop_if(|(last, _)| last.script == Script::Separator);
     symbols
 }
 
@@ -163,7 +190,40 @@ mod tests {
         assert_eq!(scripts, [Han, Hiragana, Katakana, Katakana, Digit, Digit]);
     }
 
+    #[test]
+    fn a_symbol_knows_the_bytes_that_it_was_written_with() {
+        let text = "ﾊﾞﾙｰﾝを５mg";
+        let spans: Vec<(char, &str)> = normalise_with_spans(text)
+            .into_iter()
+            .map(|(symbol, span)| (symbol.folded, &text[span]))
+            .collect();
+        let expected = [
+            ('ば', "ﾊﾞ"),
+            ('る', "ﾙ"),
+            ('ー', "ｰ"),
+            ('ん', "ﾝ"),
+            ('を', "を"),
+            ('5', "５"),
+            ('m', "m"),
+            ('g', "g"),
+        ];
+        assert_eq!(spans, expected);
+    }
+
     proptest! {
+        #[test]
+        fn spans_lie_inside_the_text_in_order(text in any::<String>()) {
+            let spans: Vec<_> = normalise_with_spans(&text).into_iter().map(|(_, span)| span).collect();
+            prop_assert!(spans.iter().all(|span| text.get(span.clone()).is_some()));
+            prop_assert!(spans.is_sorted_by_key(|span| span.start));
+        }
+
+        #[test]
+        fn japanese_text_folds_alike_with_and_without_spans(text in "[ぁ-んァ-ヶー一-龠々0-9０-９a-zＡ-Ｚ、。 ℃㎎./ﾊﾞ-]{0,40}") {
+            let symbols: Vec<Symbol> = normalise_with_spans(&text).into_iter().map(|(symbol, _)| symbol).collect();
+            prop_assert_eq!(symbols, normalise(&text));
+        }
+
         #[test]
         fn any_text_folds_without_doubled_or_outer_separators(text in any::<String>()) {
             let symbols = normalise(&text);
