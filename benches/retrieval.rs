@@ -18,12 +18,14 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use flate2::read::MultiGzDecoder;
-use karute_engine::fusion::Fusion;
+use karute_engine::fusion::{Fused, Fusion};
 use karute_engine::lexical::tokens::counted;
 use karute_engine::{
     Draft, Embedding, Identity, Index, LexicalSettings, Passage, Plan, Provenance, Query, Row, Scratch,
 };
 use karute_server::eval::metrics::{Measures, interval};
+use karute_server::retrieve::rerank::Local;
+use karute_server::retrieve::signals::{Signals, signals};
 use karute_sync::lexical::Lexical;
 use rayon::prelude::*;
 use serde_json::Value;
@@ -42,16 +44,25 @@ struct Arguments {
     /// Vectors of the questions.
     #[arg(long)]
     queries: Option<PathBuf>,
-    /// Try many settings on the tuning half.
+    /// Try many settings of a part on the tuning half.
     #[arg(long)]
-    tune: bool,
+    tune: Option<Part>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Part {
+    /// How words are weighed.
+    Words,
+    /// How much vectors are worth beside words.
+    Mix,
+    /// What the local reranker looks at.
+    Rerank,
 }
 
 struct Question {
     text: String,
     relevant: HashMap<u32, f64>,
     vector: Option<Embedding>,
-    tokens: Vec<(u64, f32)>,
 }
 
 fn main() {
@@ -68,7 +79,6 @@ fn main() {
             Question {
                 relevant: relevant.iter().map(|id| (id.as_u64().expect("an id") as u32, 1.0)).collect(),
                 vector: vector.map(|vector| Embedding::new(identity.clone(), vector)),
-                tokens: counted(&text),
                 text,
             }
         })
@@ -84,16 +94,60 @@ fn main() {
         begun.elapsed().as_secs_f64(),
         section as f64 / 1e6
     );
-    if arguments.tune {
-        tune(&identity, &passages, &vectors, &questions);
+    let half: Vec<&Question> = questions.iter().step_by(2).collect();
+    match arguments.tune {
+        Some(Part::Words) => tune_words(&identity, &passages, &half),
+        Some(Part::Mix) => tune_mix(&index, &half),
+        Some(Part::Rerank) => tune_reranker(&index, &half),
+        None => {}
     }
     questions = questions.into_iter().enumerate().filter(|(at, _)| at % 2 == 1).map(|(_, q)| q).collect();
     report(&index, &questions);
 }
 
-/// Every setting of the words, then every mix.
-fn tune(identity: &Identity, passages: &[Value], vectors: &[Option<Vec<f32>>], all: &[Question]) {
-    let half: Vec<&Question> = all.iter().step_by(2).collect();
+/// Rows of the mix that are reranked.
+const RERANKED: usize = 50;
+
+/// The candidates of a question with what is known of each.
+fn candidates(index: &Index, question: &Question, mixed: &[Fused]) -> Vec<(u32, Signals)> {
+    let rows: Vec<(u32, Row, f32)> = mixed
+        .iter()
+        .take(RERANKED)
+        .map(|fused| (fused.row, index.row(fused.row).expect("a row"), fused.score))
+        .collect();
+    let known: Vec<(&Row, f32)> = rows.iter().map(|(_, row, score)| (row, *score)).collect();
+    rows.iter().map(|(row, ..)| *row).zip(signals(&question.text, &[], &known)).collect()
+}
+
+/// The rows in the order of the local reranker.
+fn reranked(local: Local, candidates: &[(u32, Signals)]) -> Vec<u32> {
+    let mut rows: Vec<(f32, u32)> =
+        candidates.iter().map(|(row, signals)| (local.score(signals), *row)).collect();
+    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Every weight of the local reranker.
+fn tune_reranker(index: &Index, half: &[&Question]) {
+    let mix = |q: &Question| Fusion::of(index.identity()).mix(&dense(index, q), &words(index, q));
+    let all: Vec<_> = half.par_iter().map(|q| candidates(index, q, &mix(q))).collect();
+    for wording in [0.0, 0.2, 0.4, 0.6, 0.8] {
+        for title in [0.0, 0.1, 0.2, 0.3] {
+            for near in [0.0, 0.1, 0.2, 0.3] {
+                let local = Local { wording, title, near };
+                let runs: Vec<Vec<u32>> = all.par_iter().map(|known| reranked(local, known)).collect();
+                let scores = Measures::mean(&measured(&runs, half));
+                println!(
+                    "tune rerank wording {wording} title {title} near {near}: MRR {:.4} nDCG {:.4}",
+                    scores.mrr_10, scores.ndcg_10
+                );
+            }
+        }
+    }
+}
+
+/// Every setting of the words.
+fn tune_words(identity: &Identity, passages: &[Value], half: &[&Question]) {
     for k1 in [0.6, 0.9, 1.2, 1.5] {
         for (title_b, b) in [(0.3, 0.5), (0.3, 0.75), (0.75, 0.5), (0.75, 0.75)] {
             for title in [1.5, 2.5, 4.0] {
@@ -102,7 +156,7 @@ fn tune(identity: &Identity, passages: &[Value], vectors: &[Option<Vec<f32>>], a
                 let bare: Vec<Option<Vec<f32>>> = vec![None; passages.len()];
                 let index = build(identity, passages, &bare, settings);
                 let runs: Vec<Vec<u32>> = half.par_iter().map(|q| rows(&words(&index, q))).collect();
-                let scores = Measures::mean(&measured(&runs, &half));
+                let scores = Measures::mean(&measured(&runs, half));
                 println!(
                     "tune words k1 {k1} b {title_b}/{b} title {title}: MRR {:.4} nDCG {:.4}",
                     scores.mrr_10, scores.ndcg_10
@@ -110,13 +164,16 @@ fn tune(identity: &Identity, passages: &[Value], vectors: &[Option<Vec<f32>>], a
             }
         }
     }
-    let index = build(identity, passages, vectors, LexicalSettings::default());
-    let arms: Vec<_> = half.par_iter().map(|q| (dense(&index, q), words(&index, q))).collect();
+}
+
+/// Every mix.
+fn tune_mix(index: &Index, half: &[&Question]) {
+    let arms: Vec<_> = half.par_iter().map(|q| (dense(index, q), words(index, q))).collect();
     for share in [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8] {
         let fusion = Fusion { vectors: share, ..Fusion::default() };
         let runs: Vec<Vec<u32>> =
             arms.iter().map(|(v, w)| fusion.mix(v, w).iter().map(|f| f.row).collect()).collect();
-        let scores = Measures::mean(&measured(&runs, &half));
+        let scores = Measures::mean(&measured(&runs, half));
         println!("tune mix {share}: MRR {:.4} nDCG {:.4}", scores.mrr_10, scores.ndcg_10);
     }
 }
@@ -124,12 +181,16 @@ fn tune(identity: &Identity, passages: &[Value], vectors: &[Option<Vec<f32>>], a
 fn report(index: &Index, questions: &[Question]) {
     let half: Vec<&Question> = questions.iter().collect();
     let arms: Vec<_> = half.par_iter().map(|q| (dense(index, q), words(index, q))).collect();
-    let fusion = Fusion::default();
+    let fusion = Fusion::of(index.identity());
     let mixed = |(v, w): &(Hits, Hits)| fusion.mix(v, w).iter().map(|f| f.row).collect();
-    let runs: [(&str, Vec<Vec<u32>>); 3] = [
+    let ranked = |((v, w), q): (&(Hits, Hits), &&Question)| {
+        reranked(Local::default(), &candidates(index, q, &fusion.mix(v, w)))
+    };
+    let runs: [(&str, Vec<Vec<u32>>); 4] = [
         ("words", arms.iter().map(|(_, w)| rows(w)).collect()),
         ("vectors", arms.iter().map(|(v, _)| rows(v)).collect()),
         ("both", arms.iter().map(mixed).collect()),
+        ("reranked", arms.par_iter().zip(half.par_iter()).map(ranked).collect()),
     ];
     println!("| arm | hit@1 | hit@10 | MRR@10 | nDCG@10 | 95 % of MRR |\n|---|---|---|---|---|---|");
     for (name, runs) in runs {
@@ -153,33 +214,21 @@ fn report(index: &Index, questions: &[Question]) {
         times.sort_unstable();
         times[times.len() / 2].as_secs_f64() * 1e3
     };
-    let by_words = median(&mut |q| {
-        drop(words(
-            index,
-            &Question {
-                tokens: counted(&q.text),
-                text: String::new(),
-                relevant: HashMap::new(),
-                vector: None,
-            },
-        ))
-    });
-    let by_both = median(&mut |q| {
-        let tokens = Question {
-            tokens: counted(&q.text),
-            vector: q.vector.clone(),
-            text: String::new(),
-            relevant: HashMap::new(),
-        };
-        drop(fusion.mix(&dense(index, &tokens), &words(index, &tokens)));
+    let by_words = median(&mut |q| drop(words(index, q)));
+    let by_both = median(&mut |q| drop(fusion.mix(&dense(index, q), &words(index, q))));
+    let by_all = median(&mut |q| {
+        let mixed = fusion.mix(&dense(index, q), &words(index, q));
+        drop(reranked(Local::default(), &candidates(index, q, &mixed)));
     });
     println!(
-        "\nmedian of one question on one thread: words {by_words:.3} ms, both arms and the mix {by_both:.3} ms"
+        "\nmedian of one question on one thread: words {by_words:.3} ms, both arms and the mix {by_both:.3} ms, \
+         reranked {by_all:.3} ms"
     );
 }
 
 fn words(index: &Index, question: &Question) -> Hits {
-    let hits = index.keyword_search(&question.tokens, 200, None).expect("sound").expect("words");
+    let tokens = counted(&question.text);
+    let hits = index.keyword_search(&tokens, 200, None).expect("sound").expect("words");
     hits.into_iter().map(|hit| (hit.row, hit.score)).collect()
 }
 

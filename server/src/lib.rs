@@ -5,7 +5,8 @@
 //!
 //! * [`config`]: every setting, from the environment, `.env` or a TOML file, checked as a whole.
 //! * [`state::App`]: what requests share; [`start::prepare`] finds or builds the snapshot to serve.
-//! * [`answer`]: the pipeline without HTTP.
+//! * [`retrieve`]: from a question to the rows that may answer it, and whether they do; [`answer`]: from there to a cited
+//!   answer. Neither knows HTTP.
 //! * [`routes::app`]: all routes and layers on one screen.
 //! * [`main`]: the program.
 
@@ -17,6 +18,7 @@ pub mod eval;
 mod progress;
 mod reload;
 mod request;
+pub mod retrieve;
 pub mod routes;
 pub mod setup;
 mod shutdown;

@@ -4,6 +4,7 @@
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{Failure, Fault};
@@ -101,20 +102,40 @@ impl Fields {
         }
     }
 
-    /// True or false, which may be missing; its value is not used.
-    pub(crate) fn check_bool(&mut self, name: &str) {
-        // What the replaced system took for a truth besides true and false themselves.
-        let words = ["true", "false", "1", "0", "yes", "no", "on", "off", "t", "f", "y", "n"];
-        match self.object.get(name) {
-            None | Some(Value::Bool(_)) => {}
-            Some(Value::Number(number)) if matches!(number.as_f64(), Some(0.0 | 1.0)) => {}
-            Some(Value::String(text)) if words.contains(&text.to_lowercase().as_str()) => {}
-            Some(Value::String(_) | Value::Number(_)) => {
-                let msg = "Input should be a valid boolean, unable to interpret input";
-                self.fault(name, "bool_parsing", msg);
-            }
-            Some(_) => self.fault(name, "bool_type", "Input should be a valid boolean"),
+    /// Names out of a known list, which may be missing or null.
+    pub(crate) fn names<T: DeserializeOwned>(&mut self, name: &str, known: &str) -> Vec<T> {
+        match self.object.get(name).cloned() {
+            None | Some(Value::Null) => Vec::new(),
+            Some(value) => serde_json::from_value(value).unwrap_or_else(|_| {
+                self.fault(name, "enum", format!("Input should be a list of {known}"));
+                Vec::new()
+            }),
         }
+    }
+
+    /// True or false; `missing` if it is not there.
+    pub(crate) fn flag(&mut self, name: &str, missing: bool) -> bool {
+        // What the replaced system took for a truth besides true and false themselves.
+        let (yes, no) = (["true", "1", "yes", "on", "t", "y"], ["false", "0", "no", "off", "f", "n"]);
+        let value = match self.object.get(name) {
+            None => return missing,
+            Some(Value::Bool(value)) => return *value,
+            Some(Value::Number(number)) => {
+                number.as_f64().filter(|n| *n == 0.0 || *n == 1.0).map(|n| n == 1.0)
+            }
+            Some(Value::String(text)) => {
+                let text = text.to_lowercase();
+                yes.contains(&text.as_str()).then_some(true).or(no.contains(&text.as_str()).then_some(false))
+            }
+            Some(_) => {
+                self.fault(name, "bool_type", "Input should be a valid boolean");
+                return missing;
+            }
+        };
+        value.unwrap_or_else(|| {
+            self.fault(name, "bool_parsing", "Input should be a valid boolean, unable to interpret input");
+            missing
+        })
     }
 
     /// A whole number from `least` to `most`: `missing` if it is not there, `null` if it is null.

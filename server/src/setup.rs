@@ -16,6 +16,7 @@ use karute_sync::vertex::Vertex;
 use karute_sync::workbook::Workbook;
 
 use crate::config::{EmbedderKind, Settings, SourceKind};
+use crate::retrieve::gate::Gate;
 
 /// The settings do not go together.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,14 @@ pub enum SetupError {
         wanted: u32,
         /// What it gives.
         most: u32,
+    },
+    /// The gate that was fitted here.
+    #[error("the gate in {path}: {detail}; mend it, or remove it to use the one that ships")]
+    Gate {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        detail: String,
     },
     /// The table of models.
     #[error(transparent)]
@@ -105,6 +114,48 @@ pub fn client(settings: &Settings, scopes: &'static [&'static str]) -> Result<Cl
     // Only a copy in Drive may have to be made as somebody who has space there.
     let user = Some(settings.backup_user.clone()).filter(|user| !user.is_empty() && scopes == scope::BACKUP);
     Client::new(settings.google_endpoint.clone(), credentials(settings, user), scopes, limits)
+}
+
+/// Where a gate that was fitted here is kept.
+const GATE: &str = "gate.json";
+
+/// The gate for vectors of `embedder`: the one that was fitted here, if any was for that embedder, else the one that ships.
+///
+/// # Errors
+/// A file that cannot be read or is none.
+pub fn gate(settings: &Settings, embedder: &str) -> Result<Gate, SetupError> {
+    let path = settings.data_dir.join(GATE);
+    let fault = |detail: String| SetupError::Gate { path: path.display().to_string(), detail };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Gate::shipped(embedder)),
+        Err(error) => return Err(fault(error.to_string())),
+    };
+    let gate: Gate = serde_json::from_str(&text).map_err(|error| fault(error.to_string()))?;
+    if gate.embedder == embedder {
+        return Ok(gate);
+    }
+    tracing::warn!(
+        fitted_for = gate.embedder,
+        embedder,
+        "the gate was fitted for another embedder, so it is not used"
+    );
+    Ok(Gate::shipped(embedder))
+}
+
+/// Keeps a gate that was fitted here.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn keep_gate(settings: &Settings, gate: &Gate) -> Result<(), SetupError> {
+    let path = settings.data_dir.join(GATE);
+    let kept = serde_json::to_vec_pretty(gate).map_err(std::io::Error::from).and_then(|text| {
+        // A file of half a gate would close the server at its next start.
+        let beside = path.with_extension("json.new");
+        std::fs::write(&beside, text)?;
+        std::fs::rename(&beside, &path)
+    });
+    kept.map_err(|error| SetupError::Gate { path: path.display().to_string(), detail: error.to_string() })
 }
 
 /// The workbook that the settings name.

@@ -11,6 +11,8 @@ use tokio::sync::{Semaphore, watch};
 use crate::answer::Answerer;
 use crate::config::Settings;
 use crate::error::Failure;
+use crate::retrieve::Silence;
+use crate::retrieve::gate::Gate;
 use crate::start::Prepared;
 
 /// The snapshot in force and what is wrong around it.
@@ -42,6 +44,10 @@ pub struct App {
     pub embedder: Arc<dyn Embedder>,
     /// Turns evidence into answers.
     pub answerer: Arc<dyn Answerer>,
+    /// Decides whether there is an answer.
+    pub gate: Arc<Gate>,
+    /// Arms of the search that bring up nothing.
+    pub silence: Arc<Silence>,
     /// Tells the time; a function, so that tests can stop it.
     pub now: fn() -> OffsetDateTime,
     serving: Arc<watch::Sender<Serving>>,
@@ -54,8 +60,10 @@ impl App {
         Self {
             work: Arc::new(Semaphore::new(settings.max_concurrent)),
             settings: Arc::new(settings),
+            gate: Arc::new(Gate::shipped(&embedder.identity().model)),
             embedder,
             answerer,
+            silence: Arc::default(),
             now: OffsetDateTime::now_utc,
             serving: Arc::new(watch::Sender::new(Serving::Starting)),
         }

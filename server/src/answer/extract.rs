@@ -3,9 +3,11 @@
 use futures_util::stream::{self, BoxStream, StreamExt};
 use karute_engine::words::sentences;
 
-use super::relevance::{Held, Relevance, held_by};
-use super::{Answerer, Citation, Evidence, Piece};
+use super::{Answerer, Citation, Piece};
 use crate::error::Failure;
+use crate::retrieve::Evidence;
+use crate::retrieve::relevance::{Held, Relevance, Vocabulary};
+use crate::retrieve::signals::TITLE_SHARE;
 
 /// Its name. The number at the end changes with every change of its output.
 const MODEL: &str = "karute-extractive-1";
@@ -16,9 +18,6 @@ const SENTENCES: usize = 3;
 const BESIDE_THE_BEST: f32 = 0.85;
 /// Sentences whose scores differ by less than this cover the question alike; of those the newest comes first.
 const ALIKE: f32 = 0.1;
-/// How much of what only the row's title covers counts for each of its sentences: records name the client in the
-/// title and go on without.
-const TITLE_SHARE: f32 = 0.5;
 
 /// Answers by quoting records.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,11 +70,15 @@ impl Answerer for Extractive {
 
 /// The sentences to quote, best first.
 fn best<'a>(question: &str, evidence: &'a [Evidence]) -> Vec<Candidate<'a>> {
-    let held: Vec<Held> = evidence.iter().map(held_by).collect();
-    let relevance = Relevance::new(question, &held);
+    let vocabulary = Vocabulary::new(question, &[]);
+    let whole =
+        |evidence: &Evidence| vocabulary.beside(&evidence.row).and(&vocabulary.held(&evidence.row.content));
+    let held: Vec<Held> = evidence.iter().map(whole).collect();
+    let relevance = Relevance::new(&vocabulary, &held);
     let mut candidates: Vec<Candidate<'a>> = Vec::new();
     for (number, evidence) in (1..).zip(evidence).filter(|(_, evidence)| evidence.about) {
         let ranges = sentences(&evidence.row.content);
+        let title = vocabulary.held(&evidence.row.title);
         for (at, range) in ranges.iter().enumerate() {
             let (start, mut end) = (range.start, range.end);
             let mut sentence = &evidence.row.content[start..end];
@@ -88,8 +91,9 @@ fn best<'a>(question: &str, evidence: &'a [Evidence]) -> Vec<Candidate<'a>> {
                 end = answer.end;
                 sentence = &evidence.row.content[start..end];
             }
-            let own = relevance.covered(&Held::of(sentence));
-            let with_title = relevance.covered(&Held::of(&format!("{}\n{sentence}", evidence.row.title)));
+            let held = vocabulary.held(sentence);
+            let own = relevance.covered(&held);
+            let with_title = relevance.covered(&held.and(&title));
             let score = own + TITLE_SHARE * (with_title - own);
             candidates.push(Candidate { number, evidence, start, end, score });
         }

@@ -1,79 +1,20 @@
 //! From a question to a cited answer, without HTTP: retrieve, decide whether the records answer it, answer.
 
 mod extract;
-mod gate;
-mod people;
-mod relevance;
-mod retrieve;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_stream::try_stream;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, Stream};
-use karute_engine::{Explained, Plan, Row, SnapshotId};
 use serde::Serialize;
 
 use crate::error::Failure;
+use crate::retrieve::gate::NOTHING_FOUND;
+use crate::retrieve::understand::ExpandedTerm;
+use crate::retrieve::{Evidence, Question, Retrieved, retrieve};
 use crate::state::App;
 pub use extract::Extractive;
-pub use gate::NOTHING_FOUND;
-pub use retrieve::retrieve;
-
-/// Whether the records are taken to hold an answer: what decides between an answer and [`NOTHING_FOUND`].
-pub fn is_answerable(evidence: &[Evidence]) -> bool {
-    gate::judge(evidence).answerable
-}
-
-/// A question and what may be searched for its answer.
-#[derive(Clone, Debug, Default)]
-pub struct Question {
-    /// The question, as it was asked.
-    pub text: String,
-    /// Only rows of this client (利用者), by id.
-    pub client_id: Option<String>,
-    /// Only rows of this domain.
-    pub domain: Option<String>,
-    /// Rows to retrieve.
-    pub top: usize,
-    /// How the nearest rows are looked for.
-    pub plan: Plan,
-}
-
-/// A row that was retrieved.
-#[derive(Clone, Debug, Default)]
-pub struct Evidence {
-    /// The row.
-    pub row: Row,
-    /// Cosine of its vector with the question's, -1 to 1; 0 for a row that words alone brought up.
-    pub similarity: f32,
-    /// Its rank among the rows that vectors brought up, from 1.
-    pub by_vector: Option<usize>,
-    /// Its rank among the rows that words brought up, from 1.
-    pub by_words: Option<usize>,
-    /// Its rank in the mix of both, from 1.
-    pub mixed: usize,
-    /// The share of the question that its wording covers, 0 to 1. Rows are ranked by it.
-    pub score: f32,
-    /// Whether it speaks of somebody whom the question names, or the question names nobody.
-    pub about: bool,
-}
-
-/// What a retrieval found.
-#[derive(Clone, Debug)]
-pub struct Retrieved {
-    /// Rows, best first.
-    pub evidence: Arc<[Evidence]>,
-    /// The snapshot that they are from.
-    pub snapshot: SnapshotId,
-    /// How the nearest rows were found; `None` where the question has no word to search by.
-    pub explained: Option<Explained>,
-    /// What was left out, for the caller; `None` when all is well.
-    pub degraded: Option<&'static str>,
-    /// How long it took.
-    pub took: Duration,
-}
 
 /// A sentence of an answer rests on these bytes of a row's content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -128,7 +69,7 @@ pub trait Answerer: Send + Sync {
 pub struct Summary {
     /// Whether the records held an answer. If not, the text is [`NOTHING_FOUND`].
     pub answered: bool,
-    /// How well the best row covers the question, 0 to 1; the gate's threshold is in its file.
+    /// The probability that the records answer the question, 0 to 1, by the gate.
     pub evidence_score: f32,
     /// How the answerer works.
     pub mode: &'static str,
@@ -141,6 +82,11 @@ pub struct Summary {
     pub degraded: Option<&'static str>,
     /// Id of the snapshot that was searched.
     pub snapshot_id: String,
+    /// Terms of the question that were looked for under other names too.
+    pub expanded_terms: Vec<ExpandedTerm>,
+    /// Words to try, where the records hold no answer.
+    #[serde(skip)]
+    pub suggested_terms: Vec<String>,
     /// What the answer rests on, in the order of its sentences.
     pub citations: Vec<Citation>,
     /// Milliseconds for all of it.
@@ -157,7 +103,7 @@ pub enum Step {
     /// The search begins.
     Searching,
     /// The rows are there.
-    Found(Retrieved),
+    Found(Box<Retrieved>),
     /// The answer begins.
     Generating,
     /// A piece of it.
@@ -174,12 +120,12 @@ pub fn run(app: App, question: Question) -> impl Stream<Item = Result<Step, Fail
         let retrieved = retrieve(&app, &question).await?;
         let evidence = retrieved.evidence.clone();
         let (snapshot_id, search_time) = (retrieved.snapshot.to_string(), retrieved.took);
-        let degraded = retrieved.degraded;
-        yield Step::Found(retrieved);
+        let (degraded, verdict) = (retrieved.degraded, retrieved.verdict);
+        let (expanded_terms, suggested_terms) = (retrieved.understood.terms.clone(), retrieved.suggested.clone());
+        yield Step::Found(Box::new(retrieved));
         yield Step::Generating;
 
         let generating = Instant::now();
-        let verdict = gate::judge(&evidence);
         let mut citations = Vec::new();
         if verdict.answerable {
             let mut pieces = app.answerer.answer(&question.text, &evidence);
@@ -200,6 +146,8 @@ pub fn run(app: App, question: Question) -> impl Stream<Item = Result<Step, Fail
             embedder: app.embedder.identity().model.clone(),
             degraded,
             snapshot_id,
+            expanded_terms,
+            suggested_terms,
             citations,
             total_time_ms: milliseconds(began.elapsed()),
             search_time_ms: milliseconds(search_time),

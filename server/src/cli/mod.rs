@@ -154,7 +154,10 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// The app with the embedder of the settings and the local answerer.
 fn app(settings: Settings) -> Result<App, SetupError> {
     let embedder = setup::embedder(&settings)?;
-    Ok(App::new(settings, embedder, Arc::new(Extractive)))
+    let gate = setup::gate(&settings, &embedder.identity().model)?;
+    let mut app = App::new(settings, embedder, Arc::new(Extractive));
+    app.gate = Arc::new(gate);
+    Ok(app)
 }
 
 /// Finds or builds the snapshot to serve, away from the threads that serve connections.

@@ -5,8 +5,12 @@ use karute_engine::{Explained, Plan};
 use serde_json::json;
 
 use super::{Outcome, app, plain, prepare, print_json};
-use crate::answer::{Question, milliseconds, retrieve};
+use crate::answer::milliseconds;
 use crate::config::Settings;
+use crate::error::Failure;
+use crate::retrieve::caller::Caller;
+use crate::retrieve::explain::explain;
+use crate::retrieve::{Evidence, Question, retrieve};
 
 /// What to search for.
 #[derive(Debug, Args)]
@@ -40,8 +44,14 @@ pub(super) struct Scope {
 impl Scope {
     /// A question within this scope.
     pub(super) fn question(self, text: String, top: usize) -> Question {
-        Question { text, client_id: self.client, domain: self.domain, top, plan: Plan::Auto }
+        // Whoever runs the program can read the snapshot itself.
+        let all = Question::new(text, Caller::everything());
+        Question { client_id: self.client, domain: self.domain, top, ..all }
     }
+}
+
+fn told(failure: Failure) -> String {
+    format!("the search failed: {failure:?}")
 }
 
 pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Outcome {
@@ -52,10 +62,9 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
     if options.exact {
         question.plan = Plan::Exact;
     }
-    let retrieved =
-        retrieve(&app, &question).await.map_err(|failure| format!("the search failed: {failure:?}"))?;
+    let retrieved = retrieve(&app, &question).await.map_err(told)?;
     if json {
-        let hit = |(rank, evidence): (usize, &crate::answer::Evidence)| {
+        let hit = |(rank, evidence): (usize, &Evidence)| {
             let row = &evidence.row;
             json!({
                 "rank": rank, "score": evidence.score, "rank_by_vector": evidence.by_vector,
@@ -66,11 +75,10 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
                 },
             })
         };
-        let explain = options.explain.then(|| {
-            json!({
-                "plan": retrieved.explained, "milliseconds": milliseconds(retrieved.took),
-            })
-        });
+        let explain = match options.explain {
+            true => Some(explain(&question, &retrieved, &app.gate, app.index().map_err(told)?.as_ref())?),
+            false => None,
+        };
         return print_json(&json!({
             "explain": explain,
             "snapshot_id": retrieved.snapshot.to_string(),

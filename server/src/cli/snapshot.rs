@@ -10,6 +10,7 @@ use karute_engine::{Index, Store};
 
 use super::{Outcome, bucket};
 use crate::config::Settings;
+use crate::setup;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -80,7 +81,10 @@ pub(super) fn run(settings: &Settings, verb: Verb, json: bool) -> Outcome {
     let store = Store::open(&settings.data_dir)?;
     match verb {
         Verb::List => show::list(&store, json),
-        Verb::Inspect(one) => show::inspect(&one.open(&store)?, json),
+        Verb::Inspect(one) => {
+            let index = one.open(&store)?;
+            show::inspect(&index, &setup::gate(settings, &index.identity().model)?, json)
+        }
         Verb::Verify { one, recall } => show::verify(&one.open(&store)?, recall, json),
         Verb::Diff { a, b } => show::diff(&store.find(&a)?, &store.find(&b)?, json),
         Verb::Rollback { id } => keep::rollback(&store, id.as_deref(), json),

@@ -3,16 +3,21 @@
 //! A file of questions holds one JSON object a line: `question`, `relevant` (a list of row ids, or an object of ids with
 //! grades), and optionally `client_id`, `domain`, `unanswerable: true`.
 
+pub mod calibrate;
+pub mod chart;
 pub mod metrics;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{self, Evidence, Question};
+use crate::retrieve::caller::Caller;
+use crate::retrieve::gate::features;
+use crate::retrieve::understand::Part;
+use crate::retrieve::{Evidence, Question, Retrieved, Stages, retrieve};
 use crate::state::App;
+use calibrate::Example;
 use metrics::{Measures, Refusals, interval};
 
 /// Rows that each question retrieves: more than any measure looks at.
@@ -55,7 +60,8 @@ impl Default for Relevant {
 }
 
 impl Relevant {
-    fn grades(&self) -> HashMap<String, f64> {
+    /// The grade of each row.
+    pub fn grades(&self) -> HashMap<String, f64> {
         match self {
             Self::Ids(ids) => ids.iter().map(|id| (id.clone(), 1.0)).collect(),
             Self::Grades(grades) => grades.clone(),
@@ -122,89 +128,145 @@ pub struct Evaluation {
     pub snapshot_id: String,
     /// What embeds.
     pub embedder: String,
+    /// Where the numbers of the gate come from.
+    pub gate: String,
     /// Questions with relevant rows.
     pub answerable: usize,
     /// Questions without.
     pub unanswerable: usize,
     /// Mean measures by arm: `vectors`, `words`, `mixed`, and `ranked`, which is what answers rest on.
     pub arms: BTreeMap<String, Measures>,
+    /// Mean measures of `ranked` with one part of the understanding switched off.
+    pub without: BTreeMap<String, Measures>,
     /// The middle 95 % of nDCG@10 of `ranked` over samples of the questions.
     pub ndcg_10_interval: (f64, f64),
     /// How unanswerable questions are refused.
     pub refusals: Refusals,
     /// Median and 99th percentile of a retrieval, milliseconds.
     pub milliseconds: (f64, f64),
+    /// Median of each stage, microseconds: understanding, embedding, searching, ranking.
+    pub stages: [f64; 4],
+}
+
+/// What each question gave: for measuring, for fitting the gate, and for other programs to measure.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// By arm, the ids in order, of every question with relevant rows.
+    pub rankings: BTreeMap<String, Vec<Vec<String>>>,
+    /// What the gate saw of every question, and whether it has an answer.
+    pub examples: Vec<Example>,
 }
 
 /// Asks every question and measures.
 ///
 /// # Errors
 /// A retrieval that fails.
-pub async fn evaluate(app: &App, questions: &[Judged]) -> Result<Evaluation, EvalError> {
-    let mut by_arm: BTreeMap<&str, Vec<Measures>> = BTreeMap::new();
-    let (mut refused, mut times) = (Vec::new(), Vec::new());
+pub async fn evaluate(app: &App, questions: &[Judged]) -> Result<(Evaluation, Run), EvalError> {
+    let (mut run, mut refused, mut took) = (Run::default(), Vec::new(), Vec::new());
     let mut snapshot_id = String::new();
     for (number, judged) in (1..).zip(questions) {
-        let question = Question {
-            text: judged.question.clone(),
-            client_id: judged.client_id.clone(),
-            domain: judged.domain.clone(),
-            top: DEPTH,
-            ..Question::default()
-        };
-        let retrieved = answer::retrieve(app, &question).await;
-        let retrieved =
-            retrieved.map_err(|failure| EvalError::Search { number, detail: format!("{failure:?}") })?;
+        let retrieved = ask(app, judged, number, &[]).await?;
         snapshot_id = retrieved.snapshot.to_string();
-        times.push(retrieved.took);
-        refused.push((judged.unanswerable, !answer::is_answerable(&retrieved.evidence)));
+        took.push((retrieved.took, retrieved.stages));
+        refused.push((judged.unanswerable, !retrieved.verdict.answerable));
+        run.examples.push((features(&retrieved.evidence), !judged.unanswerable));
         if judged.unanswerable {
             continue;
         }
-        let grades = judged.relevant.grades();
         for (arm, ranking) in rankings(&retrieved.evidence) {
-            by_arm.entry(arm).or_default().push(Measures::of(&ranking, &grades));
+            run.rankings.entry(arm.to_owned()).or_default().push(ranking);
+        }
+        for part in Part::ALL {
+            let without = ask(app, judged, number, &[part]).await?;
+            let [.., (_, ranking)] = rankings(&without.evidence);
+            run.rankings.entry(without_name(part)).or_default().push(ranking);
         }
     }
-    let ranked: Vec<f64> =
-        by_arm.get("ranked").into_iter().flatten().map(|measures| measures.ndcg_10).collect();
-    Ok(Evaluation {
+    let grades: Vec<HashMap<String, f64>> = questions
+        .iter()
+        .filter(|judged| !judged.unanswerable)
+        .map(|judged| judged.relevant.grades())
+        .collect();
+    let measured = |rankings: &Vec<Vec<String>>| -> Vec<Measures> {
+        rankings.iter().zip(&grades).map(|(ranking, grades)| Measures::of(ranking, grades)).collect()
+    };
+    let mean =
+        |(arm, rankings): (&String, &Vec<Vec<String>>)| (arm.clone(), Measures::mean(&measured(rankings)));
+    let all: BTreeMap<String, Measures> = run.rankings.iter().map(mean).collect();
+    let (without, arms) = all.into_iter().partition(|(arm, _)| arm.starts_with(WITHOUT));
+    let ranked = run.rankings.get("ranked").map(measured).unwrap_or_default();
+    let ranked: Vec<f64> = ranked.iter().map(|measures| measures.ndcg_10).collect();
+    let evaluation = Evaluation {
         snapshot_id,
         embedder: app.embedder.identity().model.clone(),
+        gate: app.gate.origin.clone(),
         answerable: ranked.len(),
         unanswerable: questions.len() - ranked.len(),
-        arms: by_arm.iter().map(|(arm, all)| ((*arm).to_owned(), Measures::mean(all))).collect(),
+        arms,
+        without,
         ndcg_10_interval: interval(&ranked),
         refusals: Refusals::of(&refused),
-        milliseconds: percentiles(times),
-    })
+        milliseconds: {
+            let times: Vec<f64> = took.iter().map(|(took, _)| took.as_secs_f64() * 1e3).collect();
+            (percentile(&times, 0.5), percentile(&times, 0.99))
+        },
+        stages: [
+            |stages: &Stages| stages.understand,
+            |stages: &Stages| stages.embed,
+            |stages: &Stages| stages.search,
+            |stages: &Stages| stages.rank,
+        ]
+        .map(|of| percentile(&took.iter().map(|(_, stages)| of(stages) as f64).collect::<Vec<_>>(), 0.5)),
+    };
+    Ok((evaluation, run))
 }
 
-/// The order in which each arm puts the rows.
+const WITHOUT: &str = "without ";
+
+/// What a run with one part of the understanding switched off is called.
+fn without_name(part: Part) -> String {
+    let name = serde_json::to_value(part).ok();
+    format!("{WITHOUT}{}", name.as_ref().and_then(|name| name.as_str()).unwrap_or_default())
+}
+
+async fn ask(app: &App, judged: &Judged, number: usize, without: &[Part]) -> Result<Retrieved, EvalError> {
+    let question = Question {
+        client_id: judged.client_id.clone(),
+        domain: judged.domain.clone(),
+        top: DEPTH,
+        without: without.to_vec(),
+        ..Question::new(judged.question.clone(), Caller::everything())
+    };
+    let retrieved = retrieve(app, &question).await;
+    retrieved.map_err(|failure| EvalError::Search { number, detail: format!("{failure:?}") })
+}
+
+/// The order in which each arm puts the rows. Rows that say the same stand one behind the other.
 fn rankings(evidence: &[Evidence]) -> [(&'static str, Vec<String>); 4] {
+    let ids = |evidence: &Evidence| {
+        let same: Vec<String> = evidence.same.iter().map(|(id, _)| id.clone()).collect();
+        std::iter::once(evidence.row.id.clone()).chain(same)
+    };
     let by = |rank: fn(&Evidence) -> Option<usize>| {
-        let mut rows: Vec<(usize, &str)> = evidence
-            .iter()
-            .filter_map(|evidence| Some((rank(evidence)?, evidence.row.id.as_str())))
-            .collect();
-        rows.sort_unstable();
-        rows.into_iter().map(|(_, id)| id.to_owned()).collect()
+        let mut rows: Vec<(usize, &Evidence)> =
+            evidence.iter().filter_map(|evidence| Some((rank(evidence)?, evidence))).collect();
+        rows.sort_by_key(|(rank, _)| *rank);
+        rows.into_iter().flat_map(|(_, evidence)| ids(evidence)).collect()
     };
     [
         ("vectors", by(|evidence| evidence.by_vector)),
         ("words", by(|evidence| evidence.by_words)),
         ("mixed", by(|evidence| Some(evidence.mixed))),
-        ("ranked", evidence.iter().map(|evidence| evidence.row.id.clone()).collect()),
+        ("ranked", evidence.iter().flat_map(ids).collect()),
     ]
 }
 
-fn percentiles(mut times: Vec<Duration>) -> (f64, f64) {
-    times.sort_unstable();
-    let at = |share: f64| {
-        let place = ((times.len() as f64 - 1.0).max(0.0) * share).round() as usize;
-        times.get(place).map_or(0.0, |time| time.as_secs_f64() * 1e3)
-    };
-    (at(0.5), at(0.99))
+/// The value below which a share of all lies; 0 of none.
+fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_unstable_by(f64::total_cmp);
+    let place = ((values.len() as f64 - 1.0).max(0.0) * share).round() as usize;
+    values.get(place).copied().unwrap_or(0.0)
 }
 
 impl Evaluation {

@@ -1,22 +1,36 @@
-//! Finding the rows that a question is about.
+//! Finding the rows that a question is about: understand it, search by vectors and by words within what the caller may
+//! see, mix, collapse what is said twice, put in order, and judge whether there is an answer.
+
+mod arms;
+pub mod caller;
+mod duplicates;
+pub mod explain;
+pub mod gate;
+pub mod highlight;
+pub(crate) mod relevance;
+pub mod rerank;
+pub mod signals;
+pub mod understand;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use karute_engine::fusion::Fusion;
-use karute_engine::lexical::tokens::counted;
-use karute_engine::{Embedding, Explained, Facet, Filter, Index, Query, Scratch};
+use karute_engine::{Embedding, Explained, Facet, Filter, Index, Origin, Plan, Row, SnapshotId};
 use karute_sync::embed::Task;
+use serde::Serialize;
+use time::OffsetDateTime;
 
-use super::people::People;
-use super::relevance::{Held, Relevance, held_by};
-use super::{Evidence, Question, Retrieved};
 use crate::error::Failure;
 use crate::state::App;
+pub use arms::Silence;
+use caller::Caller;
+use gate::Verdict;
+use rerank::Local;
+use signals::{Signals, signals};
+use understand::{Part, Understood, suggest, understand};
 
-/// Rows that each arm is asked for, by vectors and by words, before the best of both are chosen by how much of the
-/// question they cover.
-const CANDIDATES: usize = 200;
+/// Rows that each arm is asked for.
+const CANDIDATES: usize = 100;
 
 /// The share of a question's time that its embedding may take: one in so many.
 const EMBEDDING_SHARE: u32 = 3;
@@ -27,7 +41,122 @@ const WORDS_ALONE: &str = "埋め込みモデルが応答しないため、語�
 /// What is left of the score of a row that does not speak of whom the question names.
 const ABOUT_ANOTHER: f32 = 0.3;
 
-/// Retrieves the rows that cover the question best among those that vectors and words bring up. A question without a
+/// What a row of the days that the question speaks of gains.
+const ON_THE_DAY: f32 = 0.1;
+
+/// What the newest row gains where the question asks for the newest, and the oldest does not.
+const NEWEST: f32 = 0.05;
+
+/// A question and what may be searched for its answer.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The question, as it was asked.
+    pub text: String,
+    /// Questions of the same conversation before it, the latest last.
+    pub earlier: Vec<String>,
+    /// Only rows of this client (利用者), by id.
+    pub client_id: Option<String>,
+    /// Only rows of this domain.
+    pub domain: Option<String>,
+    /// Rows to retrieve.
+    pub top: usize,
+    /// How the nearest rows are looked for.
+    pub plan: Plan,
+    /// Parts of the understanding that are switched off.
+    pub without: Vec<Part>,
+    /// Who asks.
+    pub caller: Caller,
+}
+
+impl Question {
+    /// A question of `caller` over all that he may see.
+    pub fn new(text: impl Into<String>, caller: Caller) -> Self {
+        Self {
+            text: text.into(),
+            earlier: Vec::new(),
+            client_id: None,
+            domain: None,
+            top: 10,
+            plan: Plan::Auto,
+            without: Vec::new(),
+            caller,
+        }
+    }
+
+    fn filter(&self) -> Filter {
+        let mut filter = self.caller.narrow(Filter::everything());
+        if let Some(client) = &self.client_id {
+            filter = filter.only(Facet::Client, [client]);
+        }
+        if let Some(domain) = &self.domain {
+            filter = filter.only(Facet::Domain, [domain]);
+        }
+        filter
+    }
+}
+
+/// A row that was retrieved.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// The row.
+    pub row: Row,
+    /// Cosine of its vector with the question's, -1 to 1; 0 for a row that words alone brought up.
+    pub similarity: f32,
+    /// BM25F score, 0 to 1; 0 for a row that vectors alone brought up.
+    pub keywords: f32,
+    /// Its rank among the rows that vectors brought up, from 1.
+    pub by_vector: Option<usize>,
+    /// Its rank among the rows that words brought up, from 1.
+    pub by_words: Option<usize>,
+    /// Its rank in the mix of both, from 1.
+    pub mixed: usize,
+    /// What is known of it besides.
+    pub signals: Signals,
+    /// What it is ranked by, 0 to about 1.
+    pub score: f32,
+    /// Whether it speaks of somebody whom the question names, or the question names nobody.
+    pub about: bool,
+    /// Ids and places of rows that say word for word the same of the same client.
+    pub same: Vec<(String, Origin)>,
+}
+
+/// Microseconds that each stage of a retrieval took.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Stages {
+    /// Turning the question into a vector.
+    pub embed: u64,
+    /// Understanding it.
+    pub understand: u64,
+    /// Both arms and their mix.
+    pub search: u64,
+    /// Reading rows, collapsing and reranking them.
+    pub rank: u64,
+}
+
+/// What a retrieval found.
+#[derive(Clone, Debug)]
+pub struct Retrieved {
+    /// Rows, best first.
+    pub evidence: Arc<[Evidence]>,
+    /// What was understood of the question.
+    pub understood: Understood,
+    /// Whether the rows are taken to hold an answer.
+    pub verdict: Verdict,
+    /// Words to try, where the rows hold no answer.
+    pub suggested: Vec<String>,
+    /// The snapshot that they are from.
+    pub snapshot: SnapshotId,
+    /// How the nearest rows were found; `None` where the question has no word to search by.
+    pub explained: Option<Explained>,
+    /// What was left out, for the caller; `None` when all is well.
+    pub degraded: Option<&'static str>,
+    /// How long each stage took.
+    pub stages: Stages,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Retrieves the rows that answer the question best among those that vectors and words bring up. A question without a
 /// single word finds nothing. An embedder that does not answer leaves the words.
 ///
 /// # Errors
@@ -35,17 +164,52 @@ const ABOUT_ANOTHER: f32 = 0.3;
 pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failure> {
     let began = Instant::now();
     let index = app.index()?;
-    let (embedding, degraded) = embed(app, question).await;
+    let now = (app.now)();
+    let understood = {
+        let (index, question) = (index.clone(), question.clone());
+        app.on_pool(move || understand_question(&question, now, &index)).await??
+    };
+    let understanding = began.elapsed();
+    let (embedding, degraded) = embed(app, &understood.text).await;
+    let embedded = began.elapsed();
     let snapshot = index.id();
-    let (filter, asked) = (filter(question), question.clone());
-    let searching = app.on_pool(move || search(&index, embedding.as_ref(), &filter, &asked));
-    let (evidence, explained) = searching.await??;
-    Ok(Retrieved { evidence: evidence.into(), snapshot, explained, degraded, took: began.elapsed() })
+    let asked = question.clone();
+    let (gate, silence) = (app.gate.clone(), app.silence.clone());
+    let searching = app.on_pool(move || {
+        let began = Instant::now();
+        let found = search(&index, embedding.as_ref(), &understood, &asked, &silence)?;
+        let verdict = gate.judge(&found.evidence);
+        let suggested = if verdict.answerable { Vec::new() } else { suggest(&understood, &index) };
+        Ok::<_, Failure>((found, understood, verdict, suggested, began.elapsed()))
+    });
+    let (found, understood, verdict, suggested, searched) = searching.await??;
+    let stages = Stages {
+        understand: microseconds(understanding),
+        embed: microseconds(embedded - understanding),
+        search: microseconds(found.searched),
+        rank: microseconds(searched - found.searched),
+    };
+    let Found { evidence, explained, .. } = found;
+    let evidence = evidence.into_iter().take(question.top).collect();
+    let took = began.elapsed();
+    Ok(Retrieved { evidence, understood, verdict, suggested, snapshot, explained, degraded, stages, took })
+}
+
+fn understand_question(
+    question: &Question,
+    now: OffsetDateTime,
+    index: &Index,
+) -> Result<Understood, Failure> {
+    Ok(understand(&question.text, &question.earlier, &question.without, now, index, &question.caller)?)
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The question's vector, if it has a word and the embedder answers in time; else why it has none. Words find without it.
-async fn embed(app: &App, question: &Question) -> (Option<Embedding>, Option<&'static str>) {
-    let texts = [question.text.clone()];
+async fn embed(app: &App, text: &str) -> (Option<Embedding>, Option<&'static str>) {
+    let texts = [text.to_owned()];
     let patience = app.deadline() / EMBEDDING_SHARE;
     match tokio::time::timeout(patience, app.embedder.embed(&texts, Task::Query)).await {
         Ok(Ok(embeddings)) => (embeddings.into_iter().next().flatten(), None),
@@ -60,57 +224,72 @@ async fn embed(app: &App, question: &Question) -> (Option<Embedding>, Option<&'s
     }
 }
 
-fn filter(question: &Question) -> Filter {
-    let mut filter = Filter::everything();
-    if let Some(client) = &question.client_id {
-        filter = filter.only(Facet::Client, [client]);
-    }
-    if let Some(domain) = &question.domain {
-        filter = filter.only(Facet::Domain, [domain]);
-    }
-    filter
+struct Found {
+    evidence: Vec<Evidence>,
+    explained: Option<Explained>,
+    searched: Duration,
 }
 
+/// Both arms, then one order: what covers the question, speaks of its people, and is of its days.
 fn search(
-    index: &Arc<Index>,
+    index: &Index,
     embedding: Option<&Embedding>,
-    filter: &Filter,
+    understood: &Understood,
     question: &Question,
-) -> Result<(Vec<Evidence>, Option<Explained>), Failure> {
+    silence: &Silence,
+) -> Result<Found, Failure> {
+    let began = Instant::now();
     let depth = CANDIDATES.max(question.top);
-    let (mut hits, mut explained) = (Vec::new(), None);
-    if let Some(embedding) = embedding {
-        let query = Query::new(embedding).top(depth).within(filter).plan(question.plan);
-        explained = Some(index.search_into(&query, &mut Scratch::default(), &mut hits)?);
-    }
-    let by_vector: Vec<(u32, f32)> = hits.iter().map(|hit| (hit.row, hit.score)).collect();
-    // Snapshots of earlier builds have no words; their vectors have to do.
-    let by_words = index.keyword_search(&counted(&question.text), depth, Some(filter))?.unwrap_or_default();
-    let by_words: Vec<(u32, f32)> = by_words.iter().map(|hit| (hit.row, hit.score)).collect();
-    let fused = Fusion { depth, ..Fusion::default() }.mix(&by_vector, &by_words);
-    let mut found = Vec::with_capacity(fused.len());
-    for (mixed, fused) in (1..).zip(fused) {
+    let arms::Found { rows, explained } =
+        arms::search(index, embedding, understood, &question.filter(), question.plan, depth)?;
+    let searched = began.elapsed();
+    silence.note(&rows);
+    let mut found = Vec::with_capacity(rows.len());
+    for (mixed, fused) in (1..).zip(rows.into_iter().take(depth)) {
         found.push(Evidence {
             mixed,
             row: index.row(fused.row)?,
             similarity: fused.by_vector.map_or(0.0, |(_, score)| score),
+            keywords: fused.by_words.map_or(0.0, |(_, score)| score),
             by_vector: fused.by_vector.map(|(rank, _)| rank + 1),
             by_words: fused.by_words.map(|(rank, _)| rank + 1),
-            score: 0.0,
-            about: false,
+            score: fused.score,
+            ..Evidence::default()
         });
     }
-    let held: Vec<Held> = found.iter().map(held_by).collect();
-    let relevance = Relevance::new(&question.text, &held);
-    let people = People::of(&question.text, index)?;
-    for (evidence, held) in found.iter_mut().zip(&held) {
-        let covered = relevance.covered(held);
+    duplicates::collapse(&mut found);
+    rank(&mut found, understood);
+    Ok(Found { evidence: found, explained, searched })
+}
+
+/// Scores candidates and puts the best first.
+fn rank(found: &mut [Evidence], understood: &Understood) {
+    let rows: Vec<(&Row, f32)> = found.iter().map(|evidence| (&evidence.row, evidence.score)).collect();
+    let known = signals(&understood.text, &understood.terms, &rows);
+    let local = Local::default();
+    let newest = understood.newest.map(|_| by_age(found));
+    for (at, (evidence, signals)) in found.iter_mut().zip(known).enumerate() {
+        evidence.signals = signals;
         // A row about somebody else answers nothing, however well its words fit; it stays in sight as a near miss.
-        evidence.about = people.any_in(evidence);
-        evidence.score = if evidence.about { covered } else { covered * ABOUT_ANOTHER };
+        evidence.about = understood.people.any_in(&evidence.row);
+        let score = local.score(&signals) * if evidence.about { 1.0 } else { ABOUT_ANOTHER };
+        let on_the_day = understood.days.iter().any(|span| span.holds(&evidence.row.date));
+        let newer = newest.as_ref().and_then(|ages| ages.get(at)).copied().unwrap_or(0.0);
+        evidence.score = score + if on_the_day { ON_THE_DAY } else { 0.0 } + NEWEST * newer;
     }
-    // Stable: rows that cover the question alike keep the order that both arms gave them.
+    // Stable: rows of one score keep the order that both arms gave them.
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
-    found.truncate(question.top);
-    Ok((found, explained))
+}
+
+/// How new each row is among all: 1 for the newest, 0 for the oldest and for rows without a day.
+fn by_age(found: &[Evidence]) -> Vec<f32> {
+    let mut days: Vec<&str> = found.iter().map(|evidence| evidence.row.date.as_str()).collect();
+    days.sort_unstable();
+    days.dedup();
+    let last = days.len().saturating_sub(1).max(1) as f32;
+    let age = |evidence: &Evidence| match evidence.row.date.as_str() {
+        "" => 0.0,
+        date => days.binary_search(&date).map_or(0.0, |at| at as f32 / last),
+    };
+    found.iter().map(age).collect()
 }

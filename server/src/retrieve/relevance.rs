@@ -1,10 +1,11 @@
 //! How much of a question a text covers, by wording.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use karute_engine::words::{Feature, features};
+use karute_engine::Row;
+use karute_engine::words::{Feature, Script, Symbol, each_feature, features, normalise};
 
-use super::Evidence;
+use super::understand::ExpandedTerm;
 
 /// Wording of questions that says nothing about what is asked for.
 const ASKING: [&str; 25] = [
@@ -35,73 +36,188 @@ const ASKING: [&str; 25] = [
     "について",
 ];
 
+/// What a word of the question counts where a row has another word for it.
+const BY_ANOTHER_NAME: f32 = 0.9;
+/// The share of a word's pieces that must be there for the word to be there.
+const THERE: f32 = 0.8;
+
+/// The pieces of a question and of the other names of its terms: all that is looked for in a text.
+#[derive(Clone, Debug)]
+pub(crate) struct Vocabulary {
+    places: HashMap<u64, usize>,
+    question: Vec<(usize, f32)>,
+    synonyms: Vec<Synonyms>,
+    words: Vec<Vec<(usize, f32)>>,
+}
+
+/// A term of the question: the pieces of its form there, and of each other form.
+#[derive(Clone, Debug)]
+struct Synonyms {
+    form: Held,
+    others: Vec<Vec<(usize, f32)>>,
+}
+
+/// Which pieces of a [`Vocabulary`] a text holds: one bit each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held(Vec<u64>);
+
+impl Held {
+    fn insert(&mut self, place: usize) {
+        if self.0.len() <= place / 64 {
+            self.0.resize(place / 64 + 1, 0);
+        }
+        self.0[place / 64] |= 1 << (place % 64);
+    }
+
+    fn contains(&self, place: usize) -> bool {
+        self.0.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
+    }
+
+    /// Adds the pieces of `other`.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.0.resize(self.0.len().max(other.0.len()), 0);
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
+    }
+
+    /// The pieces of both.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        let mut both = self.clone();
+        both.add(other);
+        both
+    }
+}
+
+impl Vocabulary {
+    /// The pieces of `question` without the wording of asking, and of the other names of `terms`.
+    pub(crate) fn new(question: &str, terms: &[ExpandedTerm]) -> Self {
+        let asked = ASKING.iter().fold(question.to_owned(), |text, asking| text.replace(asking, " "));
+        let mut places = HashMap::new();
+        let mut place = |piece: Feature| {
+            let next = places.len();
+            (*places.entry(piece.hash).or_insert(next), piece.weight)
+        };
+        let question = features(&asked).into_iter().map(&mut place).collect();
+        let synonyms = terms.iter().map(|term| {
+            let mut form = Held::default();
+            features(&term.form).into_iter().for_each(|piece| form.insert(place(piece).0));
+            let others = term.others.iter();
+            let others = others.map(|other| features(other).into_iter().map(&mut place).collect()).collect();
+            Synonyms { form, others }
+        });
+        let synonyms = synonyms.collect();
+        let words =
+            words(&asked).iter().map(|word| features(word).into_iter().map(&mut place).collect()).collect();
+        Self { places, question, synonyms, words }
+    }
+
+    /// The pieces that `text` holds.
+    pub(crate) fn held(&self, text: &str) -> Held {
+        let mut held = Held::default();
+        each_feature(text, |piece| {
+            if let Some(place) = self.places.get(&piece.hash) {
+                held.insert(*place);
+            }
+        });
+        held
+    }
+
+    /// The share of the question's words that a text with the pieces `held` holds, by themselves or by another name.
+    pub(crate) fn words_in(&self, held: &Held) -> f32 {
+        let named_otherwise = |word: &[(usize, f32)]| {
+            self.synonyms.iter().any(|synonyms| {
+                word.iter().all(|(place, _)| synonyms.form.contains(*place))
+                    && synonyms.others.iter().any(|other| there(other, held))
+            })
+        };
+        let found = self.words.iter().filter(|word| there(word, held) || named_otherwise(word)).count();
+        if self.words.is_empty() { 0.0 } else { found as f32 / self.words.len() as f32 }
+    }
+
+    /// The pieces of what stands beside a row's content: title, tags and keywords.
+    pub(crate) fn beside(&self, row: &Row) -> Held {
+        self.held(&format!("{}\n{}\n{}", row.title, row.tags.join(" "), row.keywords.join(" ")))
+    }
+}
+
 /// The pieces of a question, each with how much it tells one row from another.
 #[derive(Clone, Debug)]
-pub(super) struct Relevance {
-    pieces: Vec<(u64, f32)>,
+pub(crate) struct Relevance<'a> {
+    vocabulary: &'a Vocabulary,
+    pieces: Vec<(usize, f32)>,
     total: f32,
 }
 
-/// The pieces that a text holds.
-#[derive(Clone, Debug)]
-pub(super) struct Held(HashSet<u64>);
-
-impl Held {
-    /// The pieces of `text`.
-    pub(super) fn of(text: &str) -> Self {
-        Self(features(text).into_iter().map(|feature| feature.hash).collect())
-    }
-}
-
-impl Relevance {
-    /// Weighs the pieces of `question` by how rare they are among the retrieved rows: a client's name that stands in
+impl<'a> Relevance<'a> {
+    /// Weighs the pieces of a question by how rare they are among the retrieved rows: a client's name that stands in
     /// all of them tells nothing apart, and a word that stands in none counts fully against every row.
-    pub(super) fn new(question: &str, rows: &[Held]) -> Self {
-        let question = ASKING.iter().fold(question.to_owned(), |text, asking| text.replace(asking, " "));
-        let weigh = |piece: Feature| {
-            let holding = rows.iter().filter(|row| row.0.contains(&piece.hash)).count() as f32;
-            let rarity = (1.0 + (rows.len() as f32 + 1.0) / (holding + 0.5)).ln();
-            (piece.hash, piece.weight * rarity)
+    pub(crate) fn new(vocabulary: &'a Vocabulary, rows: &[Held]) -> Self {
+        let weigh = |&(place, weight): &(usize, f32)| {
+            let holding = rows.iter().filter(|row| row.contains(place)).count();
+            (place, weight * rarity(holding, rows.len()))
         };
-        let pieces: Vec<(u64, f32)> = features(&question).into_iter().map(weigh).collect();
+        let pieces: Vec<(usize, f32)> = vocabulary.question.iter().map(weigh).collect();
         let total = pieces.iter().map(|(_, weight)| weight).sum();
-        Self { pieces, total }
+        Self { vocabulary, pieces, total }
     }
 
     /// The share of the question that a text with the pieces `held` covers, 0 to 1.
-    pub(super) fn covered(&self, held: &Held) -> f32 {
+    pub(crate) fn covered(&self, held: &Held) -> f32 {
         if self.total <= 0.0 {
             return 0.0;
         }
-        let covered = self.pieces.iter().filter(|(hash, _)| held.0.contains(hash)).map(|(_, weight)| weight);
-        covered.sum::<f32>() / self.total
+        let otherwise = |synonyms: &&Synonyms| synonyms.others.iter().any(|other| there(other, held));
+        let named_otherwise: Vec<&Synonyms> = self.vocabulary.synonyms.iter().filter(otherwise).collect();
+        let worth = |&(place, weight): &(usize, f32)| {
+            if held.contains(place) {
+                weight
+            } else if named_otherwise.iter().any(|synonyms| synonyms.form.contains(place)) {
+                weight * BY_ANOTHER_NAME
+            } else {
+                0.0
+            }
+        };
+        self.pieces.iter().map(worth).sum::<f32>() / self.total
     }
 }
 
-/// The pieces of everything of a row that a question may name. Of a very long content only the front counts, so that one row cannot
-/// make every question slow.
-pub(super) fn held_by(Evidence { row, .. }: &Evidence) -> Held {
-    const FRONT: usize = 4_000;
-    let content: String = row.content.chars().take(FRONT).collect();
-    Held::of(&format!("{}\n{}\n{}\n{}", row.title, content, row.tags.join(" "), row.keywords.join(" ")))
+/// The words of a question that carry its meaning: runs of kanji, of katakana, of letters and digits. Hiragana writes mostly
+/// what joins them.
+fn words(question: &str) -> Vec<String> {
+    let symbols = normalise(question);
+    let kind = |symbol: &Symbol| match symbol.script {
+        Script::Letter | Script::Digit => Script::Letter,
+        other => other,
+    };
+    let runs = symbols.chunk_by(|a, b| kind(a) == kind(b));
+    let telling = runs.filter(|run| matches!(kind(&run[0]), Script::Han | Script::Katakana | Script::Letter));
+    telling.map(|run| run.iter().map(|symbol| symbol.folded).collect()).collect()
+}
+
+/// How much a piece that `holding` of `rows` have tells one from another.
+pub(crate) fn rarity(holding: usize, rows: usize) -> f32 {
+    (1.0 + (rows as f32 + 1.0) / (holding as f32 + 0.5)).ln()
+}
+
+/// Whether a text with the pieces `held` holds the word with the pieces `word`.
+fn there(word: &[(usize, f32)], held: &Held) -> bool {
+    let (mut all, mut found) = (0.0, 0.0);
+    for &(place, weight) in word {
+        all += weight;
+        found += if held.contains(place) { weight } else { 0.0 };
+    }
+    all > 0.0 && found >= all * THERE
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use karute_engine::Row;
 
     /// How much of `question` the best of `rows` covers.
     fn best(question: &str, rows: &[(&str, &str)]) -> f32 {
-        let evidence = |(title, content): &(&str, &str)| Evidence {
-            row: Row { title: (*title).into(), content: (*content).into(), ..Row::default() },
-            similarity: 0.5,
-            score: 0.0,
-            about: true,
-            ..Evidence::default()
-        };
-        let rows: Vec<Held> = rows.iter().map(evidence).map(|evidence| held_by(&evidence)).collect();
-        let relevance = Relevance::new(question, &rows);
+        let vocabulary = Vocabulary::new(question, &[]);
+        let rows: Vec<Held> =
+            rows.iter().map(|(title, content)| vocabulary.held(&format!("{title}\n{content}"))).collect();
+        let relevance = Relevance::new(&vocabulary, &rows);
         rows.iter().map(|row| relevance.covered(row)).fold(0.0, f32::max)
     }
 
@@ -114,6 +230,22 @@ mod tests {
         assert!(best("久保田さんのカテーテルの次回交換はいつですか", &rows) > 0.6);
         assert!(best("久保田さんの血液型は何ですか", &rows) < 0.4);
         assert!(best("駐車場の契約料金を教えてください", &rows) < 0.2);
+    }
+
+    #[test]
+    fn another_word_for_the_same_thing_covers_it_nearly_as_well() {
+        let term = ExpandedTerm {
+            form: "バルーン".into(),
+            others: vec!["膀胱留置カテーテル".into(), "尿カテ".into()],
+            ..ExpandedTerm::default()
+        };
+        let covered = |terms: &[ExpandedTerm]| {
+            let vocabulary = Vocabulary::new("バルーンの交換", terms);
+            Relevance::new(&vocabulary, &[])
+                .covered(&vocabulary.held("膀胱留置カテーテルの交換は毎月第2火曜。"))
+        };
+        let (without, with) = (covered(&[]), covered(&[term]));
+        assert!(with > without + 0.3, "{without} {with}");
     }
 
     #[test]

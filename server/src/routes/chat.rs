@@ -9,16 +9,18 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt};
-use karute_engine::Plan;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::item::{KnowledgeItem, items};
-use crate::answer::{self, Evidence, Question, Step, Summary};
+use crate::answer::{self, Step, Summary};
 use crate::error::Failure;
 use crate::request::Fields;
+use crate::retrieve::caller::Caller;
+use crate::retrieve::understand::Part;
+use crate::retrieve::{Evidence, Question};
 use crate::state::App;
 
 /// Most characters of a message.
@@ -39,17 +41,18 @@ struct Asked {
 
 impl Asked {
     fn read(mut fields: Fields) -> Result<Self, Failure> {
+        let text = fields.required_text("message", LONGEST_MESSAGE);
         let question = Question {
-            text: fields.required_text("message", LONGEST_MESSAGE),
             client_id: fields.optional_text("client_id"),
             domain: fields.optional_text("domain"),
             top: fields.number("context_size", 1, MOST_CONTEXT, MOST_CONTEXT, NULL_CONTEXT),
-            plan: Plan::Auto,
+            without: fields.names("without", Part::KNOWN),
+            ..Question::new(text, Caller::everything())
         };
         let session_id = fields.optional_text("session_id");
         fields.optional_text("user_id");
         fields.check_texts("context_ids");
-        fields.check_bool("stream");
+        fields.flag("stream", true);
         fields.finish()?;
         Ok(Self {
             question,
@@ -91,7 +94,7 @@ pub(super) async fn chat(State(app): State<App>, fields: Fields) -> Result<Json<
             "timestamp": now().format(&Rfc3339).unwrap_or_default(),
         },
         "context": items(&evidence),
-        "suggested_terms": [],
+        "suggested_terms": summary.suggested_terms,
         "processing_time_ms": summary.total_time_ms,
         "metadata": metadata,
     })))
@@ -181,7 +184,7 @@ fn chunks(asked: &Asked, step: Step) -> Vec<Chunk> {
         Step::Done(summary) => {
             let mut metadata = asked.metadata();
             extend(&mut metadata, &summary);
-            let suggested_terms = Some(Vec::new());
+            let suggested_terms = Some(summary.suggested_terms);
             vec![Chunk { kind: "done", suggested_terms, metadata: Some(metadata), ..Chunk::default() }]
         }
     }

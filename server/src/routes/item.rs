@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::answer::Evidence;
+use crate::retrieve::Evidence;
 
 /// A row in an answer's context or in search results.
 #[derive(Debug, Serialize)]

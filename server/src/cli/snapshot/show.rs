@@ -6,6 +6,7 @@ use karute_engine::{Diff, Facet, Index, Promise, Store};
 use serde_json::{Value, json};
 
 use super::super::{Outcome, print_json};
+use crate::retrieve::gate::Gate;
 
 pub(super) fn list(store: &Store, json: bool) -> Outcome {
     let listed = store.list()?;
@@ -50,7 +51,7 @@ pub(super) fn list(store: &Store, json: bool) -> Outcome {
     Ok(())
 }
 
-pub(super) fn inspect(index: &Index, json: bool) -> Outcome {
+pub(super) fn inspect(index: &Index, gate: &Gate, json: bool) -> Outcome {
     let counts = |facet| -> Vec<(String, u32)> {
         index.facet_values(facet).map(|(value, rows)| (value.to_owned(), rows)).collect()
     };
@@ -69,7 +70,7 @@ pub(super) fn inspect(index: &Index, json: bool) -> Outcome {
             "id": index.id().to_string(), "identity": index.identity(), "builder": index.builder(),
             "rows": index.len(), "passages": index.passages(), "clients": clients, "terms": index.terms().len(),
             "domains": domains, "source_types": kinds, "bytes": index.file_length(), "provenance": provenance,
-            "recall": index.promise()?,
+            "recall": index.promise()?, "gate": gate,
             "sections": index.sections().iter().map(section).collect::<Vec<_>>(), "report": report,
         }));
     }
@@ -99,6 +100,7 @@ pub(super) fn inspect(index: &Index, json: bool) -> Outcome {
         }
         None => say!("recall     1 (so few rows are searched exactly)")?,
     }
+    say!("gate       {} (an answer from a probability of {})", gate.origin, gate.threshold)?;
     say!("sections")?;
     for entry in index.sections() {
         let name = entry.section().map_or("(unknown)", |section| section.name());

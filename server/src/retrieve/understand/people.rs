@@ -4,9 +4,10 @@
 //! Names come from two places: the clients that the records introduce (rows of kind `client_info`, whose title begins
 //! with family and given name), found anywhere in a question; and whatever stands before an honorific.
 
-use karute_engine::{Facet, Index, OpenError};
+use karute_engine::{Facet, Index, OpenError, Row};
+use serde::Serialize;
 
-use super::Evidence;
+use crate::retrieve::caller::Caller;
 
 /// What follows a person's name.
 const HONORIFICS: [&str; 7] = ["さん", "様", "さま", "氏", "殿", "先生", "夫人"];
@@ -60,31 +61,45 @@ const NOT_NAMES: [&str; 44] = [
 ];
 
 /// The people of a question.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct People {
-    clients: Vec<String>,
-    names: Vec<String>,
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct People {
+    /// Ids of clients.
+    pub clients: Vec<String>,
+    /// Names as they stand in the question, or as the records have them.
+    pub names: Vec<String>,
 }
 
 impl People {
-    /// Finds the people of `question`.
-    pub(super) fn of(question: &str, index: &Index) -> Result<Self, OpenError> {
+    /// Finds the people of `question`; clients are known from the rows that `caller` may see.
+    pub(super) fn of(question: &str, index: &Index, caller: &Caller) -> Result<Self, OpenError> {
         let mut people = Self { clients: Vec::new(), names: before_honorifics(question) };
         let squeezed = squeeze(question);
         for &number in index.rows_with(Facet::SourceType, "client_info")? {
             let row = index.row(number)?;
+            if !caller.may_see(&row.client_id, &row.domain) {
+                continue;
+            }
             let family = row.title.split_whitespace().next().unwrap_or_default();
             if family.chars().count() >= 2 && squeezed.contains(family) && !row.client_id.is_empty() {
-                people.names.push(family.to_owned());
-                people.clients.push(row.client_id);
+                if !people.names.iter().any(|name| name == family) {
+                    people.names.push(family.to_owned());
+                }
+                if !people.clients.contains(&row.client_id) {
+                    people.clients.push(row.client_id);
+                }
             }
         }
         Ok(people)
     }
 
+    /// Whether the question names nobody.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty() && self.names.is_empty()
+    }
+
     /// Whether a row speaks of any of them; any row does where the question names nobody.
-    pub(super) fn any_in(&self, Evidence { row, .. }: &Evidence) -> bool {
-        if self.clients.is_empty() && self.names.is_empty() {
+    pub(crate) fn any_in(&self, row: &Row) -> bool {
+        if self.is_empty() {
             return true;
         }
         let text = squeeze(&format!("{}\n{}", row.title, row.content));
@@ -120,7 +135,7 @@ fn before_honorifics(question: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use karute_engine::{Draft, Identity, Provenance, Row};
+    use karute_engine::{Draft, Identity, Provenance};
 
     fn index() -> Index {
         let mut draft = Draft::new(Identity::new("test", "none", 1));
@@ -144,8 +159,7 @@ mod tests {
 
     fn speaks(question: &str, title: &str, client: &str) -> bool {
         let row = Row { title: title.into(), client_id: client.into(), ..Row::default() };
-        let evidence = Evidence { row, similarity: 0.5, score: 0.5, about: false, ..Evidence::default() };
-        People::of(question, &index()).expect("readable").any_in(&evidence)
+        People::of(question, &index(), &Caller::everything()).expect("readable").any_in(&row)
     }
 
     #[test]

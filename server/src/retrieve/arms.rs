@@ -1,0 +1,133 @@
+//! Both arms of the search and their mix: rows brought up by vectors, by words, or by both.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use karute_engine::fusion::{Fused, Fusion};
+use karute_engine::lexical::tokens::counted;
+use karute_engine::{Embedding, Explained, Facet, Filter, Index, Plan, Query, Scratch};
+
+use super::understand::{ExpandedTerm, Understood};
+use crate::error::Failure;
+
+/// What a token of another name for a term is worth beside one of the question's own.
+const SYNONYM: f32 = 0.15;
+
+/// Searches in a row after which an arm that brought up nothing is worth a warning.
+const SILENT: u32 = 50;
+
+/// Counts searches in which an arm brought up nothing: an index without words, or vectors of another world, answer
+/// worse without failing.
+#[derive(Debug, Default)]
+pub struct Silence {
+    vectors: AtomicU32,
+    words: AtomicU32,
+}
+
+impl Silence {
+    /// Notes a search, and warns where an arm has been silent for long.
+    pub(super) fn note(&self, found: &[Fused]) {
+        let arms = [
+            (&self.vectors, "vectors", found.iter().any(|fused| fused.by_vector.is_some())),
+            (&self.words, "words", found.iter().any(|fused| fused.by_words.is_some())),
+        ];
+        for (count, arm, heard) in arms {
+            if heard {
+                count.store(0, Ordering::Relaxed);
+            } else if count.fetch_add(1, Ordering::Relaxed) + 1 == SILENT {
+                tracing::warn!(
+                    arm,
+                    searches = SILENT,
+                    "an arm of the search has brought up nothing for many questions"
+                );
+            }
+        }
+    }
+
+    /// The arms that have been silent for long.
+    pub fn silent(&self) -> impl Iterator<Item = &'static str> {
+        [(&self.vectors, "vectors"), (&self.words, "words")]
+            .into_iter()
+            .filter(|(count, _)| count.load(Ordering::Relaxed) >= SILENT)
+            .map(|(_, arm)| arm)
+    }
+}
+
+/// What a search of both arms found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Rows, best first.
+    pub(super) rows: Vec<Fused>,
+    /// How vectors were searched; `None` without a vector.
+    pub(super) explained: Option<Explained>,
+}
+
+/// Searches both arms `depth` rows deep. Where the question names clients, their own rows come first, however many
+/// others fit its words better.
+pub(super) fn search(
+    index: &Index,
+    embedding: Option<&Embedding>,
+    understood: &Understood,
+    filter: &Filter,
+    plan: Plan,
+    depth: usize,
+) -> Result<Found, Failure> {
+    let tokens = tokens(&understood.text, &understood.terms);
+    let within = |filter: &Filter| mixed(index, embedding, &tokens, filter, plan, depth);
+    let everyone = within(filter)?;
+    if understood.people.clients.is_empty() {
+        return Ok(everyone);
+    }
+    let own = filter.clone().only(Facet::Client, understood.people.clients.clone());
+    let mut found = within(&own)?;
+    let known: HashSet<u32> = found.rows.iter().map(|fused| fused.row).collect();
+    found.rows.extend(everyone.rows.into_iter().filter(|fused| !known.contains(&fused.row)));
+    Ok(found)
+}
+
+/// The question's tokens, and those of other names for its terms.
+fn tokens(text: &str, terms: &[ExpandedTerm]) -> Vec<(u64, f32)> {
+    let mut all = counted(text);
+    for other in terms.iter().flat_map(|term| &term.others) {
+        all.extend(counted(other).into_iter().map(|(token, count)| (token, count * SYNONYM)));
+    }
+    all.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
+    // A token of the question that another name shares keeps its own worth.
+    all.dedup_by_key(|(token, _)| *token);
+    all
+}
+
+fn mixed(
+    index: &Index,
+    embedding: Option<&Embedding>,
+    tokens: &[(u64, f32)],
+    filter: &Filter,
+    plan: Plan,
+    depth: usize,
+) -> Result<Found, Failure> {
+    let (mut hits, mut explained) = (Vec::new(), None);
+    if let Some(embedding) = embedding {
+        let query = Query::new(embedding).top(depth).within(filter).plan(plan);
+        explained = Some(index.search_into(&query, &mut Scratch::default(), &mut hits)?);
+    }
+    let by_vector: Vec<(u32, f32)> = hits.iter().map(|hit| (hit.row, hit.score)).collect();
+    // Snapshots of earlier builds have no words; their vectors have to do.
+    let by_words = index.keyword_search(tokens, depth, Some(filter))?.unwrap_or_default();
+    let by_words: Vec<(u32, f32)> = by_words.iter().map(|hit| (hit.row, hit.score)).collect();
+    Ok(Found { rows: Fusion { depth, ..Fusion::of(index.identity()) }.mix(&by_vector, &by_words), explained })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arm_is_silent_after_many_searches_without_it_and_until_it_is_heard() {
+        let silence = Silence::default();
+        let words = Fused { row: 0, score: 1.0, by_vector: None, by_words: Some((0, 1.0)) };
+        (0..SILENT).for_each(|_| silence.note(&[words]));
+        assert_eq!(silence.silent().collect::<Vec<_>>(), ["vectors"]);
+        silence.note(&[Fused { by_vector: Some((0, 0.5)), ..words }]);
+        assert_eq!(silence.silent().count(), 0);
+    }
+}

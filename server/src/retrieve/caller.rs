@@ -1,0 +1,74 @@
+//! Who asks, and what that one may see. It is compiled into the filter before anything is searched: no row is found first
+//! and hidden later.
+
+use std::collections::BTreeSet;
+
+use karute_engine::{Facet, Filter};
+
+/// What may be seen of one property of rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Rows with any value, and rows without one.
+    All,
+    /// Rows with one of these values. Rows without a value are not among them.
+    Only(BTreeSet<String>),
+}
+
+impl Scope {
+    /// Whether a row with this value may be seen; the empty text is no value.
+    fn allows(&self, value: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(values) => !value.is_empty() && values.contains(value),
+        }
+    }
+}
+
+/// Who asks.
+///
+/// A caller who is limited to some clients sees no row without an owner, unless [`Caller::unowned`] says so: such rows are
+/// mostly the house's own notes, but nobody has said that they name no client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Clients (利用者) whose rows may be seen.
+    pub clients: Scope,
+    /// Domains whose rows may be seen.
+    pub domains: Scope,
+    /// Whether rows that belong to no client may be seen too, where clients are limited.
+    pub unowned: bool,
+}
+
+impl Default for Caller {
+    /// Nothing.
+    fn default() -> Self {
+        let nothing = Scope::Only(BTreeSet::new());
+        Self { clients: nothing.clone(), domains: nothing, unowned: false }
+    }
+}
+
+impl Caller {
+    /// Whoever may see every row: an operator on the machine itself.
+    pub fn everything() -> Self {
+        Self { clients: Scope::All, domains: Scope::All, unowned: true }
+    }
+
+    /// Narrows `filter` to what this caller may see.
+    pub fn narrow(&self, mut filter: Filter) -> Filter {
+        if let Scope::Only(clients) = &self.clients {
+            // The empty text stands for rows without a value.
+            let unowned = self.unowned.then(String::new);
+            let clients = clients.iter().filter(|client| !client.is_empty()).cloned();
+            filter = filter.only(Facet::Client, clients.chain(unowned));
+        }
+        if let Scope::Only(domains) = &self.domains {
+            filter = filter.only(Facet::Domain, domains.iter().filter(|domain| !domain.is_empty()).cloned());
+        }
+        filter
+    }
+
+    /// Whether this caller may see a row of this client and domain: what [`Caller::narrow`] says, for a single row.
+    pub fn may_see(&self, client: &str, domain: &str) -> bool {
+        let owned = self.clients.allows(client) || client.is_empty() && self.unowned;
+        owned && self.domains.allows(domain)
+    }
+}

@@ -1,0 +1,55 @@
+//! Rows that say word for word the same of the same client are one piece of evidence, in several places.
+
+use std::collections::HashMap;
+
+use super::Evidence;
+
+/// Keeps the best of equal rows, which remembers the places of the others. Rows stand best first.
+pub(super) fn collapse(found: &mut Vec<Evidence>) {
+    let mut first: HashMap<(String, String), usize> = HashMap::with_capacity(found.len());
+    let mut kept: Vec<Evidence> = Vec::with_capacity(found.len());
+    for evidence in found.drain(..) {
+        let content: String = evidence.row.content.split_whitespace().collect();
+        if content.is_empty() {
+            kept.push(evidence);
+            continue;
+        }
+        match first.get(&(evidence.row.client_id.clone(), content.clone())) {
+            Some(&at) => {
+                if let Some(same) = kept.get_mut(at) {
+                    same.same.push((evidence.row.id, evidence.row.origin));
+                }
+            }
+            None => {
+                first.insert((evidence.row.client_id.clone(), content), kept.len());
+                kept.push(evidence);
+            }
+        }
+    }
+    *found = kept;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use karute_engine::Row;
+
+    #[test]
+    fn equal_rows_of_one_client_count_once_with_all_their_places() {
+        let evidence = |id: &str, client: &str, content: &str| Evidence {
+            row: Row { id: id.into(), client_id: client.into(), content: content.into(), ..Row::default() },
+            ..Evidence::default()
+        };
+        let mut found = vec![
+            evidence("a", "CL-1", "体温 36.5℃"),
+            evidence("b", "CL-1", "体温\n36.5℃"),
+            evidence("c", "CL-2", "体温 36.5℃"),
+            evidence("d", "CL-1", ""),
+            evidence("e", "CL-1", ""),
+        ];
+        collapse(&mut found);
+        let ids: Vec<&str> = found.iter().map(|evidence| evidence.row.id.as_str()).collect();
+        assert_eq!(ids, ["a", "c", "d", "e"]);
+        assert_eq!(found[0].same[0].0, "b");
+    }
+}

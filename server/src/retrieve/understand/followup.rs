@@ -1,0 +1,75 @@
+//! Questions that go on from earlier ones: その方は?, 体重は?, いつから?
+//!
+//! Such a question takes from the one before it what it lacks: the people, where it names nobody and points back or is
+//! very short; all of it, where it has no word of its own to search by.
+
+/// Words that point back at a person.
+const PERSON: [&str; 10] = [
+    "その方",
+    "その人",
+    "あの方",
+    "この方",
+    "同じ方",
+    "同じ人",
+    "その利用者",
+    "そのご利用者",
+    "彼女",
+    "彼は",
+];
+
+/// Words that point back at anything.
+const THING: [&str; 14] = [
+    "それは",
+    "それで",
+    "それを",
+    "それの",
+    "そのとき",
+    "その時",
+    "その後",
+    "その前",
+    "そのあと",
+    "同じ日",
+    "その薬",
+    "その件",
+    "ほかには",
+    "他には",
+];
+
+/// Questions of at most so many characters are taken to go on from the one before, where that one names somebody.
+const SHORT: usize = 12;
+
+/// How a question goes on from the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GoesOn {
+    /// It stands alone.
+    No,
+    /// It speaks of the same people.
+    People,
+    /// It speaks of the same thing.
+    Thing,
+}
+
+/// Whether `question`, which names nobody, goes on from an earlier one.
+pub(super) fn goes_on(question: &str) -> GoesOn {
+    if THING.iter().any(|word| question.contains(word)) {
+        return GoesOn::Thing;
+    }
+    let length = question.chars().filter(|char| char.is_alphanumeric()).count();
+    match length <= SHORT || PERSON.iter().any(|word| question.contains(word)) {
+        true => GoesOn::People,
+        false => GoesOn::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_points_back_goes_on() {
+        assert_eq!(goes_on("その方の、先月の訪問のときの体重はどうでしたか"), GoesOn::People);
+        assert_eq!(goes_on("体重は?"), GoesOn::People);
+        assert_eq!(goes_on("それはいつからですか"), GoesOn::Thing);
+        assert_eq!(goes_on("職員健診の受付は何時から何時までですか"), GoesOn::No);
+    }
+}

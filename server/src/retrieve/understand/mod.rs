@@ -1,0 +1,152 @@
+//! What a question says of itself, before anything is searched: days, people, terms, and what it takes from the
+//! conversation. Local and deterministic; each part is shown to the caller and can be switched off.
+
+mod dates;
+mod followup;
+mod people;
+mod suggest;
+
+use karute_engine::{Index, OpenError};
+use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, UtcOffset};
+
+use super::caller::Caller;
+pub use dates::Span;
+use followup::GoesOn;
+pub use people::People;
+pub use suggest::suggest;
+
+/// Most synonyms of a term that are searched for.
+const SYNONYMS: usize = 10;
+
+/// Parts of the understanding that a caller can switch off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Rows of the days that the question speaks of come first, or the newest, if it asks for them.
+    Dates,
+    /// Only rows that speak of the people whom the question names answer it.
+    People,
+    /// A question that goes on from the one before takes over what it lacks.
+    FollowUp,
+    /// Medical terms are looked for under their other names too.
+    Terms,
+}
+
+impl Part {
+    /// Every part.
+    pub const ALL: [Self; 4] = [Self::Dates, Self::People, Self::FollowUp, Self::Terms];
+    /// Their names, for messages.
+    pub const KNOWN: &str = "dates, people, follow_up, terms";
+}
+
+/// A term of the question and the other words by which it is looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ExpandedTerm {
+    /// The word in the question, as the sheet of terms writes it.
+    pub form: String,
+    /// The preferred word.
+    pub canonical: String,
+    /// Kind of term: 症状, 薬剤, ...
+    pub category: String,
+    /// The words that are searched for besides.
+    pub others: Vec<String>,
+}
+
+/// What was understood of a question.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Understood {
+    /// The text that is searched for: the question, and what it takes from the one before.
+    pub text: String,
+    /// Days that it speaks of; their rows come first.
+    pub days: Vec<Span>,
+    /// The word by which it asks for the newest rows.
+    pub newest: Option<&'static str>,
+    /// The people whom it names.
+    pub people: People,
+    /// What was taken over from the question before.
+    pub taken_over: Option<String>,
+    /// Terms that are looked for under other names too.
+    pub terms: Vec<ExpandedTerm>,
+}
+
+/// Reads `question`, asked at `now` after `earlier` ones, the latest last. Names are looked up among the rows that
+/// `caller` may see.
+///
+/// # Errors
+/// A snapshot that turns out to be damaged.
+pub fn understand(
+    question: &str,
+    earlier: &[String],
+    without: &[Part],
+    now: OffsetDateTime,
+    index: &Index,
+    caller: &Caller,
+) -> Result<Understood, OpenError> {
+    let wanted = |part: Part| !without.contains(&part);
+    let mut understood = Understood { text: question.to_owned(), ..Understood::default() };
+    if wanted(Part::People) {
+        understood.people = People::of(question, index, caller)?;
+    }
+    if wanted(Part::FollowUp)
+        && understood.people.is_empty()
+        && let Some(before) = earlier.last()
+    {
+        go_on(&mut understood, before, earlier, index, caller)?;
+    }
+    if wanted(Part::Dates) {
+        understood.days = dates::spans(&understood.text, japan(now).date());
+        understood.newest = dates::newest(&understood.text);
+    }
+    if wanted(Part::Terms) {
+        understood.terms = expand(&understood.text, index)?;
+    }
+    Ok(understood)
+}
+
+/// Takes over what `understood` lacks from the questions before.
+fn go_on(
+    understood: &mut Understood,
+    before: &str,
+    earlier: &[String],
+    index: &Index,
+    caller: &Caller,
+) -> Result<(), OpenError> {
+    let goes_on = followup::goes_on(&understood.text);
+    if goes_on == GoesOn::No {
+        return Ok(());
+    }
+    for question in earlier.iter().rev() {
+        let people = People::of(question, index, caller)?;
+        if !people.is_empty() {
+            understood.taken_over = Some(people.names.join("、"));
+            understood.people = people;
+            break;
+        }
+    }
+    if goes_on == GoesOn::Thing {
+        understood.text = format!("{}\n{before}", understood.text);
+        understood.taken_over = Some(before.to_owned());
+    }
+    Ok(())
+}
+
+/// The terms of `text` with their other names.
+fn expand(text: &str, index: &Index) -> Result<Vec<ExpandedTerm>, OpenError> {
+    let expanded = index.terms_in(text)?.into_iter().map(|found| {
+        let others = std::iter::once(&found.term.canonical).chain(&found.term.synonyms);
+        let others = others.filter(|other| *other != found.form).take(SYNONYMS);
+        ExpandedTerm {
+            form: found.form.to_owned(),
+            canonical: found.term.canonical.clone(),
+            category: found.term.category.clone(),
+            others: others.cloned().collect(),
+        }
+    });
+    Ok(expanded.collect())
+}
+
+/// The same moment by the clocks of Japan, which has no summer time.
+pub fn japan(now: OffsetDateTime) -> OffsetDateTime {
+    now.to_offset(UtcOffset::from_hms(9, 0, 0).unwrap_or(UtcOffset::UTC))
+}
