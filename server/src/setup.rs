@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use karute_engine::Store;
 use karute_sync::embed::Embedder;
+use karute_sync::google::rank::Ranker;
 use karute_sync::google::{Client, Credentials, GoogleError, Limits, scope};
 use karute_sync::job::{How, Missing, Pass, Publishing};
 use karute_sync::lexical::Lexical;
@@ -15,8 +16,9 @@ use karute_sync::spreadsheet::Spreadsheet;
 use karute_sync::vertex::Vertex;
 use karute_sync::workbook::Workbook;
 
-use crate::config::{EmbedderKind, Settings, SourceKind};
+use crate::config::{EmbedderKind, RerankerKind, Settings, SourceKind};
 use crate::retrieve::gate::Gate;
+use crate::retrieve::rerank::Reranker;
 
 /// The settings do not go together.
 #[derive(Debug, thiserror::Error)]
@@ -200,7 +202,13 @@ pub fn embedder(settings: &Settings) -> Result<Arc<dyn Embedder>, SetupError> {
     if wanted > most {
         return Err(SetupError::Dimensions { model: model.name, wanted, most });
     }
-    // Not a run but a life: each question has its own deadline, and a sync its own cap on what it may spend.
+    let client = lasting_client(settings)?;
+    Ok(Arc::new(Vertex::new(client, &settings.gcp_project, &settings.gcp_location, model, wanted)))
+}
+
+/// A client for models. Not a run but a life: each question has its own deadline, and a sync its own cap on what it may
+/// spend.
+fn lasting_client(settings: &Settings) -> Result<Client, GoogleError> {
     let limits = Limits {
         reads_per_minute: 1_500,
         max_calls: u64::MAX,
@@ -208,9 +216,26 @@ pub fn embedder(settings: &Settings) -> Result<Arc<dyn Embedder>, SetupError> {
         attempts: 4,
         first_pause: Duration::from_millis(500),
     };
-    let client =
-        Client::new(settings.google_endpoint.clone(), credentials(settings, None), scope::CLOUD, limits)?;
-    Ok(Arc::new(Vertex::new(client, &settings.gcp_project, &settings.gcp_location, model, wanted)))
+    Client::new(settings.google_endpoint.clone(), credentials(settings, None), scope::CLOUD, limits)
+}
+
+/// What puts rows in their last order elsewhere, if anything does.
+///
+/// # Errors
+/// Settings that do not go together.
+pub fn reranker(settings: &Settings) -> Result<Option<Arc<dyn Reranker>>, SetupError> {
+    if settings.reranker != RerankerKind::Vertex {
+        return Ok(None);
+    }
+    if settings.gcp_project.is_empty() {
+        return Err(SetupError::Missing {
+            wanted: "KARUTE_RERANKER=vertex",
+            missing: "GCP_PROJECT_ID",
+            instead: "use KARUTE_RERANKER=local",
+        });
+    }
+    let client = lasting_client(settings)?;
+    Ok(Some(Arc::new(Ranker::new(client, &settings.gcp_project, &settings.reranker_model))))
 }
 
 /// Where vectors that were paid for are kept.

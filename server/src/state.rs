@@ -13,6 +13,7 @@ use crate::config::Settings;
 use crate::error::Failure;
 use crate::retrieve::Silence;
 use crate::retrieve::gate::Gate;
+use crate::retrieve::rerank::Reranker;
 use crate::start::Prepared;
 
 /// The snapshot in force and what is wrong around it.
@@ -44,6 +45,8 @@ pub struct App {
     pub embedder: Arc<dyn Embedder>,
     /// Turns evidence into answers.
     pub answerer: Arc<dyn Answerer>,
+    /// Puts rows in their last order, if anything but this machine does.
+    pub reranker: Option<Arc<dyn Reranker>>,
     /// Decides whether there is an answer.
     pub gate: Arc<Gate>,
     /// Arms of the search that bring up nothing.
@@ -63,6 +66,7 @@ impl App {
             gate: Arc::new(Gate::shipped(&embedder.identity().model)),
             embedder,
             answerer,
+            reranker: None,
             silence: Arc::default(),
             now: OffsetDateTime::now_utc,
             serving: Arc::new(watch::Sender::new(Serving::Starting)),

@@ -79,7 +79,7 @@ pub struct Summary {
     pub embedder: String,
     /// What the search had to leave out; absent when all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub degraded: Option<&'static str>,
+    pub degraded: Option<String>,
     /// Id of the snapshot that was searched.
     pub snapshot_id: String,
     /// Terms of the question that were looked for under other names too.
@@ -120,7 +120,7 @@ pub fn run(app: App, question: Question) -> impl Stream<Item = Result<Step, Fail
         let retrieved = retrieve(&app, &question).await?;
         let evidence = retrieved.evidence.clone();
         let (snapshot_id, search_time) = (retrieved.snapshot.to_string(), retrieved.took);
-        let (degraded, verdict) = (retrieved.degraded, retrieved.verdict);
+        let (degraded, verdict) = (retrieved.degraded(), retrieved.verdict);
         let (expanded_terms, suggested_terms) = (retrieved.understood.terms.clone(), retrieved.suggested.clone());
         yield Step::Found(Box::new(retrieved));
         yield Step::Generating;

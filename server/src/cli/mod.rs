@@ -156,6 +156,7 @@ fn app(settings: Settings) -> Result<App, SetupError> {
     let embedder = setup::embedder(&settings)?;
     let gate = setup::gate(&settings, &embedder.identity().model)?;
     let mut app = App::new(settings, embedder, Arc::new(Extractive));
+    app.reranker = setup::reranker(&app.settings)?;
     app.gate = Arc::new(gate);
     Ok(app)
 }

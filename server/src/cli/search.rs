@@ -82,12 +82,12 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
         return print_json(&json!({
             "explain": explain,
             "snapshot_id": retrieved.snapshot.to_string(),
-            "degraded": retrieved.degraded,
+            "degraded": retrieved.degraded(),
             "embedder": app.embedder.identity().model,
             "results": (1..).zip(retrieved.evidence.iter()).map(hit).collect::<Vec<_>>(),
         }));
     }
-    if let Some(degraded) = retrieved.degraded {
+    if let Some(degraded) = retrieved.degraded() {
         say!("{degraded}")?;
     }
     if retrieved.evidence.is_empty() {

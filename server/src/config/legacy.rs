@@ -50,7 +50,7 @@ legacy! {
     "SEARCH_DENSE_TOP_K" => NO_KEYWORDS;
     "SEARCH_BM25_WEIGHT" => NO_KEYWORDS;
     "SEARCH_DENSE_WEIGHT" => NO_KEYWORDS;
-    "MEDICAL_TERMS_MAX_SYNONYMS" => "not used by this version, which does not expand questions";
+    "MEDICAL_TERMS_MAX_SYNONYMS" => "not used: up to 10 other names of a term are searched for";
     "MEDICAL_TERMS_CACHE_TTL" => NO_CACHE;
     "CHAT_MAX_HISTORY" => NO_HISTORY;
     "CHAT_CONTEXT_WINDOW" => "use context_size in the request";

@@ -18,7 +18,9 @@ use karute_sync::source::SheetNames;
 
 pub use legacy::{LEGACY, Legacy};
 pub use load::{Given, Invalid, Loaded, Problem, Sources};
-pub use value::{EmbedderKind, Environment, LogLevel, Origins, SourceKind, SpreadsheetId, Value};
+pub use value::{
+    EmbedderKind, Environment, LogLevel, Origins, RerankerKind, SourceKind, SpreadsheetId, Value,
+};
 
 /// What is known about a setting besides its value.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +124,10 @@ settings! {
         "Embedding model; must be the one that made the vectors of the spreadsheet";
     embedding_dimensions: u32 = "VERTEX_AI_EMBEDDINGS_DIMENSION", default "3072", within(1, 16_384),
         "Numbers in a vector of that model, 1 to 16384";
+    reranker: RerankerKind = "KARUTE_RERANKER", default "local", any,
+        "What puts found records in their last order: local (on this machine), vertex (Google's ranking, whose only location is global), or none: the mix of both arms as it is";
+    reranker_model: String = "RERANKER_MODEL", default "semantic-ranker-default-004", not_empty,
+        "Model of KARUTE_RERANKER=vertex";
     models: Option<PathBuf> = "KARUTE_MODELS", default "", any,
         "Table of models with their limits and prices (TOML); empty for the one of this version";
     embed_max_yen: f64 = "KARUTE_EMBED_MAX_YEN", default "500", within(0.0, 10_000_000.0),

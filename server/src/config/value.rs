@@ -212,6 +212,19 @@ choices! {
     "lexical, vertex or auto"
 }
 
+choices! {
+    /// What puts found records in their last order.
+    RerankerKind {
+        /// This machine.
+        Local = "local";
+        /// Nothing: the mix of both arms stays.
+        None = "none";
+        /// Google's ranking.
+        Vertex = "vertex";
+    }
+    "local, vertex or none"
+}
+
 /// A list of web origins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins(pub Vec<String>);

@@ -7,6 +7,7 @@ use karute_engine::fusion::{Fused, Fusion};
 use karute_engine::lexical::tokens::counted;
 use karute_engine::{Embedding, Explained, Facet, Filter, Index, Plan, Query, Scratch};
 
+use super::Evidence;
 use super::understand::{ExpandedTerm, Understood};
 use crate::error::Failure;
 
@@ -26,10 +27,10 @@ pub struct Silence {
 
 impl Silence {
     /// Notes a search, and warns where an arm has been silent for long.
-    pub(super) fn note(&self, found: &[Fused]) {
+    pub(super) fn note(&self, found: &[Evidence]) {
         let arms = [
-            (&self.vectors, "vectors", found.iter().any(|fused| fused.by_vector.is_some())),
-            (&self.words, "words", found.iter().any(|fused| fused.by_words.is_some())),
+            (&self.vectors, "vectors", found.iter().any(|evidence| evidence.by_vector.is_some())),
+            (&self.words, "words", found.iter().any(|evidence| evidence.by_words.is_some())),
         ];
         for (count, arm, heard) in arms {
             if heard {
@@ -124,10 +125,10 @@ mod tests {
     #[test]
     fn an_arm_is_silent_after_many_searches_without_it_and_until_it_is_heard() {
         let silence = Silence::default();
-        let words = Fused { row: 0, score: 1.0, by_vector: None, by_words: Some((0, 1.0)) };
-        (0..SILENT).for_each(|_| silence.note(&[words]));
+        let words = Evidence { by_words: Some(1), ..Evidence::default() };
+        (0..SILENT).for_each(|_| silence.note(std::slice::from_ref(&words)));
         assert_eq!(silence.silent().collect::<Vec<_>>(), ["vectors"]);
-        silence.note(&[Fused { by_vector: Some((0, 0.5)), ..words }]);
+        silence.note(&[Evidence { by_vector: Some(1), ..words }]);
         assert_eq!(silence.silent().count(), 0);
     }
 }

@@ -20,23 +20,27 @@ use karute_sync::embed::Task;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use crate::config::RerankerKind;
 use crate::error::Failure;
 use crate::state::App;
 pub use arms::Silence;
 use caller::Caller;
 use gate::Verdict;
-use rerank::Local;
+use rerank::{Local, Reranker};
 use signals::{Signals, signals};
 use understand::{Part, Understood, suggest, understand};
 
 /// Rows that each arm is asked for.
 const CANDIDATES: usize = 100;
 
-/// The share of a question's time that its embedding may take: one in so many.
-const EMBEDDING_SHARE: u32 = 3;
+/// The share of a question's time that a model elsewhere may take: one in so many.
+const SHARE: u32 = 3;
 
 /// What is said when the embedder did not answer.
 const WORDS_ALONE: &str = "埋め込みモデルが応答しないため、語だけで検索しました。";
+
+/// What is said when the reranker did not answer.
+const NOT_RERANKED: &str = "並べ替えモデルが応答しないため、この端末での順に並べました。";
 
 /// What is left of the score of a row that does not speak of whom the question names.
 const ABOUT_ANOTHER: f32 = 0.3;
@@ -131,6 +135,8 @@ pub struct Stages {
     pub search: u64,
     /// Reading rows, collapsing and reranking them.
     pub rank: u64,
+    /// Waiting for a reranker elsewhere.
+    pub rerank: u64,
 }
 
 /// What a retrieval found.
@@ -148,12 +154,21 @@ pub struct Retrieved {
     pub snapshot: SnapshotId,
     /// How the nearest rows were found; `None` where the question has no word to search by.
     pub explained: Option<Explained>,
-    /// What was left out, for the caller; `None` when all is well.
-    pub degraded: Option<&'static str>,
+    /// What was left out, for the caller; empty when all is well.
+    pub degraded: Vec<&'static str>,
+    /// What put the rows in their order; `None` where the mix of both arms stayed.
+    pub reranked_by: Option<String>,
     /// How long each stage took.
     pub stages: Stages,
     /// How long it took.
     pub took: Duration,
+}
+
+impl Retrieved {
+    /// What was left out, as one text; `None` when all is well.
+    pub fn degraded(&self) -> Option<String> {
+        (!self.degraded.is_empty()).then(|| self.degraded.concat())
+    }
 }
 
 /// Retrieves the rows that answer the question best among those that vectors and words bring up. A question without a
@@ -170,29 +185,52 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
         app.on_pool(move || understand_question(&question, now, &index)).await??
     };
     let understanding = began.elapsed();
-    let (embedding, degraded) = embed(app, &understood.text).await;
+    let (embedding, mut degraded) = embed(app, &understood.text).await;
     let embedded = began.elapsed();
     let snapshot = index.id();
-    let asked = question.clone();
+    let (asked, text) = (question.clone(), understood.text.clone());
+    let locally = app.settings.reranker != RerankerKind::None;
     let (gate, silence) = (app.gate.clone(), app.silence.clone());
     let searching = app.on_pool(move || {
         let began = Instant::now();
-        let found = search(&index, embedding.as_ref(), &understood, &asked, &silence)?;
+        let found = search(&index, embedding.as_ref(), &understood, &asked, locally)?;
+        silence.note(&found.evidence);
         let verdict = gate.judge(&found.evidence);
         let suggested = if verdict.answerable { Vec::new() } else { suggest(&understood, &index) };
         Ok::<_, Failure>((found, understood, verdict, suggested, began.elapsed()))
     });
     let (found, understood, verdict, suggested, searched) = searching.await??;
-    let stages = Stages {
+    let mut stages = Stages {
         understand: microseconds(understanding),
         embed: microseconds(embedded - understanding),
         search: microseconds(found.searched),
         rank: microseconds(searched - found.searched),
+        rerank: 0,
     };
-    let Found { evidence, explained, .. } = found;
+    let Found { mut evidence, explained, .. } = found;
+    let mut reranked_by = locally.then(|| Local::NAME.to_owned());
+    if let Some(reranker) = &app.reranker {
+        let began = Instant::now();
+        match reranked(app, reranker.as_ref(), &text, &mut evidence).await {
+            Some(failed) => degraded.push(failed),
+            None => reranked_by = Some(reranker.model().to_owned()),
+        }
+        stages.rerank = microseconds(began.elapsed());
+    }
     let evidence = evidence.into_iter().take(question.top).collect();
     let took = began.elapsed();
-    Ok(Retrieved { evidence, understood, verdict, suggested, snapshot, explained, degraded, stages, took })
+    Ok(Retrieved {
+        evidence,
+        understood,
+        verdict,
+        suggested,
+        snapshot,
+        explained,
+        degraded,
+        reranked_by,
+        stages,
+        took,
+    })
 }
 
 fn understand_question(
@@ -208,20 +246,52 @@ fn microseconds(duration: Duration) -> u64 {
 }
 
 /// The question's vector, if it has a word and the embedder answers in time; else why it has none. Words find without it.
-async fn embed(app: &App, text: &str) -> (Option<Embedding>, Option<&'static str>) {
+async fn embed(app: &App, text: &str) -> (Option<Embedding>, Vec<&'static str>) {
     let texts = [text.to_owned()];
-    let patience = app.deadline() / EMBEDDING_SHARE;
+    let patience = app.deadline() / SHARE;
     match tokio::time::timeout(patience, app.embedder.embed(&texts, Task::Query)).await {
-        Ok(Ok(embeddings)) => (embeddings.into_iter().next().flatten(), None),
+        Ok(Ok(embeddings)) => (embeddings.into_iter().next().flatten(), Vec::new()),
         Ok(Err(error)) => {
             tracing::warn!(%error, "a question was not embedded, so words alone were searched");
-            (None, Some(WORDS_ALONE))
+            (None, vec![WORDS_ALONE])
         }
         Err(_) => {
             tracing::warn!("a question was not embedded in time, so words alone were searched");
-            (None, Some(WORDS_ALONE))
+            (None, vec![WORDS_ALONE])
         }
     }
+}
+
+/// Puts the rows in the order of `reranker`; rows of one score, and those beyond what it takes, keep their order. What to
+/// tell the caller, if it did not answer.
+async fn reranked(
+    app: &App,
+    reranker: &dyn Reranker,
+    text: &str,
+    evidence: &mut [Evidence],
+) -> Option<&'static str> {
+    let most = reranker.most_rows().min(evidence.len());
+    let taken = evidence.get_mut(..most).unwrap_or_default();
+    if taken.is_empty() {
+        return None;
+    }
+    let rows: Vec<&Row> = taken.iter().map(|evidence| &evidence.row).collect();
+    let scores = match tokio::time::timeout(app.deadline() / SHARE, reranker.scores(text, &rows)).await {
+        Ok(Ok(scores)) => scores,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "rows keep the order of this machine");
+            return Some(NOT_RERANKED);
+        }
+        Err(_) => {
+            tracing::warn!(model = reranker.model(), "the reranker did not answer in time");
+            return Some(NOT_RERANKED);
+        }
+    };
+    for (evidence, score) in taken.iter_mut().zip(scores) {
+        evidence.score = if evidence.about { score } else { score * ABOUT_ANOTHER };
+    }
+    taken.sort_by(|a, b| b.score.total_cmp(&a.score));
+    None
 }
 
 struct Found {
@@ -236,14 +306,13 @@ fn search(
     embedding: Option<&Embedding>,
     understood: &Understood,
     question: &Question,
-    silence: &Silence,
+    locally: bool,
 ) -> Result<Found, Failure> {
     let began = Instant::now();
     let depth = CANDIDATES.max(question.top);
     let arms::Found { rows, explained } =
         arms::search(index, embedding, understood, &question.filter(), question.plan, depth)?;
     let searched = began.elapsed();
-    silence.note(&rows);
     let mut found = Vec::with_capacity(rows.len());
     for (mixed, fused) in (1..).zip(rows.into_iter().take(depth)) {
         found.push(Evidence {
@@ -258,12 +327,12 @@ fn search(
         });
     }
     duplicates::collapse(&mut found);
-    rank(&mut found, understood);
+    rank(&mut found, understood, locally);
     Ok(Found { evidence: found, explained, searched })
 }
 
-/// Scores candidates and puts the best first.
-fn rank(found: &mut [Evidence], understood: &Understood) {
+/// Scores candidates, by what they say if `locally` and else by the mix alone, and puts the best first.
+fn rank(found: &mut [Evidence], understood: &Understood, locally: bool) {
     let rows: Vec<(&Row, f32)> = found.iter().map(|evidence| (&evidence.row, evidence.score)).collect();
     let known = signals(&understood.text, &understood.terms, &rows);
     let local = Local::default();
@@ -272,7 +341,8 @@ fn rank(found: &mut [Evidence], understood: &Understood) {
         evidence.signals = signals;
         // A row about somebody else answers nothing, however well its words fit; it stays in sight as a near miss.
         evidence.about = understood.people.any_in(&evidence.row);
-        let score = local.score(&signals) * if evidence.about { 1.0 } else { ABOUT_ANOTHER };
+        let score = if locally { local.score(&signals) } else { signals.mixed };
+        let score = score * if evidence.about { 1.0 } else { ABOUT_ANOTHER };
         let on_the_day = understood.days.iter().any(|span| span.holds(&evidence.row.date));
         let newer = newest.as_ref().and_then(|ages| ages.get(at)).copied().unwrap_or(0.0);
         evidence.score = score + if on_the_day { ON_THE_DAY } else { 0.0 } + NEWEST * newer;

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use karute_engine::Row;
+use karute_sync::google::rank::{MOST_RECORDS, Ranker, Record};
 
 use super::signals::Signals;
 
@@ -18,16 +19,25 @@ pub trait Reranker: Send + Sync {
     ///
     /// # Errors
     /// Why there are none, for the log; the order of before stays.
-    async fn scores(&self, question: &str, rows: &[Candidate<'_>]) -> Result<Vec<f32>, RerankError>;
+    async fn scores(&self, question: &str, rows: &[&Row]) -> Result<Vec<f32>, RerankError>;
 }
 
-/// A row that stands to be put in order.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidate<'a> {
-    /// The row.
-    pub row: &'a Row,
-    /// What is known of it.
-    pub signals: Signals,
+#[async_trait]
+impl Reranker for Ranker {
+    fn model(&self) -> &str {
+        Ranker::model(self)
+    }
+
+    fn most_rows(&self) -> usize {
+        MOST_RECORDS
+    }
+
+    async fn scores(&self, question: &str, rows: &[&Row]) -> Result<Vec<f32>, RerankError> {
+        let records: Vec<Record<'_>> =
+            rows.iter().map(|row| Record { title: &row.title, content: &row.content }).collect();
+        let scores = Ranker::scores(self, question, &records).await;
+        scores.map_err(|error| RerankError { model: self.model().to_owned(), detail: error.to_string() })
+    }
 }
 
 /// A reranker did not answer.
@@ -62,6 +72,9 @@ impl Default for Local {
 }
 
 impl Local {
+    /// Its name.
+    pub const NAME: &str = "karute-local";
+
     /// The score of a candidate, 0 to 1.
     pub fn score(&self, signals: &Signals) -> f32 {
         let wording = self.wording * signals.japanese;

@@ -169,7 +169,7 @@ fn chunks(asked: &Asked, step: Step) -> Vec<Chunk> {
         Step::Found(retrieved) => {
             let mut metadata = Map::new();
             metadata.insert("search_time_ms".into(), json!(answer::milliseconds(retrieved.took)));
-            if let Some(degraded) = retrieved.degraded {
+            if let Some(degraded) = retrieved.degraded() {
                 metadata.insert("degraded".into(), json!(degraded));
             }
             let message = format!("{}件の記録が見つかりました。", retrieved.evidence.len());

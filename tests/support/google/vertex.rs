@@ -67,6 +67,34 @@ pub(super) fn answer(models: &mut Models, call: &Call, model: &str) -> Result<Va
     }
 }
 
+/// Ranking: the share of the query's characters that a record holds, to hundredths, best first; equal ones as they came.
+pub(super) fn rank(call: &Call) -> Result<Value, Refusal> {
+    let body = call.json()?;
+    let records = body["records"].as_array().cloned().unwrap_or_default();
+    if records.is_empty() || records.len() > 200 {
+        return Err(Refusal::invalid(format!("{} records, 1 to 200 are taken", records.len())));
+    }
+    let query = body["query"].as_str().unwrap_or_default();
+    if query.is_empty() {
+        return Err(Refusal::invalid("The query is empty."));
+    }
+    let mut scored = Vec::with_capacity(records.len());
+    for record in &records {
+        let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+        let (title, content) = (text("title"), text("content"));
+        if title.is_empty() && content.is_empty() {
+            return Err(Refusal::invalid("A record needs a title or a content."));
+        }
+        let read: String = format!("{title}\n{content}").chars().take(1_024).collect();
+        let held = query.chars().filter(|character| read.contains(*character)).count();
+        scored.push(((held * 100 / query.chars().count()) as f64 / 100.0, record["id"].clone()));
+    }
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let most = body["topN"].as_u64().map_or(scored.len(), |most| most as usize);
+    let ranked = scored.into_iter().take(most).map(|(score, id)| json!({"id": id, "score": score}));
+    Ok(json!({"records": ranked.collect::<Vec<_>>()}))
+}
+
 /// The sum of a pseudo-random direction for each pair of characters, so that like texts lie near each other. Shorter
 /// vectors are the beginnings of longer ones and are not of unit length, as those of the real models.
 fn vector(text: &str, dimensions: usize) -> Vec<f32> {
