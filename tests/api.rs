@@ -12,10 +12,9 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http_body_util::BodyExt;
 use karute_engine::{Index, Store};
-use karute_server::answer::{Answerer, Extractive, Piece};
+use karute_server::answer::{Answerer, Asked, Extractive, Piece};
 use karute_server::config::{Settings, Sources};
 use karute_server::error::Failure;
-use karute_server::retrieve::Evidence;
 use karute_server::retrieve::gate::NOTHING_FOUND;
 use karute_server::routes;
 use karute_server::start::{Prepared, prepare};
@@ -45,7 +44,7 @@ fn settings(given: &[(&str, &str)]) -> Settings {
 }
 
 fn unready(given: &[(&str, &str)], answerer: impl Answerer + 'static) -> App {
-    App::new(settings(given), Arc::new(Lexical::default()), Arc::new(answerer))
+    App::new(settings(given), Arc::new(Lexical::default()), Arc::new([Arc::new(answerer)]))
 }
 
 fn app_with(answerer: impl Answerer + 'static) -> Router {
@@ -417,7 +416,7 @@ impl Answerer for Slow {
     fn model(&self) -> &str {
         "test"
     }
-    fn answer<'a>(&'a self, _: &'a str, _: &'a [Evidence]) -> BoxStream<'a, Result<Piece, Failure>> {
+    fn answer<'a>(&'a self, _: &'a Asked) -> BoxStream<'a, Result<Piece, Failure>> {
         let late = async {
             tokio::time::sleep(self.silence).await;
             Err((self.failure)())
@@ -496,7 +495,7 @@ impl karute_sync::embed::Embedder for Gone {
 
 #[tokio::test]
 async fn without_its_embedder_the_server_answers_from_words_and_says_so() {
-    let app = App::new(settings(&[]), Arc::new(Gone(Lexical::default())), Arc::new(Extractive));
+    let app = App::new(settings(&[]), Arc::new(Gone(Lexical::default())), Arc::new([Arc::new(Extractive)]));
     let index = std::thread::spawn(sample).join().expect("a snapshot");
     app.serve(Prepared { index, problems: Vec::new() });
     let app = routes::app(app);

@@ -85,7 +85,7 @@ fn index() -> Index {
 
 fn app() -> App {
     let settings = Sources::none().load().expect("defaults").settings;
-    let app = App::new(settings, Arc::new(Lexical::default()), Arc::new(Extractive));
+    let app = App::new(settings, Arc::new(Lexical::default()), Arc::new([Arc::new(Extractive)]));
     app.serve(Serving::Ready { index: Arc::new(index()), problems: Arc::new([]) });
     app
 }
@@ -107,7 +107,7 @@ async fn shown(app: &App, text: &str, client_id: Option<String>, caller: &Caller
     let explained = explain(&question, &retrieved, &app.gate, &app.index().expect("ready")).expect("sound");
     let mut all = serde_json::to_string(&explained).expect("JSON");
     all += &format!("{:?}{:?}", retrieved.evidence, retrieved.suggested);
-    let mut steps = std::pin::pin!(answer::run(app.clone(), question));
+    let mut steps = std::pin::pin!(answer::run(app.clone(), question, Vec::new()));
     while let Some(step) = futures_util::StreamExt::next(&mut steps).await {
         match step.expect("an answer") {
             Step::Text(text) => all += &text,

@@ -38,7 +38,7 @@ fn app(emulator: &Emulator, timeout: &str) -> App {
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let settings = Sources::none().then("a test", values).load().expect("valid").settings;
     let reranker = setup::reranker(&settings).expect("valid");
-    let mut app = App::new(settings, Arc::new(Lexical::default()), Arc::new(Extractive));
+    let mut app = App::new(settings, Arc::new(Lexical::default()), Arc::new([Arc::new(Extractive)]));
     app.reranker = reranker;
     app.serve(Serving::Ready { index: Arc::new(index()), problems: Arc::new([]) });
     app

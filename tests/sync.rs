@@ -8,7 +8,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use karute_engine::{Embedding, Store, StoreError};
-use karute_sync::embed::{EmbedError, Embedder, Task, document_text};
+use karute_sync::embed::{EmbedError, Embedder, Task, passage_text};
 use karute_sync::job::{self, How, Outcome, Run, Silent, SyncError};
 use karute_sync::lexical::Lexical;
 use karute_sync::report::{Action, Reason};
@@ -122,7 +122,9 @@ fn a_vector_from_the_sheet_is_the_one_that_the_embedder_makes() {
     let lexical = Lexical::default();
     for number in (0..index.len()).step_by(7) {
         let row = index.row(number).expect("a row");
-        let vector = lexical.vector(&document_text(&row)).expect("words");
+        let passages = index.passages_of(number).expect("passages");
+        let text = passage_text(&row.title, &row.content[passages.last().expect("one").range()]);
+        let vector = lexical.vector(&text).expect("words");
         let question = karute_engine::Embedding::new(lexical.identity().clone(), vector);
         let hits = index.search(&karute_engine::Query::new(&question).top(1)).expect("a search");
         assert!(hits[0].score > 0.999_99, "row {number} is not what is nearest to itself: {}", hits[0].score);

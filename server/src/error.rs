@@ -41,6 +41,8 @@ pub enum Failure {
     NotReady,
     /// It took too long: 504.
     TimedOut,
+    /// A language model failed: 502. The text is for the log and never reaches the caller.
+    Model(String),
     /// Something failed inside: 500. The text is for the log and never reaches the caller.
     Internal(String),
 }
@@ -55,6 +57,7 @@ impl Failure {
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::Model(_) => StatusCode::BAD_GATEWAY,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -69,6 +72,7 @@ impl Failure {
             Self::NotJson => "not_json",
             Self::NotReady => "not_ready",
             Self::TimedOut => "timed_out",
+            Self::Model(_) => "model_failed",
             Self::Internal(_) => "internal",
         }
     }
@@ -83,7 +87,16 @@ impl Failure {
             Self::NotJson => "the body must be JSON: send Content-Type: application/json".into(),
             Self::NotReady => "記録を読み込んでいます。しばらくしてからもう一度お試しください。".into(),
             Self::TimedOut => "時間内に処理が終わりませんでした。もう一度お試しください。".into(),
+            Self::Model(_) => "回答モデルとの通信が途中で切れました。もう一度お試しください。".into(),
             Self::Internal(_) => "処理中に問題が起きました。管理者に連絡してください。".into(),
+        }
+    }
+
+    /// What happened, for the log.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Internal(detail) | Self::Model(detail) => detail.clone(),
+            other => other.code().to_owned(),
         }
     }
 
@@ -92,6 +105,7 @@ impl Failure {
         match self {
             Self::Internal(detail) => tracing::error!(detail, "request failed"),
             Self::TimedOut => tracing::warn!("request timed out"),
+            Self::Model(detail) => tracing::warn!(detail, "an answer broke off"),
             _ => {}
         }
     }

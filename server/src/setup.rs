@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use karute_engine::Store;
 use karute_sync::embed::Embedder;
+use karute_sync::generate::gemini::Gemini;
+use karute_sync::generate::openai::OpenAi;
+use karute_sync::generate::{GenerateError, Generator};
 use karute_sync::google::rank::Ranker;
 use karute_sync::google::{Client, Credentials, GoogleError, Limits, scope};
 use karute_sync::job::{How, Missing, Pass, Publishing};
@@ -16,7 +19,9 @@ use karute_sync::spreadsheet::Spreadsheet;
 use karute_sync::vertex::Vertex;
 use karute_sync::workbook::Workbook;
 
-use crate::config::{EmbedderKind, RerankerKind, Settings, SourceKind};
+use crate::answer::prompt::{TemplateError, Templates};
+use crate::answer::{Answerer, Extractive, Generated};
+use crate::config::{AnswererKind, EmbedderKind, RerankerKind, Settings, SourceKind};
 use crate::retrieve::gate::Gate;
 use crate::retrieve::rerank::Reranker;
 
@@ -58,6 +63,12 @@ pub enum SetupError {
     /// The client for Google's APIs.
     #[error(transparent)]
     Google(#[from] GoogleError),
+    /// The rules that a model is given.
+    #[error(transparent)]
+    Templates(#[from] TemplateError),
+    /// A language model.
+    #[error(transparent)]
+    Model(#[from] GenerateError),
 }
 
 /// Whether records come from a spreadsheet.
@@ -217,6 +228,51 @@ fn lasting_client(settings: &Settings) -> Result<Client, GoogleError> {
         first_pause: Duration::from_millis(500),
     };
     Client::new(settings.google_endpoint.clone(), credentials(settings, None), scope::CLOUD, limits)
+}
+
+/// What turns evidence into answers, in the order in which it is asked.
+///
+/// # Errors
+/// Settings that do not go together.
+pub fn answerers(settings: &Settings) -> Result<Arc<[Arc<dyn Answerer>]>, SetupError> {
+    let kinds = match settings.answerers.0.as_slice() {
+        [] if from_sheets(settings) && !settings.gcp_project.is_empty() => &[AnswererKind::Vertex],
+        [] => &[AnswererKind::Extractive][..],
+        kinds => kinds,
+    };
+    let templates = Arc::new(Templates::load(settings.templates.as_deref())?);
+    let written = |generator: Arc<dyn Generator>| -> Arc<dyn Answerer> {
+        let (most_tokens, max_output_tokens) = (settings.prompt_tokens, settings.max_output_tokens);
+        Arc::new(Generated::new(generator, templates.clone(), most_tokens, max_output_tokens))
+    };
+    let missing =
+        |wanted, missing| SetupError::Missing { wanted, missing, instead: "use KARUTE_ANSWERERS=extractive" };
+    kinds
+        .iter()
+        .map(|kind| match kind {
+            AnswererKind::Extractive => Ok(Arc::new(Extractive) as Arc<dyn Answerer>),
+            AnswererKind::Vertex if settings.gcp_project.is_empty() => {
+                Err(missing("answering by Vertex AI", "GCP_PROJECT_ID"))
+            }
+            AnswererKind::Vertex => {
+                let models = Models::load(settings.models.as_deref())?;
+                let model = models.generation(&settings.generation_model)?.clone();
+                let client = lasting_client(settings)?;
+                let (project, location) = (&settings.gcp_project, &settings.gcp_location);
+                Ok(written(Arc::new(Gemini::new(client, project, location, model))))
+            }
+            AnswererKind::OpenAi if settings.openai_url.is_empty() => {
+                Err(missing("answering by OpenAI's interface", "KARUTE_OPENAI_URL"))
+            }
+            AnswererKind::OpenAi if settings.openai_model.is_empty() => {
+                Err(missing("answering by OpenAI's interface", "KARUTE_OPENAI_MODEL"))
+            }
+            AnswererKind::OpenAi => {
+                let key = settings.openai_key.reveal().map(str::to_owned);
+                Ok(written(Arc::new(OpenAi::new(&settings.openai_url, key, &settings.openai_model)?)))
+            }
+        })
+        .collect()
 }
 
 /// What puts rows in their last order elsewhere, if anything does.

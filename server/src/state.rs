@@ -43,8 +43,8 @@ pub struct App {
     pub settings: Arc<Settings>,
     /// Turns questions into vectors.
     pub embedder: Arc<dyn Embedder>,
-    /// Turns evidence into answers.
-    pub answerer: Arc<dyn Answerer>,
+    /// What turns evidence into answers: the first that answers does.
+    pub answerers: Arc<[Arc<dyn Answerer>]>,
     /// Puts rows in their last order, if anything but this machine does.
     pub reranker: Option<Arc<dyn Reranker>>,
     /// Decides whether there is an answer.
@@ -59,13 +59,13 @@ pub struct App {
 
 impl App {
     /// An app that serves nothing yet.
-    pub fn new(settings: Settings, embedder: Arc<dyn Embedder>, answerer: Arc<dyn Answerer>) -> Self {
+    pub fn new(settings: Settings, embedder: Arc<dyn Embedder>, answerers: Arc<[Arc<dyn Answerer>]>) -> Self {
         Self {
             work: Arc::new(Semaphore::new(settings.max_concurrent)),
             settings: Arc::new(settings),
             gate: Arc::new(Gate::shipped(&embedder.identity().model)),
             embedder,
-            answerer,
+            answerers,
             reranker: None,
             silence: Arc::default(),
             now: OffsetDateTime::now_utc,
@@ -97,6 +97,11 @@ impl App {
     /// How long a question may take.
     pub fn deadline(&self) -> Duration {
         Duration::from_secs(self.settings.request_timeout)
+    }
+
+    /// How long an answer may take to its end.
+    pub fn stream_deadline(&self) -> Duration {
+        Duration::from_secs(self.settings.stream_timeout.max(self.settings.request_timeout))
     }
 
     /// Runs work that keeps a processor busy away from the threads that serve connections, a bounded number of

@@ -70,8 +70,8 @@ impl Embedder for Cached<'_> {
         self.inner.batch_size()
     }
 
-    fn most_characters(&self) -> usize {
-        self.inner.most_characters()
+    fn passage_characters(&self) -> usize {
+        self.inner.passage_characters()
     }
 
     fn usd(&self, texts: u64, bytes: u64) -> f64 {

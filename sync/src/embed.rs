@@ -30,8 +30,8 @@ pub trait Embedder: Send + Sync {
     /// How many texts one call may hold.
     fn batch_size(&self) -> usize;
 
-    /// Most characters of one text; what is longer must be cut, and reported, before it comes here.
-    fn most_characters(&self) -> usize {
+    /// Most characters of a record, heading and content, that one vector stands for; a longer one gets several.
+    fn passage_characters(&self) -> usize {
         usize::MAX
     }
 
@@ -96,5 +96,10 @@ pub enum EmbedError {
 
 /// The text of a row that its vector is made from.
 pub fn document_text(row: &Row) -> String {
-    format!("{}\n{}", row.title, row.content)
+    passage_text(&row.title, &row.content)
+}
+
+/// The text that the vector of a passage is made from.
+pub fn passage_text(title: &str, passage: &str) -> String {
+    format!("{title}\n{passage}")
 }

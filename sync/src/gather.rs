@@ -11,10 +11,10 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use karute_engine::{Identity, Index, OpenError};
+use karute_engine::{Identity, Index, OpenError, Passage};
 use serde::{Deserialize, Serialize};
 
-use crate::embed::document_text;
+use crate::embed::{document_text, passage_text};
 use crate::google::GoogleError;
 use crate::job::{Progress, Stage, SyncError};
 use crate::judge::{self, Judged};
@@ -104,9 +104,17 @@ impl<'a> Parent<'a> {
         Some(Self { index, known, computed, rows: rows.collect::<Result<_, OpenError>>().ok()? })
     }
 
-    /// The vector that was computed for record `id` when it had this text.
+    /// The vector that was computed for a passage of record `id` with this text.
     pub(crate) fn computed(&self, id: &str, text: &str) -> Option<&'a [f32]> {
-        self.computed.contains(&computed_from(id, text)).then(|| self.vector(id))?
+        if !self.computed.contains(&computed_from(id, text)) {
+            return None;
+        }
+        let number = *self.rows.get(id)?;
+        let (row, passages) = (self.index.row(number).ok()?, self.index.passages_of(number).ok()?);
+        let same = |passage: &&Passage<'_>| {
+            row.content.get(passage.range()).is_some_and(|own| passage_text(&row.title, own) == text)
+        };
+        passages.iter().find(same).map(Passage::vector)
     }
 
     /// The vector of record `id`.
@@ -116,7 +124,7 @@ impl<'a> Parent<'a> {
     }
 }
 
-/// What a computed vector is known by.
+/// What the vector of a passage that was computed is known by.
 pub(crate) fn computed_from(id: &str, text: &str) -> Digest {
     Digest::of_text(&format!("{id}\n{text}"))
 }

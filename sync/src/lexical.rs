@@ -16,6 +16,8 @@ pub const DIMENSIONS: u32 = 512;
 /// Its name. The number at the end changes with every change of its output.
 pub const MODEL: &str = "karute-lexical-1";
 
+/// Characters of a passage: a longer text says too little of each part. Chosen on `tests/eval/tune.jsonl`.
+const PASSAGE: usize = 300;
 const BATCH_SIZE: usize = 64;
 
 /// The local embedder.
@@ -54,6 +56,10 @@ impl Embedder for Lexical {
 
     fn is_free(&self) -> bool {
         true
+    }
+
+    fn passage_characters(&self) -> usize {
+        PASSAGE
     }
 
     fn batch_size(&self) -> usize {

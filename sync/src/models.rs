@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::generate::Usage;
+
 /// The table that comes with the program.
 const BUILT_IN: &str = include_str!("../models.toml");
 
@@ -15,6 +17,41 @@ pub struct Models {
     pub as_of: String,
     /// Models that turn texts into vectors.
     pub embedding: Vec<EmbeddingModel>,
+    /// Models that write.
+    #[serde(default)]
+    pub generation: Vec<GenerationModel>,
+}
+
+/// A model that writes.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerationModel {
+    /// Its name at Google.
+    pub name: String,
+    /// The temperature that it is asked with; newer models take none.
+    pub temperature: Option<f64>,
+    /// How it is told how long to think.
+    pub thinking: Thinking,
+    /// Price of a million tokens of the prompt, US dollars.
+    pub usd_per_million_input: f64,
+    /// Price of a million tokens of the prompt that the model had in its cache.
+    pub usd_per_million_cached: f64,
+    /// Price of a million tokens of the answer, thoughts among them.
+    pub usd_per_million_output: f64,
+    /// The day on which Google takes it away, `YYYY-MM-DD`, if that is known.
+    pub retires: Option<String>,
+}
+
+/// How a model is told how long to think.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Thinking {
+    /// It does not think.
+    None,
+    /// In so many tokens; 0 for none, -1 for as many as it likes.
+    Budget(i64),
+    /// In a level: MINIMAL, LOW, MEDIUM, HIGH.
+    Level(String),
 }
 
 /// A model that turns texts into vectors.
@@ -114,11 +151,35 @@ impl Models {
     /// # Errors
     /// A model that is not in the table.
     pub fn embedding(&self, name: &str) -> Result<&EmbeddingModel, ModelsError> {
-        self.embedding.iter().find(|model| model.name == name).ok_or_else(|| ModelsError::Unknown {
+        self.find(name, &self.embedding, |model| &model.name)
+    }
+
+    /// The model of this name that writes.
+    ///
+    /// # Errors
+    /// A model that is not in the table.
+    pub fn generation(&self, name: &str) -> Result<&GenerationModel, ModelsError> {
+        self.find(name, &self.generation, |model| &model.name)
+    }
+
+    fn find<'a, M>(&self, name: &str, all: &'a [M], named: fn(&M) -> &str) -> Result<&'a M, ModelsError> {
+        all.iter().find(|model| named(model) == name).ok_or_else(|| ModelsError::Unknown {
             wanted: name.to_owned(),
             as_of: self.as_of.clone(),
-            known: self.embedding.iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", "),
+            known: all.iter().map(named).collect::<Vec<_>>().join(", "),
         })
+    }
+}
+
+impl GenerationModel {
+    /// What an answer that took so much costs, US dollars.
+    pub fn usd(&self, usage: &Usage) -> f64 {
+        let fresh = usage.input_tokens.saturating_sub(usage.cached_tokens);
+        let output = usage.output_tokens + usage.thought_tokens;
+        let of = |tokens: u64, price: f64| tokens as f64 / 1e6 * price;
+        of(fresh, self.usd_per_million_input)
+            + of(usage.cached_tokens, self.usd_per_million_cached)
+            + of(output, self.usd_per_million_output)
     }
 }
 
@@ -138,6 +199,17 @@ mod tests {
         let models = Models::load(None).expect("readable");
         assert!(models.as_of.starts_with("20"));
         assert_eq!(models.embedding("gemini-embedding-001").expect("listed").verb, Verb::Predict);
+        let model = models.generation("gemini-3.5-flash-lite").expect("listed");
+        let usage = Usage {
+            input_tokens: 1_000_000,
+            cached_tokens: 500_000,
+            output_tokens: 90_000,
+            thought_tokens: 10_000,
+        };
+        let expected = 0.5 * model.usd_per_million_input
+            + 0.5 * model.usd_per_million_cached
+            + 0.1 * model.usd_per_million_output;
+        assert!((model.usd(&usage) - expected).abs() < 1e-12);
         let error = models.embedding("gemini-embedding-9").expect_err("unknown").to_string();
         assert!(error.contains("gemini-embedding-001") && error.contains("KARUTE_MODELS"), "{error}");
     }

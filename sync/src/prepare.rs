@@ -1,18 +1,18 @@
 //! From a source to everything that a snapshot is built of: gathered, embedded where something is missing, reported.
 
-use std::collections::HashSet;
+use std::ops::Range;
 
-use karute_engine::words::sentences;
 use karute_engine::{BuildError, Draft, Embedding, Index, Passage, Provenance, Row, Sealed, Store, Term};
 use time::OffsetDateTime;
 
-use crate::embed::{EmbedError, Embedder, Task, document_text};
-use crate::gather::{self, Gathered, Parent, Place, Stored};
+use crate::embed::{EmbedError, Embedder, Task, passage_text};
+use crate::gather::{self, Gathered, Parent, Stored};
 use crate::job::{BUILDER, Missing, Progress, Stage, SyncError};
+use crate::passages::passages;
 use crate::report::{Action, Finding, QualityReport, Reason};
 use crate::seen::{Seen, rfc3339};
 use crate::source::Source;
-use crate::spool::Spool;
+use crate::spool::{Slot, Spool};
 use crate::terms;
 use crate::vectors::Digest;
 
@@ -20,13 +20,28 @@ use crate::vectors::Digest;
 pub(crate) struct Prepared<'a> {
     pub(crate) gathered: Gathered,
     parent: Option<Parent<'a>>,
-    /// Vectors that were computed in this run, by position of the record.
-    computed: Vec<Option<Place>>,
+    /// Passages whose vectors were computed in this run, by position of the record.
+    computed: Vec<Vec<Made>>,
     made: Spool,
     /// What was paid for, for the next sync.
     paid: Vec<Digest>,
     terms: Vec<Term>,
     pub(crate) report: QualityReport,
+}
+
+/// A passage with a vector of its own.
+struct Made {
+    range: Range<usize>,
+    slot: Slot,
+}
+
+/// A passage that has no vector yet.
+struct Bare {
+    /// Position of the record.
+    at: usize,
+    range: Range<usize>,
+    /// What its vector is made from.
+    text: String,
 }
 
 pub(crate) async fn prepare<'a>(
@@ -46,37 +61,39 @@ pub(crate) async fn prepare<'a>(
     let mut made =
         Spool::create(store.directory(), identity.dimensions as usize).map_err(SyncError::Spool)?;
     let rows = &gathered.judged.rows;
-    let mut computed = vec![None; rows.len()];
-    let (mut vectors_computed, mut cut) = (0, Vec::new());
+    let mut computed: Vec<Vec<Made>> = rows.iter().map(|_| Vec::new()).collect();
     let embedded = embedder.is_free() || missing != Missing::Leave;
-    let bare = (0..rows.len()).filter(|&at| !gathered.places.contains_key(&rows[at].id));
-    let texts = bare.map(|at| (at, cut_to(&document_text(&rows[at]), embedder.most_characters())));
-    let mut texts: Vec<(usize, String)> = texts
-        .map(|(at, (text, whole))| {
-            cut.extend((!whole).then_some(at));
-            (at, text)
-        })
-        .collect();
+    let without = (0..rows.len()).filter(|&at| !gathered.places.contains_key(&rows[at].id));
+    let mut bare: Vec<Bare> =
+        without.flat_map(|at| bare(at, &rows[at], embedder.passage_characters())).collect();
     // What was paid for once is used without being asked for: from the snapshot before, or from what is kept here.
     let mut paid = Vec::new();
     if !embedder.is_free() {
-        for (at, text) in &texts {
-            if let Some(vector) = parent.as_ref().and_then(|parent| parent.computed(&rows[*at].id, text)) {
-                computed[*at] = Some(Place::Fetched(made.push(vector).map_err(SyncError::Spool)?));
-                paid.push(gather::computed_from(&rows[*at].id, text));
-                vectors_computed += 1;
+        let mut wanting = Vec::new();
+        for Bare { at, range, text } in bare {
+            match parent.as_ref().and_then(|parent| parent.computed(&rows[at].id, &text)) {
+                Some(vector) => {
+                    let slot = made.push(vector).map_err(SyncError::Spool)?;
+                    paid.push(gather::computed_from(&rows[at].id, &text));
+                    computed[at].push(Made { range, slot });
+                }
+                None if embedded || embedder.holds(&text) => wanting.push(Bare { at, range, text }),
+                None => {}
             }
         }
-        texts.retain(|(at, text)| computed[*at].is_none() && (embedded || embedder.holds(text)));
-        let asked: HashSet<usize> = texts.iter().map(|(at, _)| *at).collect();
-        cut.retain(|at| computed[*at].is_some() || asked.contains(at));
+        bare = wanting;
     }
-    if !texts.is_empty() {
-        afford(&texts, missing, embedder)?;
-        vectors_computed += fill(&texts, &mut computed, &mut made, embedder, progress).await?;
-        let made = texts.iter().filter(|(at, _)| !embedder.is_free() && computed[*at].is_some());
-        paid.extend(made.map(|(at, text)| gather::computed_from(&rows[*at].id, text)));
+    if !bare.is_empty() {
+        afford(&bare, missing, embedder)?;
+        let embedded = fill(&bare, &mut computed, &mut made, embedder, progress).await?;
+        if !embedder.is_free() {
+            let known =
+                |number: usize| bare.get(number).map(|b| gather::computed_from(&rows[b.at].id, &b.text));
+            paid.extend(embedded.into_iter().filter_map(known));
+        }
     }
+    computed.iter_mut().for_each(|passages| passages.sort_by_key(|made| made.range.start));
+    let vectors_computed = computed.iter().filter(|passages| !passages.is_empty()).count() as u64;
     let judged = &gathered.judged;
     let mut report = QualityReport {
         records: gathered.sheets.knowledge_base.rows.len() as u64,
@@ -100,10 +117,13 @@ pub(crate) async fn prepare<'a>(
     let without = rows
         .iter()
         .zip(&computed)
-        .filter(|(row, computed)| computed.is_none() && !gathered.places.contains_key(&row.id));
+        .filter(|(row, computed)| computed.is_empty() && !gathered.places.contains_key(&row.id));
     let reason = if embedded { Reason::NoWords } else { Reason::NoVector };
     report.findings.extend(without.map(|(row, _)| note(row, reason)));
-    report.findings.extend(cut.into_iter().map(|at| note(&rows[at], Reason::TextCut)));
+    let cut = rows.iter().zip(&computed).filter(|(row, computed)| {
+        !computed.is_empty() && row.title.chars().count() > most_of_title(embedder.passage_characters())
+    });
+    report.findings.extend(cut.map(|(row, _)| note(row, Reason::TextCut)));
     report.findings.sort_by_key(|finding| finding.row);
     let quarantined = gathered.vector_findings.iter().filter(|finding| finding.action == Action::Quarantined);
     report.vectors_quarantined = quarantined.count() as u64;
@@ -112,20 +132,25 @@ pub(crate) async fn prepare<'a>(
     Ok(Prepared { gathered, parent, computed, made, paid, terms, report })
 }
 
-/// The beginning of `text` in at most so many characters, up to the end of a sentence where there is one, and whether
-/// that is all of it.
-fn cut_to(text: &str, characters: usize) -> (String, bool) {
-    let Some((end, _)) = text.char_indices().nth(characters) else { return (text.to_owned(), true) };
-    let whole =
-        sentences(text).into_iter().map(|sentence| sentence.end).take_while(|&last| last <= end).last();
-    (text[..whole.unwrap_or(end)].to_owned(), false)
+/// Characters of a title that stand before each passage of `most` characters.
+fn most_of_title(most: usize) -> usize {
+    most / 2
+}
+
+/// The passages of a record, each with its text: the title, then the passage, together at most `most` characters.
+fn bare(at: usize, row: &Row, most: usize) -> Vec<Bare> {
+    let title: String = row.title.chars().take(most_of_title(most)).collect();
+    // One for the line break between them.
+    let room = most.saturating_sub(title.chars().count() + 1);
+    let text = |range: &Range<usize>| passage_text(&title, &row.content[range.clone()]);
+    passages(&row.content, room).into_iter().map(|range| Bare { at, text: text(&range), range }).collect()
 }
 
 /// Whether embedding the texts may be paid for.
-fn afford(texts: &[(usize, String)], missing: Missing, embedder: &dyn Embedder) -> Result<(), EmbedError> {
+fn afford(bare: &[Bare], missing: Missing, embedder: &dyn Embedder) -> Result<(), EmbedError> {
     let Missing::Embed { most_yen, yen_per_usd } = missing else { return Ok(()) };
     let (mut count, mut bytes) = (0, 0);
-    for (_, text) in texts.iter().filter(|(_, text)| !embedder.holds(text)) {
+    for Bare { text, .. } in bare.iter().filter(|bare| !embedder.holds(&bare.text)) {
         count += 1;
         bytes += text.len() as u64;
     }
@@ -139,28 +164,30 @@ fn afford(texts: &[(usize, String)], missing: Missing, embedder: &dyn Embedder) 
     Ok(())
 }
 
-/// Embeds texts. Returns how many got a vector.
+/// Embeds passages. Returns the numbers of those that got a vector.
 async fn fill(
-    texts: &[(usize, String)],
-    computed: &mut [Option<Place>],
+    bare: &[Bare],
+    computed: &mut [Vec<Made>],
     made: &mut Spool,
     embedder: &dyn Embedder,
     progress: &dyn Progress,
-) -> Result<u64, SyncError> {
-    progress.begin(Stage::Embedding, Some(texts.len() as u64));
-    let mut count = 0;
-    for batch in texts.chunks(embedder.batch_size().max(1)) {
-        let asked: Vec<String> = batch.iter().map(|(_, text)| text.clone()).collect();
+) -> Result<Vec<usize>, SyncError> {
+    progress.begin(Stage::Embedding, Some(bare.len() as u64));
+    let mut embedded = Vec::with_capacity(bare.len());
+    let size = embedder.batch_size().max(1);
+    for (first, batch) in (0..).step_by(size).zip(bare.chunks(size)) {
+        let asked: Vec<String> = batch.iter().map(|bare| bare.text.clone()).collect();
         let vectors = embedder.embed(&asked, Task::Document).await?;
-        for (&(at, _), embedding) in batch.iter().zip(vectors) {
-            let slot = embedding.map(Embedding::into_vector).map(|vector| made.push(&vector));
-            computed[at] = slot.transpose().map_err(SyncError::Spool)?.map(Place::Fetched);
-            count += u64::from(computed[at].is_some());
+        for (number, (bare, embedding)) in (first..).zip(batch.iter().zip(vectors)) {
+            let Some(vector) = embedding.map(Embedding::into_vector) else { continue };
+            let slot = made.push(&vector).map_err(SyncError::Spool)?;
+            computed[bare.at].push(Made { range: bare.range.clone(), slot });
+            embedded.push(number);
         }
         progress.advance(batch.len() as u64);
     }
     progress.finish();
-    Ok(count)
+    Ok(embedded)
 }
 
 impl Prepared<'_> {
@@ -177,7 +204,7 @@ impl Prepared<'_> {
         }
     }
 
-    /// Appends what was computed to the source.
+    /// Appends what was computed to the source: of records that one vector stands for, since a sheet has one a record.
     pub(crate) async fn write_back(
         &self,
         source: &dyn Source,
@@ -185,8 +212,10 @@ impl Prepared<'_> {
         now: OffsetDateTime,
     ) -> Result<u64, SyncError> {
         let mut vectors = Vec::new();
-        for (row, place) in self.gathered.judged.rows.iter().zip(&self.computed) {
-            if let Some(Place::Fetched(slot)) = place {
+        for (row, passages) in self.gathered.judged.rows.iter().zip(&self.computed) {
+            if let [Made { range, slot }] = passages.as_slice()
+                && *range == (0..row.content.len())
+            {
                 vectors.push((row.id.clone(), self.made.read(*slot).map_err(SyncError::Spool)?));
             }
         }
@@ -217,14 +246,18 @@ impl Prepared<'_> {
                 .map_err(|error| BuildError::Archive { id: "report".into(), detail: error.to_string() })?,
         );
         for (row, computed) in rows.iter().zip(&self.computed) {
-            let vector = match (self.gathered.places.get(&row.id), computed) {
-                (Some(&place), _) => Some(self.gathered.vector(place, &row.id, self.parent.as_ref())),
-                (None, Some(Place::Fetched(slot))) => Some(self.made.read(*slot)),
-                (None, _) => None,
-            };
-            let vector = vector.transpose().map_err(SyncError::Spool)?;
+            let vectors: Vec<(Range<usize>, Vec<f32>)> = match self.gathered.places.get(&row.id) {
+                Some(&place) => self
+                    .gathered
+                    .vector(place, &row.id, self.parent.as_ref())
+                    .map(|vector| vec![(0..row.content.len(), vector)]),
+                None => {
+                    computed.iter().map(|made| Ok((made.range.clone(), self.made.read(made.slot)?))).collect()
+                }
+            }
+            .map_err(SyncError::Spool)?;
             let passages: Vec<Passage<'_>> =
-                vector.iter().map(|vector| Passage::whole(row, vector)).collect();
+                vectors.iter().map(|(range, vector)| Passage::part(range.clone(), vector)).collect();
             draft.push(row, &passages)?;
             progress.advance(1);
         }

@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 use crate::embed::{EmbedError, Embedder, Task};
 use crate::google::client::{Call, Effect};
 use crate::google::drive::built;
-use crate::google::{Client, GoogleError};
+use crate::google::{Client, GoogleError, vertex_host};
 use crate::models::{EmbeddingModel, Verb};
 
 const SERVICE: &str = "Vertex AI";
+/// Most characters of a passage: a vector of more says too little of each part.
+const PASSAGE: usize = 1_200;
 
 /// An embedding model of Vertex AI.
 #[derive(Debug)]
@@ -72,16 +74,6 @@ impl Vertex {
         Self { client, project: project.to_owned(), location: location.to_owned(), model, identity }
     }
 
-    /// The host of a location: one of its own, one of several countries, or the global one.
-    fn host(&self) -> String {
-        let location = self.location.as_str();
-        self.client.host().of(&match location {
-            "global" => "https://aiplatform.googleapis.com".to_owned(),
-            "us" | "eu" => format!("https://aiplatform.{location}.rep.googleapis.com"),
-            _ => format!("https://{location}-aiplatform.googleapis.com"),
-        })
-    }
-
     async fn call(&self, body: &Value) -> Result<bytes::Bytes, GoogleError> {
         let verb = match self.model.verb {
             Verb::Predict => "predict",
@@ -90,7 +82,7 @@ impl Vertex {
         let model = format!("{}:{verb}", self.model.name);
         let parts =
             ["v1", "projects", &self.project, "locations", &self.location, "publishers", "google", "models"];
-        let url = built(&self.host(), &[&parts[..], &[&model]].concat())?;
+        let url = built(&vertex_host(self.client.host(), &self.location), &[&parts[..], &[&model]].concat())?;
         let call = Call {
             service: SERVICE,
             api: "aiplatform.googleapis.com",
@@ -163,9 +155,9 @@ impl Embedder for Vertex {
         self.model.texts_per_call
     }
 
-    fn most_characters(&self) -> usize {
+    fn passage_characters(&self) -> usize {
         // A Japanese token is a character or more; where rare signs take several tokens each, the model says that it cut.
-        self.model.most_tokens
+        self.model.most_tokens.min(PASSAGE)
     }
 
     fn usd(&self, texts: u64, bytes: u64) -> f64 {

@@ -3,7 +3,7 @@
 use futures_util::stream::{self, BoxStream, StreamExt};
 use karute_engine::words::sentences;
 
-use super::{Answerer, Citation, Piece};
+use super::{Answerer, Asked, Citation, Piece};
 use crate::error::Failure;
 use crate::retrieve::Evidence;
 use crate::retrieve::relevance::{Held, Relevance, Vocabulary};
@@ -40,30 +40,19 @@ impl Answerer for Extractive {
         MODEL
     }
 
-    fn answer<'a>(
-        &'a self,
-        question: &'a str,
-        evidence: &'a [Evidence],
-    ) -> BoxStream<'a, Result<Piece, Failure>> {
-        let pieces = best(question, evidence).into_iter().enumerate().flat_map(|(position, candidate)| {
-            let Candidate { number, evidence: Evidence { row, .. }, start, end, .. } = candidate;
-            let separator = if position == 0 { "" } else { "\n" };
-            let citation = Citation {
-                number,
-                id: row.id.clone(),
-                title: row.title.clone(),
-                date: row.date.clone(),
-                spreadsheet: row.origin.spreadsheet.clone(),
-                sheet: row.origin.sheet.clone(),
-                row: row.origin.row_number,
-                start,
-                end,
-            };
-            // The day stands beside the quotation, because what was true then may not be true now.
-            let date = if row.date.is_empty() { String::new() } else { format!("（{}）", row.date) };
-            let text = format!("{separator}{} [{number}]{date}", &row.content[start..end]);
-            [Ok(Piece::Text(text)), Ok(Piece::Cited(citation))]
-        });
+    fn answer<'a>(&'a self, asked: &'a Asked) -> BoxStream<'a, Result<Piece, Failure>> {
+        let pieces = best(&asked.question, &asked.evidence).into_iter().enumerate().flat_map(
+            |(position, candidate)| {
+                let Candidate { number, evidence, start, end, .. } = candidate;
+                let row = &evidence.row;
+                let separator = if position == 0 { "" } else { "\n" };
+                let citation = Citation::of(number, evidence, start, end);
+                // The day stands beside the quotation, because what was true then may not be true now.
+                let date = if row.date.is_empty() { String::new() } else { format!("（{}）", row.date) };
+                let text = format!("{separator}{} [{number}]{date}", &row.content[start..end]);
+                [Ok(Piece::Text(text)), Ok(Piece::Cited(citation))]
+            },
+        );
         stream::iter(pieces).boxed()
     }
 }

@@ -1,12 +1,19 @@
 //! From a question to a cited answer, without HTTP: retrieve, decide whether the records answer it, answer.
 
+pub mod check;
+pub mod cite;
 mod extract;
+mod generated;
+pub mod prompt;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_stream::try_stream;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, Stream};
+use karute_engine::Row;
+use karute_sync::generate::{Finish, Finished, Usage};
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -14,72 +21,83 @@ use crate::retrieve::gate::NOTHING_FOUND;
 use crate::retrieve::understand::ExpandedTerm;
 use crate::retrieve::{Evidence, Question, Retrieved, retrieve};
 use crate::state::App;
+use check::{Checker, Verdict};
+pub use cite::Citation;
 pub use extract::Extractive;
+pub use generated::Generated;
 
-/// A sentence of an answer rests on these bytes of a row's content.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Citation {
-    /// The number in the answer's `[n]`: the row's rank in the context, from 1.
-    pub number: usize,
-    /// The row's id.
-    pub id: String,
-    /// The row's heading.
-    pub title: String,
-    /// The day that the row is about, `YYYY-MM-DD`, or empty.
-    pub date: String,
-    /// Spreadsheet that the row stands in.
-    pub spreadsheet: String,
-    /// Sheet that the row stands in.
-    pub sheet: String,
-    /// Row number in the sheet as a person sees it.
-    pub row: u32,
-    /// First byte of the quoted sentence in the row's content.
-    pub start: usize,
-    /// Byte after its last.
-    pub end: usize,
+/// A question and its answer, earlier in the same conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// What was asked.
+    pub question: String,
+    /// What was answered.
+    pub answer: String,
+}
+
+/// What an answerer is given.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// The question.
+    pub question: String,
+    /// The conversation before it, the latest exchange last.
+    pub earlier: Vec<Exchange>,
+    /// The rows, best first, which the gate has found sufficient.
+    pub evidence: Arc<[Evidence]>,
 }
 
 /// A piece of an answer as it comes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
     /// Text to show.
     Text(String),
     /// What the text before it rests on.
     Cited(Citation),
+    /// A model has said all that it will.
+    Done {
+        /// How it ended, and what it took.
+        finished: Finished,
+        /// What it cost, US dollars.
+        usd: f64,
+        /// Version of the rules that it was given.
+        template: String,
+    },
 }
 
 /// Turns evidence into an answer, piece by piece. Dropping the stream cancels the work.
 pub trait Answerer: Send + Sync {
-    /// How it answers: `extractive` quotes records word for word.
+    /// How it answers: `extractive` quotes records word for word, `generated` lets a model write.
     fn mode(&self) -> &'static str;
 
     /// Name and version of what answers.
     fn model(&self) -> &str;
 
-    /// Answers `question` from `evidence`, which the gate has found sufficient.
-    fn answer<'a>(
-        &'a self,
-        question: &'a str,
-        evidence: &'a [Evidence],
-    ) -> BoxStream<'a, Result<Piece, Failure>>;
+    /// Answers. A failure before the first piece lets another answerer try.
+    fn answer<'a>(&'a self, asked: &'a Asked) -> BoxStream<'a, Result<Piece, Failure>>;
 }
 
 /// How an answer came about.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Summary {
     /// Whether the records held an answer. If not, the text is [`NOTHING_FOUND`].
     pub answered: bool,
     /// The probability that the records answer the question, 0 to 1, by the gate.
     pub evidence_score: f32,
-    /// How the answerer works.
+    /// How the answerer works: `extractive`, `generated`, or `search_only` where no answerer answered.
     pub mode: &'static str,
-    /// Name and version of the answerer.
+    /// Name and version of what answered, by its own word.
     pub model: String,
     /// Name and version of the embedder.
     pub embedder: String,
-    /// What the search had to leave out; absent when all is well.
+    /// Version of the rules that a model was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// What had to be left out; absent when all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
+    /// Why no answerer answered, for programs: `model_failed`, `model_timed_out`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
     /// Id of the snapshot that was searched.
     pub snapshot_id: String,
     /// Terms of the question that were looked for under other names too.
@@ -89,6 +107,18 @@ pub struct Summary {
     pub suggested_terms: Vec<String>,
     /// What the answer rests on, in the order of its sentences.
     pub citations: Vec<Citation>,
+    /// What became of each sentence that a model wrote.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<Verdict>,
+    /// Why a model stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Finish>,
+    /// Tokens that a model took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// What the model cost, yen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_cost_jpy: Option<f64>,
     /// Milliseconds for all of it.
     pub total_time_ms: u64,
     /// Milliseconds until the rows were found.
@@ -112,48 +142,134 @@ pub enum Step {
     Done(Box<Summary>),
 }
 
-/// Answers a question. The stream ends behind [`Step::Done`] or the first failure.
-pub fn run(app: App, question: Question) -> impl Stream<Item = Result<Step, Failure>> + Send {
+/// What is said where no answerer answered.
+const SEARCH_ONLY: &str = "回答モデルが応答しないため、見つかった記録をそのまま示します。";
+/// Rows that are shown then.
+const SHOWN: usize = 5;
+
+/// Answers a question that follows `earlier` exchanges. The stream ends behind [`Step::Done`] or the first failure. Until the
+/// first piece of an answer every answerer may fail; then what was found is shown instead.
+pub fn run(
+    app: App,
+    question: Question,
+    earlier: Vec<Exchange>,
+) -> impl Stream<Item = Result<Step, Failure>> + Send {
     try_stream! {
-        let began = Instant::now();
+        let began = tokio::time::Instant::now();
         yield Step::Searching;
         let retrieved = retrieve(&app, &question).await?;
-        let evidence = retrieved.evidence.clone();
-        let (snapshot_id, search_time) = (retrieved.snapshot.to_string(), retrieved.took);
-        let (degraded, verdict) = (retrieved.degraded(), retrieved.verdict);
-        let (expanded_terms, suggested_terms) = (retrieved.understood.terms.clone(), retrieved.suggested.clone());
+        let mut summary = Summary {
+            answered: retrieved.verdict.answerable,
+            evidence_score: retrieved.verdict.score,
+            embedder: app.embedder.identity().model.clone(),
+            degraded: retrieved.degraded(),
+            snapshot_id: retrieved.snapshot.to_string(),
+            expanded_terms: retrieved.understood.terms.clone(),
+            suggested_terms: retrieved.suggested.clone(),
+            search_time_ms: milliseconds(retrieved.took),
+            ..Summary::default()
+        };
+        let asked = Asked { question: question.text, earlier, evidence: retrieved.evidence.clone() };
         yield Step::Found(Box::new(retrieved));
         yield Step::Generating;
 
         let generating = Instant::now();
-        let mut citations = Vec::new();
-        if verdict.answerable {
-            let mut pieces = app.answerer.answer(&question.text, &evidence);
-            while let Some(piece) = pieces.next().await {
-                match piece? {
-                    Piece::Text(text) => yield Step::Text(text),
-                    Piece::Cited(citation) => citations.push(citation),
+        let mut text = String::new();
+        if summary.answered {
+            let until = began + app.stream_deadline();
+            let mut answering = None;
+            for (at, answerer) in app.answerers.iter().enumerate() {
+                summary.mode = answerer.mode();
+                summary.model = answerer.model().to_owned();
+                // Who is asked first leaves time for those behind him.
+                let left = (began + app.deadline()).saturating_duration_since(tokio::time::Instant::now());
+                let patience = left / u32::try_from(app.answerers.len() - at).unwrap_or(1);
+                let mut pieces = answerer.answer(&asked);
+                match tokio::time::timeout(patience, pieces.next()).await {
+                    Ok(Some(Ok(piece))) => {
+                        answering = Some((piece, pieces));
+                        break;
+                    }
+                    Ok(Some(Err(failure))) => {
+                        tracing::warn!(model = answerer.model(), reason = failure.detail(), "no answer");
+                        summary.reason = Some("model_failed");
+                    }
+                    Ok(None) => summary.reason = Some("model_failed"),
+                    Err(_) => {
+                        tracing::warn!(model = answerer.model(), "no answer in time");
+                        summary.reason = Some("model_timed_out");
+                    }
                 }
             }
+            match answering {
+                Some((first, mut pieces)) => {
+                    summary.reason = None;
+                    let mut next = Some(Ok::<Piece, Failure>(first));
+                    while let Some(piece) = next {
+                        match piece? {
+                            Piece::Text(piece) => {
+                                text.push_str(&piece);
+                                yield Step::Text(piece);
+                            }
+                            Piece::Cited(citation) => summary.citations.push(citation),
+                            Piece::Done { finished, usd, template } => {
+                                summary.model = finished.model;
+                                summary.finish = Some(finished.finish);
+                                summary.usage = Some(finished.usage);
+                                summary.total_cost_jpy = Some(usd * app.settings.usd_jpy);
+                                summary.template = Some(template);
+                            }
+                        }
+                        next = tokio::time::timeout_at(until, pieces.next()).await.map_err(|_| Failure::TimedOut)?;
+                    }
+                }
+                None => {
+                    summary.mode = "search_only";
+                    summary.model = String::new();
+                    summary.degraded = Some(format!("{}{SEARCH_ONLY}", summary.degraded.unwrap_or_default()));
+                    for (piece, citation) in shown(&asked) {
+                        text.push_str(&piece);
+                        yield Step::Text(piece);
+                        summary.citations.push(citation);
+                    }
+                }
+            }
+            if summary.mode == "generated" {
+                let app = app.clone();
+                let evidence = asked.evidence.clone();
+                (summary.citations, summary.verdicts) = app.on_pool(move || checked(&text, &evidence)).await?;
+            }
         } else {
+            summary.mode = app.answerers.first().map_or("search_only", |answerer| answerer.mode());
+            summary.model = app.answerers.first().map(|answerer| answerer.model().to_owned()).unwrap_or_default();
             yield Step::Text(NOTHING_FOUND.to_owned());
         }
-        yield Step::Done(Box::new(Summary {
-            answered: verdict.answerable,
-            evidence_score: verdict.score,
-            mode: app.answerer.mode(),
-            model: app.answerer.model().to_owned(),
-            embedder: app.embedder.identity().model.clone(),
-            degraded,
-            snapshot_id,
-            expanded_terms,
-            suggested_terms,
-            citations,
-            total_time_ms: milliseconds(began.elapsed()),
-            search_time_ms: milliseconds(search_time),
-            generation_time_ms: milliseconds(generating.elapsed()),
-        }));
+        summary.total_time_ms = milliseconds(began.elapsed());
+        summary.generation_time_ms = milliseconds(generating.elapsed());
+        yield Step::Done(Box::new(summary));
     }
+}
+
+/// What a model wrote, held against the rows that it cites.
+fn checked(text: &str, evidence: &[Evidence]) -> (Vec<Citation>, Vec<Verdict>) {
+    let rows: Vec<&Row> = evidence.iter().map(|evidence| &evidence.row).collect();
+    let verdicts = check::Local.check(text, &rows);
+    let cited = verdicts.iter().flat_map(|verdict| cite::citations(&verdict.sentence, evidence));
+    (cited.collect(), verdicts)
+}
+
+/// The best rows, each by its sentence that says most of the question.
+fn shown(asked: &Asked) -> Vec<(String, Citation)> {
+    let about = (1..).zip(asked.evidence.iter()).filter(|(_, evidence)| evidence.about).take(SHOWN);
+    let line = |(number, evidence): (usize, &Evidence)| {
+        let mark = format!("{}[{number}]", asked.question);
+        let citation = cite::citations(&mark, &asked.evidence).into_iter().next()?;
+        let said = evidence.row.content.get(citation.start..citation.end)?;
+        let date =
+            if evidence.row.date.is_empty() { String::new() } else { format!("（{}）", evidence.row.date) };
+        Some((format!("{}{date}: {said} [{number}]\n", evidence.row.title), citation))
+    };
+    about.filter_map(line).collect()
 }
 
 /// Whole milliseconds.

@@ -27,7 +27,7 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
     let app = app(settings)?;
     app.serve(prepare(&app).await?);
     let question = options.scope.question(options.question, CONTEXT);
-    let mut steps = std::pin::pin!(answer::run(app, question));
+    let mut steps = std::pin::pin!(answer::run(app, question, Vec::new()));
     let mut text = String::new();
     while let Some(step) = steps.next().await {
         match step.map_err(|failure| format!("the question was not answered: {failure:?}"))? {

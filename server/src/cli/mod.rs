@@ -24,7 +24,6 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 use karute_engine::Store;
 
-use crate::answer::Extractive;
 use crate::config::{Loaded, Settings, Sources};
 use crate::setup::{self, SetupError};
 use crate::start::{self, Prepared};
@@ -151,11 +150,12 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-/// The app with the embedder of the settings and the local answerer.
+/// The app with everything that the settings name.
 fn app(settings: Settings) -> Result<App, SetupError> {
     let embedder = setup::embedder(&settings)?;
     let gate = setup::gate(&settings, &embedder.identity().model)?;
-    let mut app = App::new(settings, embedder, Arc::new(Extractive));
+    let answerers = setup::answerers(&settings)?;
+    let mut app = App::new(settings, embedder, answerers);
     app.reranker = setup::reranker(&app.settings)?;
     app.gate = Arc::new(gate);
     Ok(app)

@@ -19,7 +19,8 @@ use karute_sync::source::SheetNames;
 pub use legacy::{LEGACY, Legacy};
 pub use load::{Given, Invalid, Loaded, Problem, Sources};
 pub use value::{
-    EmbedderKind, Environment, LogLevel, Origins, RerankerKind, SourceKind, SpreadsheetId, Value,
+    AnswererKind, Answerers, EmbedderKind, Environment, LogLevel, Origins, RerankerKind, Secret, SourceKind,
+    SpreadsheetId, Value,
 };
 
 /// What is known about a setting besides its value.
@@ -164,8 +165,26 @@ settings! {
         "Whether browsers may send credentials from those origins: true or false";
     search_top_k: usize = "SEARCH_FINAL_TOP_K", default "10", within(1, 50),
         "Rows that a search returns unless the request says how many, 1 to 50";
+    answerers: Answerers = "KARUTE_ANSWERERS", default "auto", any,
+        "What answers, in the order in which it is asked: a list of vertex (a Gemini model), openai (KARUTE_OPENAI_URL) and extractive (quotes records, on this machine); auto: vertex if GCP_PROJECT_ID is set and records come from a spreadsheet, else extractive";
+    generation_model: String = "VERTEX_AI_GENERATION_MODEL", default "gemini-3.5-flash-lite", not_empty,
+        "Model that answers; it must be in the table of models";
+    max_output_tokens: u32 = "VERTEX_AI_MAX_OUTPUT_TOKENS", default "2048", within(64, 65_536),
+        "Most tokens of an answer, thoughts among them, 64 to 65536";
+    prompt_tokens: usize = "KARUTE_PROMPT_TOKENS", default "12000", within(1_000, 1_000_000),
+        "About how many tokens a prompt may have, 1000 to 1000000";
+    templates: Option<PathBuf> = "KARUTE_TEMPLATES", default "", any,
+        "Directory with ja.txt and en.txt, the rules that a model is given; empty for those of this version";
+    openai_url: String = "KARUTE_OPENAI_URL", default "", any,
+        "Address of a service with OpenAI's chat interface, such as http://127.0.0.1:11434/v1";
+    openai_model: String = "KARUTE_OPENAI_MODEL", default "", any,
+        "Model of that service";
+    openai_key: Secret = "KARUTE_OPENAI_KEY", default "", any,
+        "Key for that service, if it wants one";
     request_timeout: u64 = "REQUEST_TIMEOUT", default "30", within(1, 3600),
-        "Seconds that a question may take before it is given up, 1 to 3600";
+        "Seconds until the first word of an answer must be there, 1 to 3600";
+    stream_timeout: u64 = "STREAM_TIMEOUT", default "120", within(1, 3600),
+        "Seconds that a whole answer may take, 1 to 3600; at least REQUEST_TIMEOUT";
     max_concurrent: usize = "MAX_CONCURRENT_REQUESTS", default "32", within(1, 10_000),
         "Questions worked on at the same time, 1 to 10000; further ones wait";
     max_body_bytes: usize = "KARUTE_MAX_BODY_BYTES", default "65536", within(1024, 16 << 20),

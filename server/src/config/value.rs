@@ -225,6 +225,68 @@ choices! {
     "local, vertex or none"
 }
 
+choices! {
+    /// What turns evidence into answers.
+    AnswererKind {
+        /// A Gemini model.
+        Vertex = "vertex";
+        /// A model behind OpenAI's chat interface.
+        OpenAi = "openai";
+        /// Quotations, on this machine.
+        Extractive = "extractive";
+    }
+    "vertex, openai or extractive"
+}
+
+/// What turns evidence into answers, in the order in which it is asked; empty for what fits the other settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answerers(pub Vec<AnswererKind>);
+
+impl Value for Answerers {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.trim() == "auto" {
+            return Ok(Self::default());
+        }
+        let kinds: Vec<AnswererKind> = text.split(',').map(AnswererKind::parse).collect::<Result<_, _>>()?;
+        Ok(Self(kinds))
+    }
+
+    fn show(&self) -> String {
+        match self.0.as_slice() {
+            [] => "auto".into(),
+            kinds => kinds.iter().map(Value::show).collect::<Vec<_>>().join(","),
+        }
+    }
+}
+
+/// A text that nobody is shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text, for where it is needed; `None` if it is empty.
+    pub fn reveal(&self) -> Option<&str> {
+        Some(self.0.as_str()).filter(|text| !text.is_empty())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "none" } else { "***" })
+    }
+}
+
+impl Value for Secret {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self(text.trim().to_owned()))
+    }
+
+    /// Three stars, whatever it is.
+    fn show(&self) -> String {
+        if self.0.is_empty() { String::new() } else { "***".into() }
+    }
+}
+
 /// A list of web origins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins(pub Vec<String>);

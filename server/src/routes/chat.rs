@@ -81,7 +81,7 @@ fn extend(metadata: &mut Map<String, Value>, value: &impl Serialize) {
 pub(super) async fn chat(State(app): State<App>, fields: Fields) -> Result<Json<Value>, Failure> {
     let asked = Asked::read(fields)?;
     let (now, deadline) = (app.now, app.deadline());
-    let steps = answer::run(app, asked.question.clone());
+    let steps = answer::run(app, asked.question.clone(), Vec::new());
     let (text, evidence, summary) =
         tokio::time::timeout(deadline, collect(steps)).await.map_err(|_| Failure::TimedOut)??;
     let mut metadata = asked.metadata();
@@ -148,7 +148,7 @@ pub(super) async fn stream(State(app): State<App>, fields: Fields) -> Result<Res
     let asked = Asked::read(fields)?;
     // Before the first byte an honest status can still be sent.
     app.index()?;
-    let steps = answer::run(app, asked.question.clone());
+    let steps = answer::run(app, asked.question.clone(), Vec::new());
     let events = steps.flat_map(move |step| {
         let chunks = match step {
             Ok(step) => chunks(&asked, step),

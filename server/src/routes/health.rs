@@ -48,7 +48,7 @@ pub(super) async fn health(State(app): State<App>) -> Response {
         problems.push(format!("Vector DB connection failed: a test search ended with {}", failure.code()));
     }
     details["embedder"] = json!(app.embedder.identity().model);
-    details["answerer"] = json!(app.answerer.model());
+    details["answerers"] = json!(app.answerers.iter().map(|answerer| answerer.model()).collect::<Vec<_>>());
     // Configured or not is all that can be told without a paid call.
     let vertex_ai = !app.embedder.is_free();
     details["vertex_ai"] = json!(if vertex_ai { "embeds questions" } else { "not configured" });

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
@@ -163,18 +165,46 @@ impl Client {
         Usage { calls: of(&self.calls), retries: of(&self.retries), bytes: of(&self.bytes) }
     }
 
+    /// Makes a call and returns the body of its answer as it comes. What failed is tried again only until the first byte.
+    /// Dropping the stream ends the call.
+    ///
+    /// # Errors
+    /// A refusal; a service that stays unavailable. Each item, a connection that broke.
+    pub async fn open(
+        &self,
+        call: &Call<'_>,
+    ) -> Result<BoxStream<'static, Result<Bytes, GoogleError>>, GoogleError> {
+        let response = match tokio::time::timeout_at(self.until, self.persist(call, Self::send)).await {
+            Ok(response) => response?,
+            Err(_) => return Err(GoogleError::Deadline { seconds: self.limits.deadline.as_secs() }),
+        };
+        let (service, what) = (call.service, call.what.clone());
+        let broken = move |error: reqwest::Error| GoogleError::Unavailable {
+            service,
+            what: what.clone(),
+            attempts: 1,
+            last: told(&error),
+        };
+        Ok(response.bytes_stream().map(move |piece| piece.map_err(&broken)).boxed())
+    }
+
     /// Makes a call and returns the body of its answer.
     ///
     /// # Errors
     /// A refusal; a service that stays unavailable; the end of the run's budget.
     pub async fn call(&self, call: &Call<'_>) -> Result<Bytes, GoogleError> {
-        match tokio::time::timeout_at(self.until, self.persist(call)).await {
+        match tokio::time::timeout_at(self.until, self.persist(call, Self::attempt)).await {
             Ok(answer) => answer,
             Err(_) => Err(GoogleError::Deadline { seconds: self.limits.deadline.as_secs() }),
         }
     }
 
-    async fn persist(&self, call: &Call<'_>) -> Result<Bytes, GoogleError> {
+    /// Makes attempts until one succeeds, or no further one would help.
+    async fn persist<'a, T>(
+        &'a self,
+        call: &'a Call<'a>,
+        attempt: impl AsyncFn(&'a Self, &'a Call<'a>) -> Result<T, Ended>,
+    ) -> Result<T, GoogleError> {
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(self.limits.first_pause)
             .with_max_delay(Duration::from_secs(60))
@@ -184,7 +214,7 @@ impl Client {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let (reason, after) = match self.attempt(call).await {
+            let (reason, after) = match attempt(self, call).await {
                 Ok(body) => return Ok(body),
                 Err(Ended::Failed(error)) => return Err(error),
                 Err(Ended::Again { reason, after }) => (reason, after),
@@ -205,7 +235,8 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, call: &Call<'_>) -> Result<Bytes, Ended> {
+    /// One attempt, up to the answer's headers, which say success.
+    async fn send(&self, call: &Call<'_>) -> Result<Response, Ended> {
         if self.calls.fetch_add(1, Ordering::Relaxed) >= self.limits.max_calls {
             self.calls.fetch_sub(1, Ordering::Relaxed);
             return Err(Ended::Failed(GoogleError::TooManyCalls { limit: self.limits.max_calls }));
@@ -218,20 +249,25 @@ impl Client {
         if let Some(body) = call.body {
             request = request.json(body);
         }
-        // A request that never left is safe to repeat; of one that did, only a read is.
-        let broken = |error: reqwest::Error| match call.effect == Effect::Read || error.is_connect() {
-            true => Ended::Again { reason: told(&error), after: None },
-            false => Ended::Failed(GoogleError::Unavailable {
-                service: call.service,
-                what: call.what.clone(),
-                attempts: 1,
-                last: told(&error),
-            }),
-        };
-        let mut response = request.send().await.map_err(broken)?;
+        let mut response = request.send().await.map_err(|error| broken(call, &error))?;
         let (status, after) = (response.status(), retry_after(response.headers()));
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = self.body(call, &mut response).await?;
+        Err(self.refusal(call, status, after, &Said::read(&body)))
+    }
+
+    /// One attempt, answer and all.
+    async fn attempt(&self, call: &Call<'_>) -> Result<Bytes, Ended> {
+        let mut response = self.send(call).await?;
+        self.body(call, &mut response).await
+    }
+
+    /// The whole body of an answer.
+    async fn body(&self, call: &Call<'_>, response: &mut Response) -> Result<Bytes, Ended> {
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| broken(call, &error))? {
             if body.len() + chunk.len() > MOST_BYTES {
                 let (service, what) = (call.service, call.what.clone());
                 return Err(Ended::Failed(GoogleError::TooLarge { service, what, limit: MOST_BYTES }));
@@ -239,10 +275,7 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         self.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
-        if status.is_success() {
-            return Ok(body.freeze());
-        }
-        Err(self.refusal(call, status, after, &Said::read(&body)))
+        Ok(body.freeze())
     }
 
     /// What a status that is no success means.
@@ -283,6 +316,20 @@ impl Client {
 /// The end of a run that has none: a moment that can be counted to.
 fn far_away() -> Instant {
     Instant::now() + Duration::from_secs(365 * 24 * 3_600)
+}
+
+/// How a connection that broke ends an attempt. A request that never left is safe to repeat; of one that did, only a read
+/// is.
+fn broken(call: &Call<'_>, error: &reqwest::Error) -> Ended {
+    match call.effect == Effect::Read || error.is_connect() {
+        true => Ended::Again { reason: told(error), after: None },
+        false => Ended::Failed(GoogleError::Unavailable {
+            service: call.service,
+            what: call.what.clone(),
+            attempts: 1,
+            last: told(error),
+        }),
+    }
 }
 
 /// A transport error with its causes; `reqwest` itself names only the first, and the address, which is long.

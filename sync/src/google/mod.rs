@@ -51,6 +51,15 @@ impl Host {
     }
 }
 
+/// The host of Vertex AI in a location: one of its own, one of several countries, or the global one.
+pub fn vertex_host(host: &Host, location: &str) -> String {
+    host.of(&match location {
+        "global" => "https://aiplatform.googleapis.com".to_owned(),
+        "us" | "eu" => format!("https://aiplatform.{location}.rep.googleapis.com"),
+        _ => format!("https://{location}-aiplatform.googleapis.com"),
+    })
+}
+
 impl FromStr for Host {
     type Err = String;
 

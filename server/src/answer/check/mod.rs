@@ -1,0 +1,225 @@
+//! Does each sentence of an answer say what its cited rows say? Local, deterministic and free: no model is asked.
+//!
+//! A sentence is taken apart into what can be looked up: its citations, numbers with their units, days and times, names of
+//! drugs, and whether each of its clauses affirms or denies. Each must stand in a cited row. What the rule cannot see is a
+//! wrong statement made of right parts; what it does see, a model gets wrong most dangerously.
+
+mod drugs;
+mod polarity;
+mod quantities;
+
+use std::collections::BTreeSet;
+
+use karute_engine::Row;
+use karute_engine::words::sentences;
+use serde::Serialize;
+
+use super::cite::{marks, without_marks};
+use crate::retrieve::relevance::{Held, Relevance, Vocabulary};
+use quantities::Quantity;
+
+/// Why a sentence is not supported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// It states something and cites no row.
+    NoCitation,
+    /// It cites a row that is not there.
+    UnknownCitation,
+    /// It is about something else than the rows that it cites.
+    OtherRow,
+    /// A number, or its unit, stands in no cited row.
+    Number,
+    /// A day or a time stands in no cited row.
+    Date,
+    /// A drug stands in no cited row.
+    Drug,
+    /// It affirms what a cited row denies, or the other way round.
+    Negation,
+}
+
+/// What became of one sentence.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    /// The sentence with its marks.
+    pub sentence: String,
+    /// Whether the cited rows say so.
+    pub supported: bool,
+    /// Why not.
+    pub faults: Vec<Fault>,
+}
+
+/// Judges answers.
+pub trait Checker: Send + Sync {
+    /// One verdict for each sentence of `answer` that states something; `rows` are those of the context, number 1 first.
+    fn check(&self, answer: &str, rows: &[&Row]) -> Vec<Verdict>;
+}
+
+/// The checker of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Local;
+
+/// The least share of a sentence's wording that its cited rows must hold between them.
+const LEAST_SHARE: f32 = 0.25;
+/// How much more of a sentence a row that it does not cite may hold than those that it does.
+const ANOTHER: f32 = 0.3;
+
+impl Checker for Local {
+    fn check(&self, answer: &str, rows: &[&Row]) -> Vec<Verdict> {
+        let cited = statements(answer);
+        cited.into_iter().map(|(sentence, numbers)| verdict(sentence, &numbers, rows)).collect()
+    }
+}
+
+/// The sentences that state something, each with the numbers of the rows that it cites. Marks that stand behind a full stop
+/// belong to the sentence before it.
+fn statements(answer: &str) -> Vec<(String, Vec<usize>)> {
+    let mut found: Vec<(String, Vec<usize>)> = Vec::new();
+    for range in sentences(answer) {
+        let sentence = &answer[range];
+        let numbers: Vec<usize> = marks(sentence).into_iter().map(|(_, number)| number).collect();
+        let bare = without_marks(sentence);
+        if !bare.chars().any(char::is_alphanumeric) {
+            if let Some((last, cited)) = found.last_mut() {
+                last.push_str(sentence);
+                cited.extend(numbers);
+            }
+            continue;
+        }
+        // Marks at the front close the sentence before.
+        let leading = sentence.len() - sentence.trim_start_matches(is_mark).len();
+        let (front, rest) = sentence.split_at(leading);
+        let front_numbers: Vec<usize> = marks(front).into_iter().map(|(_, number)| number).collect();
+        match found.last_mut().filter(|_| !front_numbers.is_empty()) {
+            Some((last, cited)) => {
+                last.push_str(front);
+                cited.extend(front_numbers);
+                let own = marks(rest).into_iter().map(|(_, number)| number).collect();
+                found.push((rest.to_owned(), own));
+            }
+            None => found.push((sentence.to_owned(), numbers)),
+        }
+    }
+    found
+}
+
+fn is_mark(character: char) -> bool {
+    matches!(character, '[' | ']' | ',' | ' ') || character.is_ascii_digit()
+}
+
+fn verdict(sentence: String, cited: &[usize], rows: &[&Row]) -> Verdict {
+    let text = without_marks(&sentence);
+    let mut faults = BTreeSet::new();
+    let known: Vec<&Row> =
+        cited.iter().filter_map(|number| rows.get(number.checked_sub(1)?)).copied().collect();
+    if cited.is_empty() {
+        faults.insert(Fault::NoCitation);
+    } else if known.len() < cited.len() {
+        faults.insert(Fault::UnknownCitation);
+    }
+    if !known.is_empty() {
+        let texts: Vec<String> =
+            known.iter().map(|row| format!("{}\n{}\n{}", row.title, row.date, row.content)).collect();
+        let evidence = texts.join("\n");
+        if is_about_another(&text, &known, rows) {
+            faults.insert(Fault::OtherRow);
+        }
+        let said = quantities::read(&evidence);
+        for quantity in quantities::read(&text) {
+            if !said.iter().any(|known| known.covers(&quantity)) {
+                let is_day = matches!(quantity, Quantity::Day { .. } | Quantity::Time { .. });
+                faults.insert(if is_day { Fault::Date } else { Fault::Number });
+            }
+        }
+        if drugs::named(&text).iter().any(|drug| !drugs::holds(&evidence, drug)) {
+            faults.insert(Fault::Drug);
+        }
+        if polarity::contradicts(&text, &texts) {
+            faults.insert(Fault::Negation);
+        }
+    }
+    Verdict { sentence, supported: faults.is_empty(), faults: faults.into_iter().collect() }
+}
+
+/// Whether the wording of `text` is that of other rows than `cited`.
+fn is_about_another(text: &str, cited: &[&Row], rows: &[&Row]) -> bool {
+    let vocabulary = Vocabulary::new(text, &[]);
+    let held = |row: &Row| vocabulary.beside(row).and(&vocabulary.held(&row.content));
+    let all: Vec<Held> = rows.iter().map(|row| held(row)).collect();
+    let relevance = Relevance::new(&vocabulary, &[]);
+    let mut own = Held::default();
+    cited.iter().for_each(|row| own.add(&held(row)));
+    let share = relevance.covered(&own);
+    let best = all.iter().map(|other| relevance.covered(other)).fold(0.0, f32::max);
+    share < LEAST_SHARE || best - share > ANOTHER
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(content: &str) -> Row {
+        Row {
+            title: "久保田 実 訪問記録".into(),
+            date: "2026-10-05".into(),
+            content: content.into(),
+            ..Row::default()
+        }
+    }
+
+    fn faults(answer: &str, rows: &[Row]) -> Vec<Fault> {
+        let rows: Vec<&Row> = rows.iter().collect();
+        Local.check(answer, &rows).into_iter().flat_map(|verdict| verdict.faults).collect()
+    }
+
+    #[test]
+    fn right_answers_pass_however_they_are_worded() {
+        let rows = [
+            row(
+                "体温38.5℃、血圧120/80。発熱はなし。アムロジピン5mgを朝食後に1錠。次回の交換は10月20日14時。",
+            ),
+            row("The wound is clean. No fever. Metformin 500 mg twice daily. Next visit on October 21."),
+        ];
+        for answer in [
+            "体温は38.5度でした[1]。",
+            "血圧は１２０/８０です [1]。",
+            "発熱は見られませんでした。[1]",
+            "アムロジピンは5 mgを朝に1錠飲んでいます[1]。次の交換は2026年10月20日の午後2時です[1]。",
+            "次回の交換は10/20です[1]。",
+            "The patient takes metformin 500mg and has no fever [2].",
+            "The next visit is on Oct 21 [2].",
+        ] {
+            assert_eq!(faults(answer, &rows), [], "{answer}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_wrong_answer_is_found() {
+        let rows = [
+            row("体温38.5℃。発熱あり、痛みはなし。アムロジピン5mgを朝食後に1錠。次回の交換は10月20日14時。"),
+            row("訪問車の鍵は事務所の金庫に入れる。"),
+        ];
+        for (answer, expected) in [
+            ("体温は38.6℃でした[1]。", Fault::Number),
+            ("アムロジピン50mgを飲んでいます[1]。", Fault::Number),
+            ("アムロジピン5mLを飲んでいます[1]。", Fault::Number),
+            ("ニフェジピン5mgを朝食後に1錠です[1]。", Fault::Drug),
+            ("次回の交換は10月21日です[1]。", Fault::Date),
+            ("次回の交換は10月20日15時です[1]。", Fault::Date),
+            ("発熱はありません[1]。", Fault::Negation),
+            ("痛みがあります[1]。", Fault::Negation),
+            ("体温は38.5℃でした[3]。", Fault::UnknownCitation),
+            ("体温は38.5℃でした。", Fault::NoCitation),
+            ("次回の交換は10月20日です[2]。", Fault::OtherRow),
+        ] {
+            assert!(faults(answer, &rows).contains(&expected), "{answer}: {:?}", faults(answer, &rows));
+        }
+    }
+
+    #[test]
+    fn marks_behind_a_full_stop_belong_to_the_sentence_before() {
+        let found = statements("熱はない。[1] 食欲あり。[2][3]\n- 次回は火曜[1]。");
+        let numbers: Vec<Vec<usize>> = found.into_iter().map(|(_, numbers)| numbers).collect();
+        assert_eq!(numbers, [vec![1], vec![2, 3], vec![1]]);
+    }
+}

@@ -1,0 +1,386 @@
+//! Numbers with their units, days and times of a text, in one form however they are written.
+
+use time::Month;
+
+/// Something that is counted or measured, or a moment.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Quantity {
+    /// A number with its unit, folded; the unit may be empty.
+    Number { value: f64, unit: String },
+    /// A day of the calendar, the year where it is said.
+    Day { year: Option<u32>, month: u32, day: u32 },
+    /// A time of the day in minutes from midnight.
+    Time { minutes: u32 },
+}
+
+impl Quantity {
+    /// Whether a text that says this one also says `claimed`.
+    pub(super) fn covers(&self, claimed: &Self) -> bool {
+        match (self, claimed) {
+            (Self::Number { value, unit }, Self::Number { value: other, unit: wanted }) => {
+                (value - other).abs() < 1e-9 && (unit == wanted || wanted.is_empty() || unit.is_empty())
+            }
+            (Self::Day { year, month, day }, Self::Day { year: wanted, month: m, day: d }) => {
+                (month, day) == (m, d) && (year.is_none() || wanted.is_none() || year == wanted)
+            }
+            (Self::Time { minutes }, Self::Time { minutes: other }) => minutes == other,
+            _ => false,
+        }
+    }
+}
+
+/// Units of one meaning; the first of each is what they become.
+const UNITS: [&[&str]; 17] = [
+    &["°c", "度", "℃", "degrees"],
+    &["ml", "cc", "ミリリットル"],
+    &["mg", "ミリグラム", "milligrams"],
+    &["kg", "キログラム", "キロ"],
+    &["cm", "センチメートル", "センチ"],
+    &["mm", "ミリメートル"],
+    &["%", "パーセント", "percent"],
+    &["回", "times", "time", "度目"],
+    &["錠", "tablets", "tablet"],
+    &["日", "日間", "days", "day"],
+    &["週", "週間", "weeks", "week"],
+    &["か月", "ヶ月", "カ月", "ヵ月", "箇月", "months", "month"],
+    &["時間", "hours", "hour"],
+    &["分", "分間", "minutes", "minute"],
+    &["歳", "才", "years old"],
+    &["単位", "units", "unit"],
+    &["人", "名", "people"],
+];
+
+/// Everything in `text` that is a number, a day or a time.
+pub(super) fn read(text: &str) -> Vec<Quantity> {
+    let text = folded(text);
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        let Some(rest) = text.get(at..) else { break };
+        let before = text[..at].chars().next_back();
+        let inside_word = before.is_some_and(|before| before.is_ascii_alphanumeric() || before == '.');
+        let taken =
+            if inside_word { None } else { day(rest).or_else(|| moment(rest)).or_else(|| number(rest)) };
+        match taken {
+            Some((length, quantities)) => {
+                found.extend(quantities);
+                at += length.max(1);
+            }
+            None => at += rest.chars().next().map_or(1, char::len_utf8),
+        }
+    }
+    found
+}
+
+type Taken = Option<(usize, Vec<Quantity>)>;
+
+/// Half width, lower case, no commas inside numbers, numerals of kanji before a unit as digits.
+fn folded(text: &str) -> String {
+    let half: String = text
+        .chars()
+        .map(|char| match char {
+            '！'..='～' => char::from_u32(char as u32 - 0xfee0).unwrap_or(char),
+            '　' => ' ',
+            '〜' => '~',
+            other => other,
+        })
+        .flat_map(char::to_lowercase)
+        .collect();
+    let characters: Vec<char> = half.chars().collect();
+    let mut folded = String::with_capacity(half.len());
+    let mut at = 0;
+    while at < characters.len() {
+        let digit = |at: usize| characters.get(at).is_some_and(char::is_ascii_digit);
+        if characters[at] == ','
+            && at > 0
+            && digit(at - 1)
+            && (1..4).all(|ahead| digit(at + ahead))
+            && !digit(at + 4)
+        {
+            at += 1;
+            continue;
+        }
+        let numeral = characters[at..].iter().take_while(|char| kanji(**char).is_some()).count();
+        let counts =
+            characters.get(at + numeral).is_some_and(|next| "回錠日月時分歳人名度週本枚個種".contains(*next));
+        if numeral > 0
+            && counts
+            && let Some(value) = kanji_number(&characters[at..at + numeral])
+        {
+            folded.push_str(&value.to_string());
+            at += numeral;
+            continue;
+        }
+        folded.push(characters[at]);
+        at += 1;
+    }
+    folded
+}
+
+fn kanji(char: char) -> Option<u32> {
+    "〇一二三四五六七八九".chars().position(|digit| digit == char).map(|digit| digit as u32).or(match char {
+        '十' => Some(10),
+        '百' => Some(100),
+        _ => None,
+    })
+}
+
+/// 二十一 and the like, below 1000.
+fn kanji_number(characters: &[char]) -> Option<u32> {
+    let (mut whole, mut digit) = (0, 0);
+    for char in characters {
+        match kanji(*char)? {
+            unit @ (10 | 100) => {
+                whole += digit.max(1) * unit;
+                digit = 0;
+            }
+            value => digit = digit * 10 + value,
+        }
+    }
+    Some(whole + digit)
+}
+
+/// Digits at the start: how many bytes, and their number.
+fn digits(text: &str) -> Option<(usize, u32)> {
+    let length = text.bytes().take_while(u8::is_ascii_digit).count();
+    (1..=6).contains(&length).then(|| text[..length].parse().ok().map(|number| (length, number)))?
+}
+
+/// 2026年10月20日, 10月20日, 2026-10-20, 2026/10/20, 10/20, october 20, oct. 20, 20 october.
+fn day(text: &str) -> Taken {
+    japanese_day(text).or_else(|| signs_day(text)).or_else(|| english_day(text))
+}
+
+fn japanese_day(text: &str) -> Taken {
+    let (mut at, first) = digits(text)?;
+    let mut year = None;
+    let mut month = first;
+    if let Some(rest) = text[at..].strip_prefix('年') {
+        let (length, number) = digits(rest)?;
+        year = Some(first);
+        month = number;
+        at += '年'.len_utf8() + length;
+    }
+    let rest = text[at..].strip_prefix('月')?;
+    at += '月'.len_utf8();
+    let (length, number) = digits(rest)?;
+    rest[length..].starts_with('日').then_some(())?;
+    checked(at + length + '日'.len_utf8(), year, month, number)
+}
+
+fn signs_day(text: &str) -> Taken {
+    let (length, first) = digits(text)?;
+    let sign = text[length..].chars().next().filter(|sign| matches!(sign, '/' | '-'))?;
+    let (second_length, second) = digits(&text[length + 1..])?;
+    let at = length + 1 + second_length;
+    if length == 4 {
+        let rest = text[at..].strip_prefix(sign)?;
+        let (third_length, third) = digits(rest)?;
+        return checked(at + 1 + third_length, Some(first), second, third);
+    }
+    // 120/80 is a blood pressure and 1/2 a half: only what can be nothing but a day is one.
+    (sign == '/' && first > 1 && length <= 2 && second_length <= 2).then_some(())?;
+    let next = text[at..].chars().next();
+    next.is_none_or(|next| !next.is_ascii_alphanumeric() && !matches!(next, '/' | '%' | '.')).then_some(())?;
+    checked(at, None, first, second)
+}
+
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+
+fn english_day(text: &str) -> Taken {
+    let name = |text: &str| -> Option<(usize, u32)> {
+        let length = text.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let word = &text[..length];
+        let month = MONTHS.iter().position(|month| {
+            word == *month
+                || word.len() >= 3 && word == &month[..3]
+                || word == "sept" && *month == "september"
+        })?;
+        let dot = usize::from(text[length..].starts_with('.'));
+        Some((length + dot, month as u32 + 1))
+    };
+    let ordinal = |text: &str| {
+        ["st", "nd", "rd", "th"].iter().any(|end| text.starts_with(end)).then_some(2).unwrap_or(0)
+    };
+    let spaces = |text: &str| text.len() - text.trim_start_matches([' ', ',']).len();
+    let (mut at, month, day);
+    if let Some((length, found)) = name(text) {
+        at = length + spaces(&text[length..]);
+        let (digits_length, number) = digits(&text[at..])?;
+        (month, day) = (found, number);
+        at += digits_length;
+        at += ordinal(&text[at..]);
+    } else {
+        let (digits_length, number) = digits(text)?;
+        at = digits_length + ordinal(&text[digits_length..]);
+        at += spaces(&text[at..]);
+        at += if text[at..].starts_with("of ") { 3 } else { 0 };
+        let (length, found) = name(&text[at..])?;
+        (month, day) = (found, number);
+        at += length;
+    }
+    let gap = spaces(&text[at..]);
+    let year = digits(&text[at + gap..]).filter(|(length, _)| *length == 4);
+    match year {
+        Some((length, year)) => checked(at + gap + length, Some(year), month, day),
+        None => checked(at, None, month, day),
+    }
+}
+
+fn checked(length: usize, year: Option<u32>, month: u32, day: u32) -> Taken {
+    let name = Month::try_from(u8::try_from(month).ok()?).ok()?;
+    (day >= 1 && day <= u32::from(name.length(2024)))
+        .then_some((length, vec![Quantity::Day { year, month, day }]))
+}
+
+/// 14時30分, 14時半, 午後2時, 14:30, 2:30 pm, 2 pm.
+fn moment(text: &str) -> Taken {
+    let (skip, afternoon) = match text {
+        _ if text.starts_with("午後") => ("午後".len(), true),
+        _ if text.starts_with("午前") => ("午前".len(), false),
+        _ => (0, false),
+    };
+    let rest = &text[skip..];
+    let (length, hour) = digits(rest)?;
+    let mut at = skip + length;
+    let mut minutes = 0;
+    let mut said = false;
+    if let Some(after) = rest[length..].strip_prefix('時') {
+        // 3時間 is a length.
+        if after.starts_with('間') {
+            return None;
+        }
+        said = true;
+        at += '時'.len_utf8();
+        if after.starts_with('半') {
+            minutes = 30;
+            at += '半'.len_utf8();
+        } else if let Some((digits_length, number)) =
+            digits(after).filter(|(l, _)| after[*l..].starts_with('分'))
+        {
+            minutes = number;
+            at += digits_length + '分'.len_utf8();
+        }
+    } else if let Some((2, number)) = rest[length..].strip_prefix(':').and_then(digits) {
+        said = true;
+        minutes = number;
+        at += 3;
+    }
+    let gap = text[at..].len() - text[at..].trim_start().len();
+    let half = ["pm", "p.m.", "am", "a.m."].into_iter().find(|half| text[at + gap..].starts_with(half));
+    if let Some(half) = half {
+        said = true;
+        at += gap + half.len();
+    }
+    let afternoon = afternoon || half.is_some_and(|half| half.starts_with('p'));
+    let hour = if afternoon && hour < 12 { hour + 12 } else { hour };
+    (said && hour <= 24 && minutes < 60)
+        .then_some((at, vec![Quantity::Time { minutes: hour * 60 + minutes }]))
+}
+
+/// 38.5℃, 120/80, 5mg, 3〜4回: each number with the unit behind it.
+fn number(text: &str) -> Taken {
+    let length = text.bytes().take_while(u8::is_ascii_digit).count();
+    (length > 0).then_some(())?;
+    let fraction = match text[length..].strip_prefix('.') {
+        Some(rest) => rest.bytes().take_while(u8::is_ascii_digit).count(),
+        None => 0,
+    };
+    let end = length + if fraction > 0 { fraction + 1 } else { 0 };
+    let value: f64 = text[..end].parse().ok()?;
+    let rest = text[end..].trim_start_matches(' ');
+    let gap = text[end..].len() - rest.len();
+    let known = UNITS
+        .iter()
+        .flat_map(|same| same.iter().map(move |unit| (same[0], *unit)))
+        .filter(|(_, unit)| rest.starts_with(unit) && !goes_on(rest, unit))
+        .max_by_key(|(_, unit)| unit.len());
+    let unit = match known {
+        Some((unit, written)) => {
+            return Some((end + gap + written.len(), vec![Quantity::Number { value, unit: unit.to_owned() }]));
+        }
+        None if gap > 0 => String::new(),
+        None => {
+            let latin = |char: &char| char.is_ascii_alphabetic() || matches!(char, '°' | '%' | 'μ' | 'µ');
+            rest.chars().take_while(latin).collect()
+        }
+    };
+    Some((end + unit.len(), vec![Quantity::Number { value, unit }]))
+}
+
+/// Whether a unit of letters is only the beginning of a longer word.
+fn goes_on(rest: &str, unit: &str) -> bool {
+    let letters = unit.chars().next_back().is_some_and(|last| last.is_ascii_alphabetic());
+    letters && rest[unit.len()..].chars().next().is_some_and(|next| next.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn one_quantity_in_several_spellings_is_the_same() {
+        for (a, b) in [
+            ("38.5℃", "３８．５度"),
+            ("1,200mL", "1200 ml"),
+            ("10月20日", "10/20"),
+            ("2026年10月20日", "2026-10-20"),
+            ("october 20, 2026", "2026/10/20"),
+            ("20 Oct", "oct. 20"),
+            ("14時30分", "午後2時半"),
+            ("2:30 pm", "14:30"),
+            ("二十一日間", "21日間"),
+            ("三回", "3回"),
+            ("3 times", "3回"),
+        ] {
+            let (x, y) = (read(a), read(b));
+            assert!(
+                !x.is_empty() && x.len() == y.len() && x.iter().zip(&y).all(|(x, y)| x.covers(y)),
+                "{a} {x:?}, {b} {y:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn different_quantities_stay_apart() {
+        for (a, b) in [
+            ("5mg", "50mg"),
+            ("5mg", "5ml"),
+            ("10月20日", "10月21日"),
+            ("14時", "15時"),
+            ("38.5", "385"),
+            ("3時間", "3時"),
+        ] {
+            let (x, y) = (read(a), read(b));
+            assert!(!x[0].covers(&y[0]), "{a} {x:?}, {b} {y:?}");
+        }
+    }
+
+    #[test]
+    fn a_blood_pressure_is_two_numbers_and_no_day() {
+        let numbers = read("血圧120/80、脈拍72");
+        assert_eq!(numbers.len(), 3, "{numbers:?}");
+        assert!(numbers.iter().all(|quantity| matches!(quantity, Quantity::Number { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[0-9０-９年月日時分半午前後/:.,-〜一二十百℃mgmlpoctjanth 回]{0,30}") {
+            let _ = read(&text);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The marks `[1]` in an answer: where they stand, and which bytes of which row they point at.
+
+use karute_engine::words::sentences;
+use serde::Serialize;
+
+use crate::retrieve::Evidence;
+use crate::retrieve::relevance::{Relevance, Vocabulary};
+
+/// A sentence of an answer rests on these bytes of a row's content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Citation {
+    /// The number in the answer's `[n]`: the row's rank in the context, from 1.
+    pub number: usize,
+    /// The row's id.
+    pub id: String,
+    /// The row's heading.
+    pub title: String,
+    /// The day that the row is about, `YYYY-MM-DD`, or empty.
+    pub date: String,
+    /// Spreadsheet that the row stands in.
+    pub spreadsheet: String,
+    /// Sheet that the row stands in.
+    pub sheet: String,
+    /// Row number in the sheet as a person sees it.
+    pub row: u32,
+    /// First byte of the quoted sentence in the row's content.
+    pub start: usize,
+    /// Byte after its last.
+    pub end: usize,
+}
+
+impl Citation {
+    /// Of the bytes `start..end` of a row's content.
+    pub fn of(number: usize, evidence: &Evidence, start: usize, end: usize) -> Self {
+        let row = &evidence.row;
+        Self {
+            number,
+            id: row.id.clone(),
+            title: row.title.clone(),
+            date: row.date.clone(),
+            spreadsheet: row.origin.spreadsheet.clone(),
+            sheet: row.origin.sheet.clone(),
+            row: row.origin.row_number,
+            start,
+            end,
+        }
+    }
+}
+
+/// The marks of `text` with the bytes where each begins: `[1]`, `[1, 2]` and `[1][2]`, also in full width.
+pub fn marks(text: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    for (start, open) in text.char_indices().filter(|(_, char)| matches!(char, '[' | '［' | '【')) {
+        let inside = &text[start + open.len_utf8()..];
+        let Some(end) = inside.find([']', '］', '】']) else { continue };
+        let numbers: Option<Vec<usize>> = inside[..end].split([',', '、', '，']).map(number).collect();
+        found.extend(numbers.into_iter().flatten().map(|number| (start, number)));
+    }
+    found
+}
+
+/// A number of up to three digits, in either width.
+fn number(text: &str) -> Option<usize> {
+    let half: String = text
+        .trim()
+        .chars()
+        .map(|char| match char {
+            '０'..='９' => char::from_u32(char as u32 - '０' as u32 + '0' as u32).unwrap_or(char),
+            other => other,
+        })
+        .collect();
+    (half.len() <= 3 && !half.is_empty() && half.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| half.parse().ok())?
+}
+
+/// `text` without its marks.
+pub fn without_marks(text: &str) -> String {
+    let mut bare = String::with_capacity(text.len());
+    let mut rest = 0;
+    for (start, _) in marks(text) {
+        if start >= rest {
+            bare.push_str(&text[rest..start]);
+            let close = text[start..].find([']', '］', '】']).map_or(text.len(), |end| start + end);
+            rest = close + text[close..].chars().next().map_or(0, char::len_utf8);
+        }
+    }
+    bare.push_str(&text[rest..]);
+    bare
+}
+
+/// A citation for each row that `sentence` marks, at the sentence of the row that says most of it. Marks of rows that are not
+/// there give none.
+pub fn citations(sentence: &str, evidence: &[Evidence]) -> Vec<Citation> {
+    let vocabulary = Vocabulary::new(&without_marks(sentence), &[]);
+    let relevance = Relevance::new(&vocabulary, &[]);
+    let mut found: Vec<Citation> = Vec::new();
+    for (_, number) in marks(sentence) {
+        let Some(cited) = number.checked_sub(1).and_then(|at| evidence.get(at)) else { continue };
+        let content = &cited.row.content;
+        let said =
+            |range: &std::ops::Range<usize>| relevance.covered(&vocabulary.held(&content[range.clone()]));
+        // The first of those that say alike.
+        let best = sentences(content).into_iter().rev().max_by(|a, b| said(a).total_cmp(&said(b)));
+        let range = best.unwrap_or(0..content.len());
+        if !found.iter().any(|known| known.number == number && known.start == range.start) {
+            found.push(Citation::of(number, cited, range.start, range.end));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use karute_engine::Row;
+    use proptest::prelude::*;
+
+    #[test]
+    fn marks_are_read_in_every_way_that_models_write_them() {
+        let numbers = |text: &str| marks(text).into_iter().map(|(_, number)| number).collect::<Vec<_>>();
+        assert_eq!(numbers("熱はない[1]。食欲あり[2, 3]、［４］【5】"), [1, 2, 3, 4, 5]);
+        assert_eq!(numbers("[a] [] [1a] [1234] [1"), Vec::<usize>::new());
+        assert_eq!(without_marks("熱はない[1]。食欲あり[2, 3][x]"), "熱はない。食欲あり[x]");
+    }
+
+    #[test]
+    fn a_citation_points_at_the_sentence_that_says_so() {
+        let content = "入浴した。体温は36.5℃。次回は火曜。";
+        let row = Row { id: "a".into(), content: content.into(), ..Row::default() };
+        let evidence = [Evidence { row, ..Evidence::default() }];
+        let found = citations("体温は36.5度でした[1][9]。", &evidence);
+        assert_eq!(found.len(), 1);
+        assert_eq!(&content[found[0].start..found[0].end], "体温は36.5℃。");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[\\[\\]［］【】0-9０-９,、a熱。]{0,30}") {
+            let bare = without_marks(&text);
+            prop_assert!(bare.len() <= text.len());
+            citations(&text, &[]);
+        }
+    }
+}

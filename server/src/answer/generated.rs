@@ -1,0 +1,74 @@
+//! Answers that a language model writes from the rows.
+
+use std::sync::Arc;
+
+use async_stream::try_stream;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use karute_sync::generate::{Delta, Generator};
+
+use super::prompt::{self, Templates};
+use super::{Answerer, Asked, Piece};
+use crate::error::Failure;
+
+/// Answers with a language model.
+pub struct Generated {
+    generator: Arc<dyn Generator>,
+    templates: Arc<Templates>,
+    /// Most tokens of rules, rows, conversation and question together.
+    most_tokens: usize,
+    max_output_tokens: u32,
+}
+
+impl Generated {
+    /// Answers with `generator`, told how by `templates`, from prompts of about so many tokens.
+    pub fn new(
+        generator: Arc<dyn Generator>,
+        templates: Arc<Templates>,
+        most_tokens: usize,
+        max_output_tokens: u32,
+    ) -> Self {
+        Self { generator, templates, most_tokens, max_output_tokens }
+    }
+}
+
+impl Answerer for Generated {
+    fn mode(&self) -> &'static str {
+        "generated"
+    }
+
+    fn model(&self) -> &str {
+        self.generator.model()
+    }
+
+    fn answer<'a>(&'a self, asked: &'a Asked) -> BoxStream<'a, Result<Piece, Failure>> {
+        let failed = |error: karute_sync::generate::GenerateError| Failure::Model(error.to_string());
+        Box::pin(try_stream! {
+            let marker = prompt::marker();
+            let (prompt, rows) =
+                prompt::build(asked, &self.templates, &marker, self.most_tokens, self.max_output_tokens);
+            if rows == 0 {
+                Err(Failure::Model("no row fits into the prompt: raise KARUTE_PROMPT_TOKENS".into()))?;
+            }
+            let mut deltas = self.generator.generate(&prompt).await.map_err(failed)?;
+            let mut said = false;
+            while let Some(delta) = deltas.next().await {
+                match delta.map_err(failed)? {
+                    Delta::Text(text) => {
+                        said = true;
+                        yield Piece::Text(text);
+                    }
+                    // A model that only thought has answered nothing.
+                    Delta::Done(finished) if !said => {
+                        Err(Failure::Model(format!("{} ended without a word ({:?})", finished.model, finished.finish)))?;
+                    }
+                    Delta::Done(finished) => {
+                        let usd = self.generator.usd(&finished.usage);
+                        let template = self.templates.version(&asked.question).to_owned();
+                        yield Piece::Done { finished, usd, template };
+                    }
+                }
+            }
+        })
+    }
+}

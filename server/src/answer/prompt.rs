@@ -1,0 +1,294 @@
+//! What a model is asked: rules apart from data, each row between lines that nobody can forge, within a budget of tokens.
+
+use std::path::Path;
+
+use karute_engine::words::{Script, normalise, sentences};
+use karute_sync::generate::{Prompt, Role, Turn};
+use rand::RngExt;
+
+use super::{Asked, Exchange};
+use crate::retrieve::Evidence;
+
+/// Rules for each language, of this version.
+const JAPANESE: &str = include_str!("templates/ja.txt");
+const ENGLISH: &str = include_str!("templates/en.txt");
+/// Exchanges of the conversation that a prompt holds word for word; of earlier ones it holds the questions.
+const EXCHANGES: usize = 4;
+/// Earlier questions that a prompt holds.
+const EARLIER: usize = 6;
+/// The most that one earlier answer may take, in characters.
+const EARLIER_ANSWER: usize = 600;
+
+/// How models are told to work, in each language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Templates {
+    japanese: Template,
+    english: Template,
+}
+
+/// Rules in one language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Template {
+    version: String,
+    text: String,
+}
+
+/// A template that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} (KARUTE_TEMPLATES) is no template: {detail}")]
+pub struct TemplateError {
+    /// The file.
+    pub path: String,
+    /// What is wrong.
+    pub detail: String,
+}
+
+impl Template {
+    /// Reads `version: NAME`, then the rules, which must name the marker of the fences.
+    fn parse(text: &str, path: &str) -> Result<Self, TemplateError> {
+        let fault = |detail: &str| TemplateError { path: path.to_owned(), detail: detail.to_owned() };
+        let (first, rest) = text.split_once('\n').ok_or_else(|| fault("it has one line"))?;
+        let version = first.strip_prefix("version:").map(str::trim).filter(|version| !version.is_empty());
+        let version = version.ok_or_else(|| fault("its first line is not `version: NAME`"))?;
+        if !rest.contains("{marker}") {
+            return Err(fault("its rules do not mention {marker}, the sign of what is data"));
+        }
+        Ok(Self { version: version.to_owned(), text: rest.trim().to_owned() })
+    }
+}
+
+impl Templates {
+    /// Those of this version.
+    ///
+    /// # Errors
+    /// None: a test reads them.
+    pub fn built_in() -> Result<Self, TemplateError> {
+        Ok(Self {
+            japanese: Template::parse(JAPANESE, "templates/ja.txt")?,
+            english: Template::parse(ENGLISH, "templates/en.txt")?,
+        })
+    }
+
+    /// `ja.txt` and `en.txt` of a directory; what it lacks is as built in.
+    ///
+    /// # Errors
+    /// A file that is no template.
+    pub fn load(directory: Option<&Path>) -> Result<Self, TemplateError> {
+        let built_in = Self::built_in()?;
+        let Some(directory) = directory else { return Ok(built_in) };
+        let read = |name: &str, otherwise: Template| {
+            let path = directory.join(name);
+            let shown = path.display().to_string();
+            match std::fs::read_to_string(&path) {
+                Ok(text) => Template::parse(&text, &shown),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(otherwise),
+                Err(error) => Err(TemplateError { path: shown, detail: error.to_string() }),
+            }
+        };
+        Ok(Self { japanese: read("ja.txt", built_in.japanese)?, english: read("en.txt", built_in.english)? })
+    }
+
+    /// The version of the rules for this question.
+    pub fn version(&self, question: &str) -> &str {
+        &self.of(question).version
+    }
+
+    fn of(&self, question: &str) -> &Template {
+        if is_japanese(question) { &self.japanese } else { &self.english }
+    }
+}
+
+/// Whether a text has any Japanese in it.
+fn is_japanese(text: &str) -> bool {
+    let japanese = |script: Script| matches!(script, Script::Han | Script::Hiragana | Script::Katakana);
+    normalise(text).iter().any(|symbol| japanese(symbol.script))
+}
+
+/// A sign that no row can know: 64 random bits.
+pub fn marker() -> String {
+    format!("karute-{:016x}", rand::rng().random::<u64>())
+}
+
+/// A prompt, and how many of the rows are in it: the first so many, since the best come first.
+pub(super) fn build(
+    asked: &Asked,
+    templates: &Templates,
+    marker: &str,
+    most_tokens: usize,
+    max_output_tokens: u32,
+) -> (Prompt, usize) {
+    let template = templates.of(&asked.question);
+    let system = template.text.replace("{marker}", marker);
+    let mut turns = history(&asked.earlier);
+    let (mut used, mut rows, mut data) = (tokens(&system) + tokens(&asked.question), 0, String::new());
+    used += turns.iter().map(|turn| tokens(&turn.text)).sum::<usize>();
+    for (number, evidence) in (1..).zip(asked.evidence.iter()) {
+        let left = most_tokens.saturating_sub(used);
+        let Some(fenced) = fence(number, evidence, marker, left) else { break };
+        used += tokens(&fenced);
+        data.push_str(&fenced);
+        rows = number;
+    }
+    turns.push(Turn { role: Role::User, text: format!("{data}\n{}", clean(&asked.question, marker)) });
+    (Prompt { system, turns, max_output_tokens }, rows)
+}
+
+/// A row between its two lines, cut at the end of a sentence if all of it does not fit; `None` if none of it does.
+fn fence(number: usize, evidence: &Evidence, marker: &str, most_tokens: usize) -> Option<String> {
+    let row = &evidence.row;
+    let head = |text: &str| clean(text, marker).replace(['\n', '\r'], " ");
+    let date = if row.date.is_empty() { "-" } else { &row.date };
+    let top = format!(
+        "--- [{number}] {marker} ---\n{} | {} | {}\n",
+        head(&row.title),
+        head(&row.source_type),
+        head(date)
+    );
+    let bottom = format!("--- end [{number}] {marker} ---\n");
+    let room = most_tokens.checked_sub(tokens(&top) + tokens(&bottom))?;
+    let content = clean(&row.content, marker);
+    let kept = if tokens(&content) <= room {
+        content.as_str()
+    } else {
+        let ends = sentences(&content).into_iter().map(|sentence| sentence.end);
+        let end = ends.take_while(|end| tokens(&content[..*end]) <= room).last()?;
+        &content[..end]
+    };
+    Some(format!("{top}{kept}\n{bottom}"))
+}
+
+/// `text` without what could be taken for a fence: the marker, and characters that command a terminal or hide text.
+fn clean(text: &str, marker: &str) -> String {
+    let hides = |char: char| {
+        char.is_control() && !matches!(char, '\n' | '\t')
+            || matches!(char, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+    };
+    let visible: String = text.chars().filter(|char| !hides(*char)).collect();
+    visible.replace(marker, "")
+}
+
+/// The conversation so far: the latest exchanges whole, of earlier ones the questions.
+fn history(earlier: &[Exchange]) -> Vec<Turn> {
+    let latest = earlier.len().saturating_sub(EXCHANGES);
+    let (older, newer) = earlier.split_at(latest);
+    let mut turns = Vec::new();
+    let questions: Vec<&str> =
+        older.iter().rev().take(EARLIER).rev().map(|exchange| exchange.question.as_str()).collect();
+    if !questions.is_empty() {
+        turns.push(Turn { role: Role::User, text: questions.join("\n") });
+        turns.push(Turn { role: Role::Model, text: "…".into() });
+    }
+    for Exchange { question, answer } in newer {
+        turns.push(Turn { role: Role::User, text: question.clone() });
+        turns.push(Turn { role: Role::Model, text: answer.chars().take(EARLIER_ANSWER).collect() });
+    }
+    turns
+}
+
+/// About how many tokens a text takes, rather too many: one for each Japanese character, one for four letters.
+pub(super) fn tokens(text: &str) -> usize {
+    let ascii = text.bytes().filter(u8::is_ascii).count();
+    text.chars().count() - ascii + ascii.div_ceil(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use karute_engine::Row;
+    use proptest::prelude::*;
+
+    fn asked(contents: &[&str]) -> Asked {
+        let evidence = contents.iter().map(|content| Evidence {
+            row: Row {
+                title: "題".into(),
+                content: (*content).into(),
+                date: "2026-10-01".into(),
+                ..Row::default()
+            },
+            ..Evidence::default()
+        });
+        Asked { question: "体温は".into(), earlier: Vec::new(), evidence: evidence.collect() }
+    }
+
+    fn text(asked: &Asked, most_tokens: usize) -> (String, usize) {
+        let templates = Templates::built_in().expect("templates");
+        let (prompt, rows) = build(asked, &templates, "MARK", most_tokens, 100);
+        (prompt.turns.last().expect("a turn").text.clone(), rows)
+    }
+
+    #[test]
+    fn rules_and_data_stand_apart_and_each_row_between_its_lines() {
+        let templates = Templates::built_in().expect("templates");
+        let asked = asked(&["体温36.5℃。", "血圧120/80。"]);
+        let (prompt, rows) = build(&asked, &templates, "MARK", 10_000, 100);
+        assert_eq!(rows, 2);
+        assert!(prompt.system.contains("MARK") && !prompt.system.contains("体温36.5"));
+        let data = &prompt.turns[0].text;
+        assert!(
+            data.contains("--- [2] MARK ---\n題 |  | 2026-10-01\n血圧120/80。\n--- end [2] MARK ---"),
+            "{data}"
+        );
+        assert!(data.ends_with("体温は"));
+        assert_ne!(marker(), marker());
+    }
+
+    #[test]
+    fn a_row_that_does_not_fit_is_cut_at_the_end_of_a_sentence_and_the_rest_left_out() {
+        let all = asked(&["一番目の文です。二番目の文です。", "次の記録。"]);
+        let mut seen = [false; 4];
+        for budget in 0..1_000 {
+            let (data, rows) = text(&all, budget);
+            let state = match (data.contains("二番目の文です。\n--- end"), rows) {
+                (_, 0) => 0,
+                (false, 1) => 1,
+                (true, 1) => 2,
+                _ => 3,
+            };
+            assert_eq!(state > 0, data.contains("一番目の文です。"), "{data}");
+            assert!(state < 3 || data.contains("次の記録。"), "{data}");
+            seen[state] = true;
+        }
+        assert_eq!(seen, [true; 4], "nothing, one sentence, one row, both rows");
+    }
+
+    #[test]
+    fn the_latest_exchanges_are_kept_whole() {
+        let exchange =
+            |number: usize| Exchange { question: format!("問{number}"), answer: format!("答{number}") };
+        let turns = history(&(0..7).map(exchange).collect::<Vec<_>>());
+        let texts: Vec<&str> = turns.iter().map(|turn| turn.text.as_str()).collect();
+        assert_eq!(texts, ["問0\n問1\n問2", "…", "問3", "答3", "問4", "答4", "問5", "答5", "問6", "答6"]);
+    }
+
+    #[test]
+    fn a_template_must_name_its_version_and_the_marker() {
+        let directory = tempfile::tempdir().expect("a directory");
+        assert_eq!(
+            Templates::load(Some(directory.path())).expect("built in"),
+            Templates::built_in().expect("built in")
+        );
+        let path = directory.path().join("ja.txt");
+        std::fs::write(&path, "version: own-1\n囲みは{marker}。\n").expect("written");
+        assert_eq!(Templates::load(Some(directory.path())).expect("own").version("体温は"), "own-1");
+        assert_eq!(Templates::load(Some(directory.path())).expect("own").version("what"), "en-1");
+        for wrong in ["version: x\nno marker\n", "no version {marker}\nx", "x"] {
+            std::fs::write(&path, wrong).expect("written");
+            assert!(Templates::load(Some(directory.path())).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_row_can_forge_a_fence(content in "(MARK|--- |end |\\[1\\]|\\n|[a熱。\\u{200b}\\u{202e}]){0,12}", title in "(MARK|\\n|---|[a熱]){0,6}") {
+            let mut asked = asked(&[&content, "b"]);
+            let mut evidence = asked.evidence.to_vec();
+            evidence[0].row.title = title;
+            asked.evidence = evidence.into();
+            let (data, rows) = text(&asked, 100_000);
+            prop_assert_eq!(rows, 2);
+            prop_assert_eq!(data.matches("MARK").count(), 4, "{}", data);
+            let fences: Vec<&str> = data.lines().filter(|line| line.contains("MARK")).collect();
+            prop_assert_eq!(fences, ["--- [1] MARK ---", "--- end [1] MARK ---", "--- [2] MARK ---", "--- end [2] MARK ---"]);
+        }
+    }
+}
