@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 /// Bytes of a body that are sent, and counted, at once.
-const CHUNK_BYTES: usize = 16 << 10;
+pub const CHUNK_BYTES: usize = 16 << 10;
 
 /// Something that goes wrong.
 #[derive(Clone, Debug)]
@@ -122,8 +122,13 @@ impl Drop for Server {
     }
 }
 
-/// Turns bytes into a body that suffers the effect; `count` is told what leaves.
-pub fn body(mut bytes: Bytes, effect: Option<Effect>, count: impl Fn(usize) + Send + Sync + 'static) -> Body {
+/// Turns bytes into a body of such chunks that suffers the effect; `count` is told what leaves.
+pub fn body(
+    mut bytes: Bytes,
+    effect: Option<Effect>,
+    chunk_bytes: usize,
+    count: impl Fn(usize) + Send + Sync + 'static,
+) -> Body {
     if let Some(Effect::Flipped(at)) = effect
         && at < bytes.len()
     {
@@ -146,7 +151,7 @@ pub fn body(mut bytes: Bytes, effect: Option<Effect>, count: impl Fn(usize) + Se
             if let Some(Effect::Slow(pause)) = effect {
                 tokio::time::sleep(pause).await;
             }
-            let chunk = left.split_to(CHUNK_BYTES.min(left.len()));
+            let chunk = left.split_to(chunk_bytes.min(left.len()));
             count(chunk.len());
             Some((Ok(chunk), Some(left)))
         }

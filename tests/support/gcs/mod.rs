@@ -201,7 +201,7 @@ fn sending(state: &Shared, done: Done, effect: Option<Effect>) -> Response {
     let state = state.clone();
     let count = move |bytes: usize| lock(&state).sent += bytes as u64;
     let (parts, _) = response.into_parts();
-    Response::from_parts(parts, serve::body(body, effect, count))
+    Response::from_parts(parts, serve::body(body, effect, serve::CHUNK_BYTES, count))
 }
 
 /// The answer to a download: the whole object or a range of it.

@@ -6,6 +6,7 @@
 
 mod drive;
 mod exchanges;
+mod gemini;
 mod sheets;
 mod token;
 mod vertex;
@@ -34,6 +35,8 @@ use workbook::Workbook;
 
 /// The spreadsheet that an emulator begins with.
 pub const SPREADSHEET: &str = "emulated-spreadsheet-0001";
+/// Bytes of a stream that are sent at once: less than an event, and no multiple of a character.
+const STREAM_CHUNK: usize = 101;
 /// Largest request that is taken.
 const BODY_LIMIT: usize = 64 << 20;
 
@@ -324,6 +327,16 @@ impl Emulator {
         state.sent = 0;
     }
 
+    /// The next request for an answer gets these pieces; the second such call writes for the one after it, and so on.
+    pub fn write(&self, pieces: Vec<Value>) {
+        lock(&self.state).models.written.push_back(pieces);
+    }
+
+    /// Bodies of the requests for an answer so far.
+    pub fn prompts(&self) -> Vec<Value> {
+        lock(&self.state).models.prompts.clone()
+    }
+
     /// How often a text was embedded.
     pub fn embedded(&self) -> u64 {
         lock(&self.state).models.embedded
@@ -425,8 +438,11 @@ fn send(
         Ok(body) => (200, body.clone(), None),
         Err(refusal) => (refusal.code, refusal.body(), refusal.retry_after),
     };
+    let streams =
+        done.is_ok() && call.path.last().is_some_and(|last| last.ends_with(":streamGenerateContent"));
     let mut bytes = Bytes::from(match effect {
         Some(Effect::Body(text)) => text.as_bytes().to_vec(),
+        _ if streams => gemini::events(&body).into_bytes(),
         _ => body.to_string().into_bytes(),
     });
     let answered = Answered {
@@ -440,13 +456,22 @@ fn send(
     {
         let mut state = lock(state);
         if let Some(file) = &state.exchanges {
-            exchanges::record(file, call, code, &body, malformed);
+            // Each piece of a stream is an answer of its own to whoever checks it.
+            match &body {
+                Value::Array(pieces) if streams => {
+                    pieces.iter().for_each(|piece| exchanges::record(file, call, code, piece, malformed));
+                }
+                body => exchanges::record(file, call, code, body, malformed),
+            }
         }
         state.answered.push(answered);
     }
     let mut response = Response::builder()
         .status(StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
-        .header(header::CONTENT_TYPE, "application/json; charset=UTF-8");
+        .header(
+            header::CONTENT_TYPE,
+            if streams { "text/event-stream" } else { "application/json; charset=UTF-8" },
+        );
     if let Some(seconds) = retry_after {
         response = response.header(header::RETRY_AFTER, seconds);
     }
@@ -455,6 +480,7 @@ fn send(
     if call.headers.get(header::ACCEPT_ENCODING).is_some_and(gzip)
         && call.headers.get(header::USER_AGENT).is_some_and(gzip)
         && bytes.len() > 1_000
+        && !streams
     {
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         if packed.write_all(&bytes).is_ok()
@@ -466,7 +492,8 @@ fn send(
     }
     let state = state.clone();
     let count = move |bytes: usize| lock(&state).sent += bytes as u64;
-    response.body(serve::body(bytes, effect, count)).unwrap_or_default()
+    let chunk = if streams { STREAM_CHUNK } else { serve::CHUNK_BYTES };
+    response.body(serve::body(bytes, effect, chunk, count)).unwrap_or_default()
 }
 
 /// The sample of the project as a spreadsheet.

@@ -1,9 +1,11 @@
 //! Embeddings of Vertex AI, in both shapes: unit vectors that depend on the text alone.
 
+use std::collections::VecDeque;
+
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::{Call, Refusal};
+use super::{Call, Refusal, gemini};
 
 /// Dimensions of the models at full size.
 const FULL: usize = 3_072;
@@ -12,6 +14,10 @@ const FULL: usize = 3_072;
 #[derive(Debug, Default)]
 pub(super) struct Models {
     pub(super) embedded: u64,
+    /// Bodies of the requests for an answer.
+    pub(super) prompts: Vec<Value>,
+    /// Answers that a test has written, each in pieces, for the requests to come.
+    pub(super) written: VecDeque<Vec<Value>>,
 }
 
 pub(super) fn answer(models: &mut Models, call: &Call, model: &str) -> Result<Value, Refusal> {
@@ -21,6 +27,8 @@ pub(super) fn answer(models: &mut Models, call: &Call, model: &str) -> Result<Va
     }
     let body = call.json()?;
     match (model, verb) {
+        (model, "streamGenerateContent") => gemini::pieces(models, call, model).map(Value::Array),
+        (model, "generateContent") => Ok(gemini::whole(&gemini::pieces(models, call, model)?)),
         ("gemini-embedding-001" | "text-multilingual-embedding-002", "predict") => {
             let instances = body["instances"].as_array().cloned().unwrap_or_default();
             let most = if model == "gemini-embedding-001" { 1 } else { 250 };

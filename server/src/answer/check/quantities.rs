@@ -310,7 +310,10 @@ fn number(text: &str) -> Taken {
         .max_by_key(|(_, unit)| unit.len());
     let unit = match known {
         Some((unit, written)) => {
-            return Some((end + gap + written.len(), vec![Quantity::Number { value, unit: unit.to_owned() }]));
+            return Some((
+                end + gap + written.len(),
+                vec![Quantity::Number { value, unit: unit.to_owned() }],
+            ));
         }
         None if gap > 0 => String::new(),
         None => {

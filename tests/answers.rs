@@ -1,0 +1,277 @@
+//! Fear: a model's stream breaks, lies, stalls or says nothing, and somebody takes what is left for an answer.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use karute_engine::{Draft, Index, Provenance, Row};
+use karute_server::answer::check::Fault;
+use karute_server::answer::{Exchange, Step, Summary, run};
+use karute_server::config::Sources;
+use karute_server::error::Failure;
+use karute_server::retrieve::Question;
+use karute_server::retrieve::caller::Caller;
+use karute_server::setup;
+use karute_server::state::{App, Serving};
+use karute_sync::embed::Embedder;
+use karute_sync::lexical::Lexical;
+use karute_tests::google::workbook::Workbook;
+use karute_tests::google::{Effect, Emulator};
+use serde_json::{Value, json};
+
+const QUESTION: &str = "久保田さんのカテーテルの次回交換はいつ";
+
+fn index() -> Index {
+    let lexical = Lexical::default();
+    let mut draft = Draft::new(lexical.identity().clone());
+    for (id, content) in [
+        ("a", "久保田さんの膀胱留置カテーテルの次回交換は10月20日14時。尿の混濁はなし。"),
+        ("b", "久保田さんの訪問時間を14時に変更した。"),
+    ] {
+        let row = Row {
+            id: id.into(),
+            title: "久保田 実 記録".into(),
+            content: content.into(),
+            date: "2026-10-05".into(),
+            ..Row::default()
+        };
+        draft.push(&row, &[]).expect("a row");
+    }
+    Index::from_slice(&draft.finish(Provenance::default()).expect("a draft").to_bytes()).expect("a snapshot")
+}
+
+fn emulator() -> Emulator {
+    Emulator::start(([127, 0, 0, 1], 0).into(), Workbook::default()).expect("a port")
+}
+
+fn app(emulator: &Emulator, given: &[(&str, &str)]) -> App {
+    let url = emulator.url();
+    let base = [
+        ("KARUTE_ANSWERERS", "vertex"),
+        ("GCP_PROJECT_ID", "p"),
+        ("KARUTE_GOOGLE_ENDPOINT", &url),
+        ("KARUTE_GOOGLE_ANONYMOUS", "true"),
+        ("REQUEST_TIMEOUT", "2"),
+        ("STREAM_TIMEOUT", "4"),
+    ];
+    let own = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let base = base.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let settings = Sources::none().then("a test", own).then("a base", base).load().expect("valid").settings;
+    let answerers = setup::answerers(&settings).expect("valid");
+    let app = App::new(settings, Arc::new(Lexical::default()), answerers);
+    app.serve(Serving::Ready { index: Arc::new(index()), problems: Arc::new([]) });
+    app
+}
+
+/// The text and the summary of an answer, or how it broke off.
+async fn ask_after(app: &App, earlier: Vec<Exchange>) -> (String, Result<Summary, Failure>) {
+    let mut steps = std::pin::pin!(run(app.clone(), Question::new(QUESTION, Caller::everything()), earlier));
+    let mut text = String::new();
+    while let Some(step) = steps.next().await {
+        match step {
+            Ok(Step::Text(piece)) => text += &piece,
+            Ok(Step::Done(summary)) => return (text, Ok(*summary)),
+            Ok(_) => {}
+            Err(failure) => return (text, Err(failure)),
+        }
+    }
+    panic!("a stream without an end");
+}
+
+async fn ask(app: &App) -> (String, Result<Summary, Failure>) {
+    ask_after(app, Vec::new()).await
+}
+
+fn says(text: &str) -> Value {
+    json!({"candidates": [{"content": {"role": "model", "parts": [{"text": text}]}}]})
+}
+
+fn ends(reason: &str) -> Value {
+    json!({"candidates": [{"finishReason": reason}], "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 5}})
+}
+
+#[tokio::test]
+async fn a_model_answers_from_fenced_rows_cited_checked_and_costed() {
+    let emulator = emulator();
+    let app = app(&emulator, &[]);
+    let earlier = vec![Exchange { question: "前の質問".into(), answer: "前の答え [1]".into() }];
+    let (text, summary) = ask_after(&app, earlier).await;
+    let summary = summary.expect("an answer");
+    assert_eq!(text, "久保田さんの膀胱留置カテーテルの次回交換は10月20日14時 [1]。");
+    assert_eq!((summary.mode, summary.model.as_str()), ("generated", "gemini-3.5-flash-lite"));
+    assert_eq!((summary.citations.len(), summary.citations[0].id.as_str()), (1, "a"));
+    assert!(summary.verdicts.iter().all(|verdict| verdict.supported), "{:?}", summary.verdicts);
+    let usage = summary.usage.expect("usage");
+    assert!(usage.output_tokens > 10 && usage.thought_tokens == 16);
+    assert!(summary.total_cost_jpy.is_some_and(|yen| yen > 0.0 && yen < 1.0));
+    assert_eq!(summary.template.as_deref(), Some("ja-1"));
+
+    let prompts = emulator.prompts();
+    let prompt = &prompts[0];
+    assert!(!prompt["systemInstruction"].to_string().contains("10月20日"), "data stands apart from rules");
+    let turns = prompt["contents"].as_array().expect("turns");
+    assert_eq!(turns.len(), 3);
+    assert_eq!((turns[0]["role"].as_str(), turns[1]["role"].as_str()), (Some("user"), Some("model")));
+    assert!(prompt["generationConfig"].get("temperature").is_none());
+}
+
+#[tokio::test]
+async fn every_way_in_which_a_stream_can_end_has_its_own_outcome() {
+    let emulator = emulator();
+    let app = app(&emulator, &[]);
+    // Pieces, then whether an answer comes of it, and its text.
+    let right = "次回交換は10月20日です [1]。";
+    let cases: Vec<(&str, Vec<Value>, Result<&str, &str>)> = vec![
+        ("unknown reason", vec![says(right), ends("SOMETHING_NEW")], Ok(right)),
+        ("cut short", vec![says(right), ends("MAX_TOKENS")], Ok(right)),
+        (
+            "thoughts only",
+            vec![
+                json!({"candidates": [{"content": {"parts": [{"text": "x", "thought": true}]}}]}),
+                ends("MAX_TOKENS"),
+            ],
+            Err("search_only"),
+        ),
+        (
+            "blocked prompt",
+            vec![json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})],
+            Err("search_only"),
+        ),
+        ("empty", vec![], Err("search_only")),
+        ("safety at once", vec![json!({"candidates": [{"finishReason": "SAFETY"}]})], Err("search_only")),
+        (
+            "safety midway",
+            vec![says(right), json!({"candidates": [{"content": {}, "finishReason": "SAFETY"}]})],
+            Err("broken"),
+        ),
+        (
+            "error midway",
+            vec![says(right), json!({"error": {"code": 503, "status": "UNAVAILABLE", "message": "busy"}})],
+            Err("broken"),
+        ),
+        ("no reason to end", vec![says(right)], Err("broken")),
+        ("no JSON of an answer", vec![json!("hello")], Err("search_only")),
+    ];
+    for (name, pieces, expected) in cases {
+        emulator.write(pieces);
+        let (text, summary) = ask(&app).await;
+        match (expected, summary) {
+            (Ok(answer), Ok(summary)) => {
+                assert_eq!((text.as_str(), summary.mode), (answer, "generated"), "{name}");
+            }
+            (Err("search_only"), Ok(summary)) => {
+                assert_eq!((summary.mode, summary.reason), ("search_only", Some("model_failed")), "{name}");
+                assert!(text.contains("10月20日") && summary.citations[0].number == 1, "{name}: {text}");
+                assert!(summary.degraded.is_some_and(|said| said.contains("回答モデル")), "{name}");
+                assert_eq!((summary.usage, summary.total_cost_jpy), (None, None), "{name}");
+            }
+            (Err("broken"), Err(Failure::Model(_))) => assert_eq!(text, right, "{name}"),
+            (expected, found) => panic!("{name}: {expected:?}, {found:?}"),
+        }
+    }
+}
+
+/// Asks while the model suffers `effect`, and looks at what comes of it.
+async fn suffer(effect: Effect) {
+    let emulator = emulator();
+    let app = app(&emulator, &[]);
+    emulator.fault("POST", "streamGenerateContent", 99, effect);
+    let began = Instant::now();
+    let (text, summary) = ask(&app).await;
+    assert!(began.elapsed() < Duration::from_secs(8), "{effect:?} took {:?}", began.elapsed());
+    match summary {
+        Ok(summary) => assert!(["generated", "search_only"].contains(&summary.mode), "{effect:?}"),
+        Err(Failure::Model(_)) => {
+            assert!(!text.is_empty(), "{effect:?}: without a word there is still something to show");
+            assert_eq!(emulator.answered().len(), 1, "{effect:?}: no second call after the first word");
+        }
+        Err(other) => panic!("{effect:?}: {other:?}"),
+    }
+    assert!(text.matches("膀胱留置カテーテル").count() <= 1, "{effect:?}: {text}");
+}
+
+#[tokio::test]
+async fn every_fault_at_every_stage_ends_in_time_and_nothing_is_said_twice() {
+    let statuses = [400u16, 401, 403, 404, 408, 409, 429, 500, 501, 502, 503, 504].map(Effect::Status);
+    let others = [
+        Effect::Wait(Duration::from_secs(20)),
+        Effect::RetryAfter(0),
+        Effect::RetryAfter(60),
+        Effect::Slow(Duration::from_millis(1)),
+    ];
+    let torn = (0..1_600).step_by(20).map(Effect::Torn);
+    let bodies = [
+        "",
+        "{",
+        "data: {",
+        "data: {}\n\n",
+        "data: [1]\n\n",
+        "data: null\n\n",
+        "[{\"error\":{\"code\":500}}]",
+        "<html>busy</html>",
+        "{\n \"error\": {\n  \"code\": 429\n }\n}\n",
+        "data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}\n\n",
+        "\r\n\r\n\r\n",
+        ": ping\n\n",
+    ];
+    let effects: Vec<Effect> =
+        statuses.into_iter().chain(others).chain(torn).chain(bodies.map(Effect::Body)).collect();
+    assert!(effects.len() >= 100);
+    futures_util::stream::iter(effects).for_each_concurrent(24, suffer).await;
+}
+
+#[tokio::test]
+async fn the_next_in_line_answers_if_the_first_has_not_said_a_word() {
+    let emulator = emulator();
+    let app = app(
+        &emulator,
+        &[("KARUTE_ANSWERERS", "vertex,extractive"), ("VERTEX_AI_GENERATION_MODEL", "gemini-3.6-flash")],
+    );
+    for effect in [Effect::Status(404), Effect::Wait(Duration::from_secs(9))] {
+        emulator.heal();
+        emulator.fault("POST", "gemini", 99, effect);
+        let (text, summary) = ask(&app).await;
+        let summary = summary.expect("an answer");
+        assert_eq!(
+            (summary.mode, summary.model.as_str()),
+            ("extractive", "karute-extractive-1"),
+            "{effect:?}"
+        );
+        assert!(summary.reason.is_none() && text.contains("10月20日"), "{effect:?}");
+    }
+    emulator.heal();
+    assert_eq!(ask(&app).await.1.expect("an answer").model, "gemini-3.6-flash");
+}
+
+#[tokio::test]
+async fn what_the_rows_do_not_say_is_marked_in_the_last_step() {
+    let emulator = emulator();
+    let app = app(&emulator, &[]);
+    emulator.write(vec![
+        says("次回交換は10月21日です[1]。尿の混濁があります[1]。"),
+        says("次回は14時です[7]。"),
+        ends("STOP"),
+    ]);
+    let summary = ask(&app).await.1.expect("an answer");
+    let faults: Vec<Vec<Fault>> = summary.verdicts.iter().map(|verdict| verdict.faults.clone()).collect();
+    assert_eq!(faults, [vec![Fault::Date], vec![Fault::Negation], vec![Fault::UnknownCitation]]);
+    assert!(summary.citations.iter().all(|citation| citation.number == 1));
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_ends_the_call_to_the_model() {
+    let emulator = emulator();
+    let app = app(&emulator, &[]);
+    emulator.fault("POST", "streamGenerateContent", 1, Effect::Slow(Duration::from_millis(50)));
+    {
+        let mut steps =
+            std::pin::pin!(run(app.clone(), Question::new(QUESTION, Caller::everything()), Vec::new()));
+        while !matches!(steps.next().await, Some(Ok(Step::Text(_)))) {}
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let sent = emulator.sent();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(emulator.sent(), sent, "the emulator still sends");
+}
