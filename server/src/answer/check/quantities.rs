@@ -213,7 +213,7 @@ fn english_day(text: &str) -> Taken {
         Some((length + dot, month as u32 + 1))
     };
     let ordinal = |text: &str| {
-        ["st", "nd", "rd", "th"].iter().any(|end| text.starts_with(end)).then_some(2).unwrap_or(0)
+        if ["st", "nd", "rd", "th"].iter().any(|end| text.starts_with(end)) { 2 } else { 0 }
     };
     let spaces = |text: &str| text.len() - text.trim_start_matches([' ', ',']).len();
     let (mut at, month, day);
