@@ -367,7 +367,7 @@ async fn health_tells_what_is_served() {
     let details = &health["details"];
     assert_eq!(details["vertex_ai"], "not configured");
     assert_eq!(details["embedder"], "karute-lexical-1");
-    assert_eq!(details["answerer"], "karute-extractive-1");
+    assert_eq!(details["answerers"], json!(["karute-extractive-1"]));
     assert_eq!(details["snapshot_id"].as_str().expect("an id").len(), 64);
     assert!(details["rows"].as_u64().expect("a number") > 1_000);
     assert!(details["age_seconds"].as_i64().expect("a number") >= 0);
