@@ -332,9 +332,35 @@ fn a_service_account_gets_the_least_scopes_and_one_token() {
     run(karute_sync::google::scope::READ).expect("published");
     let error = run(karute_sync::google::scope::CLOUD).expect_err("the wrong scope").to_string();
     assert!(error.contains("does not cover") && !error.contains("emulated."), "{error}");
-    std::fs::write(&key, "{\"private_key\": \"s3cret\"").expect("written");
-    let error = run(karute_sync::google::scope::READ).expect_err("no key").to_string();
-    assert!(error.contains("GOOGLE_APPLICATION_CREDENTIALS") && !error.contains("s3cret"), "{error}");
+    // Half a key, and a key that was written as a JSON text, as stores of secrets sometimes give it.
+    for wrong in ["{\"private_key\": \"s3cret\"", "\"{\\\"private_key\\\": \\\"s3cret\\\"}\""] {
+        std::fs::write(&key, wrong).expect("written");
+        let error = run(karute_sync::google::scope::READ).expect_err("no key").to_string();
+        assert!(error.contains("GOOGLE_APPLICATION_CREDENTIALS") && !error.contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn long_rows_behind_short_ones_are_read_in_smaller_pieces() {
+    let (short, long) = (480, 960);
+    let mut book = workbook(short + long);
+    for (number, row) in book.tabs[1].rows.iter_mut().enumerate().skip(1) {
+        for cell in &mut row[3..5] {
+            let Cell::Text(text) = cell else { continue };
+            *text = match number <= short {
+                true => String::new(),
+                false => text.replace(',', &format!(",{}", " ".repeat(37_500))),
+            };
+        }
+    }
+    let small = Small::new(book);
+    let source = source(&small.emulator, Credentials::nobody(), limits(), 32 << 20);
+    let embedder = Unasked::default();
+    let run = job::run(&source, &embedder, &small.store, small.now, full(), &Silent);
+    let outcome = block_on(run).expect("published");
+    assert_eq!(outcome.report.vectors_used, long as u64);
+    // One that was too long, and then not one call a row.
+    assert!(outcome.run.usage.calls < 40, "{:?}", outcome.run);
 }
 
 #[test]

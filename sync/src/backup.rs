@@ -77,7 +77,7 @@ pub fn name(now: OffsetDateTime) -> String {
     format!("{PREFIX}{}", now.to_offset(offset!(+9)).format(STAMP).unwrap_or_default())
 }
 
-/// Copies the spreadsheet in Drive and puts earlier copies that need not stay into the bin.
+/// Copies the spreadsheet in Drive and puts earlier copies of it that need not stay into the bin.
 ///
 /// # Errors
 /// As [`drive::copy`]. The copy is made before anything is put away.
@@ -90,7 +90,7 @@ pub async fn copy(
 ) -> Result<Backup, BackupError> {
     let made = drive::copy(client, id, &name(now), folder).await?;
     let mut binned = Vec::new();
-    for (place, old) in drive::named(client, PREFIX, folder).await?.into_iter().enumerate() {
+    for (place, old) in drive::copies(client, id, folder).await?.into_iter().enumerate() {
         let age = OffsetDateTime::parse(&old.created_time, &Rfc3339).map(|then| now - then);
         // What has no readable age stays.
         let old_enough = age.is_ok_and(|age| age > keep.younger_than);

@@ -296,8 +296,8 @@ pub async fn run(
     })
 }
 
-/// Reads all of `source`, embeds every row with `embedder`, and adds the snapshot to the store without making it
-/// current: another model is looked at before it is taken.
+/// Reads all of `source`, embeds every row with `embedder`, and adds the snapshot to the store: another model is looked at
+/// before it is taken. With `switch` it is published at once, as far as the guard lets it.
 ///
 /// # Errors
 /// As [`run`].
@@ -307,6 +307,7 @@ pub async fn beside(
     store: &Store,
     now: OffsetDateTime,
     missing: Missing,
+    switch: Option<Publishing>,
     progress: &dyn Progress,
 ) -> Result<Outcome, SyncError> {
     let prepared = prepare(source, embedder, store, None, true, missing, progress).await?;
@@ -315,7 +316,13 @@ pub async fn beside(
     let provenance = prepared.provenance(source, &seen, now);
     let sealed = prepared.build(embedder, store, provenance, progress)?;
     progress.begin(Stage::Publishing, None);
-    let id = store.add(&sealed)?;
+    let id = match switch {
+        Some(publishing) => {
+            store.publish(&sealed, &publishing.guard())?;
+            sealed.id()
+        }
+        None => store.add(&sealed)?,
+    };
     progress.finish();
     let run = Run { full_pass, usage: source.usage(), ..Run::default() };
     Ok(Outcome { index: store.find(&id.to_string())?, report: prepared.report, run })

@@ -204,7 +204,8 @@ impl Prepared<'_> {
         }
     }
 
-    /// Appends what was computed to the source: of records that one vector stands for, since a sheet has one a record.
+    /// Appends what was computed to the source: of records that one vector stands for, since a sheet has one a record, and
+    /// whose id is theirs alone, since a vector of any other is not believed when it is read again.
     pub(crate) async fn write_back(
         &self,
         source: &dyn Source,
@@ -215,6 +216,7 @@ impl Prepared<'_> {
         for (row, passages) in self.gathered.judged.rows.iter().zip(&self.computed) {
             if let [Made { range, slot }] = passages.as_slice()
                 && *range == (0..row.content.len())
+                && !self.gathered.judged.ambiguous.contains(&row.id)
             {
                 vectors.push((row.id.clone(), self.made.read(*slot).map_err(SyncError::Spool)?));
             }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use async_trait::async_trait;
 
 use crate::google::sheets::{self, Area, Tab};
-use crate::google::{Client, Usage, drive};
+use crate::google::{Client, GoogleError, Usage, drive};
 use crate::numbers::Packing;
 use crate::source::{Sheet, SheetNames, SheetRow, Sheets, Source, SourceError, TakeVector};
 use crate::vectors::is_vector_column;
@@ -19,6 +19,9 @@ const RECORD_BYTES: usize = 2_000;
 const NARROW_BYTES: usize = 100;
 /// A vector of 3072 numbers as JSON.
 const VECTOR_BYTES: usize = 70_000;
+/// What a row with a vector is taken for at least, however short those before it were: behind rows without vectors there
+/// may be whole ones.
+const SHORTEST_VECTOR: usize = 4_000;
 
 /// A spreadsheet.
 #[derive(Debug)]
@@ -100,6 +103,11 @@ impl Spreadsheet {
         Ok(())
     }
 
+    /// What a row is to be taken for, so that a quarter of these rows is read at a time.
+    fn shorter(&self, rows: u32) -> usize {
+        self.payload / (rows as usize / 4).max(1)
+    }
+
     /// Reads rows in pages of about the payload and gives those that hold anything to `take`.
     async fn rows(
         &self,
@@ -109,7 +117,7 @@ impl Spreadsheet {
     ) -> Result<(), SourceError> {
         let Pages { tab, columns, mut row_bytes, first } = pages;
         let mut top = first;
-        while top <= tab.rows && !columns.is_empty() {
+        'pages: while top <= tab.rows && !columns.is_empty() {
             let count = (self.payload / row_bytes).clamp(1, 1 << 20) as u32;
             let bottom = tab.rows.min(top.saturating_add(count - 1));
             let areas: Vec<Area<'_>> = columns
@@ -119,7 +127,13 @@ impl Spreadsheet {
             let mut page: Vec<Vec<String>> = Vec::new();
             let (mut done, mut bytes) = (0, 0);
             while done < areas.len() {
-                let cells = sheets::cells(&self.client, &self.id, &areas[done..]).await?;
+                let cells = match sheets::cells(&self.client, &self.id, &areas[done..]).await {
+                    Err(GoogleError::TooLarge { .. }) if bottom > top => {
+                        row_bytes = self.shorter(bottom - top + 1).max(row_bytes);
+                        continue 'pages;
+                    }
+                    cells => cells?,
+                };
                 for (area, found) in areas[done..].iter().zip(cells.areas()?) {
                     let left = area.columns.0 as usize - 1;
                     page.resize(page.len().max(found.len()), Vec::new());
@@ -136,12 +150,17 @@ impl Spreadsheet {
             let page = (top..).zip(page).filter(|(_, cells)| filled(cells));
             page.for_each(|(number, cells)| take(SheetRow { number, cells }));
             rows_read(read as u64);
-            // A page of long rows makes the next one shorter, and it grows again only slowly.
-            row_bytes = (bytes / read.max(1) + 1).max(row_bytes / 2).max(16);
+            row_bytes = next_guess(bytes / read.max(1) + 1, row_bytes);
             top = bottom.saturating_add(1);
         }
         Ok(())
     }
+}
+
+/// What the next rows are taken to be long: rows that were long make the next page shorter at once, and after short ones it
+/// grows again only slowly.
+fn next_guess(found: usize, guess: usize) -> usize {
+    found.max(guess / 2).max(16)
 }
 
 /// The stretches of columns, counted from 1, whose header passes `keep`.
@@ -221,7 +240,15 @@ impl Source for Spreadsheet {
                 }
                 room -= 1;
             }
-            let cells = sheets::cells(&self.client, &self.id, &areas).await?;
+            let rows: u32 = areas.iter().map(|area| area.rows.1 - area.rows.0 + 1).sum();
+            let cells = match sheets::cells(&self.client, &self.id, &areas).await {
+                // Rows behind a stretch of short ones were longer than thought.
+                Err(GoogleError::TooLarge { .. }) if rows > 1 => {
+                    row_bytes = self.shorter(rows).max(row_bytes);
+                    continue;
+                }
+                cells => cells?,
+            };
             let mut read = 0;
             for (area, found) in areas.iter().zip(cells.areas()?) {
                 let mut found = found.into_iter();
@@ -236,7 +263,7 @@ impl Source for Spreadsheet {
                     }
                 }
             }
-            row_bytes = (cells.bytes() / read.max(1) + 1).max(16);
+            row_bytes = next_guess(cells.bytes() / read.max(1) + 1, row_bytes).max(SHORTEST_VECTOR);
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use karute_sync::{compare, lexical};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::{REFUSED, print_json, runtime};
+use super::{REFUSED, USAGE, print_json, runtime};
 use crate::config::{EmbedderKind, Settings, SourceKind};
 use crate::{progress, setup, start};
 
@@ -89,6 +89,12 @@ pub(super) fn run(mut settings: Settings, options: &Options, json: bool) -> Ende
         Some(Named::Sheets) => settings.source = SourceKind::Sheets,
         None => {}
     }
+    if let Some(file) = &options.report
+        && let Err(error) = can_be_written(file)
+    {
+        eprintln!("karute: --report {}: {error}", file.display());
+        return Ok(ExitCode::from(USAGE));
+    }
     let runtime = runtime()?;
     let _context = runtime.enter();
     let store = Store::open(&settings.data_dir)?;
@@ -103,6 +109,10 @@ pub(super) fn run(mut settings: Settings, options: &Options, json: bool) -> Ende
         let synced = once(&settings, options, &store, embedder.as_ref(), json);
         let Some(pause) = options.watch else { return synced.map(|()| ExitCode::SUCCESS) };
         if let Err(error) = synced {
+            // Waiting mends no setting.
+            if error.is::<setup::SetupError>() {
+                return Err(error);
+            }
             tracing::error!(%error, "the sync failed; the snapshot before is still served");
         }
         std::thread::sleep(pause);
@@ -139,12 +149,27 @@ fn once(
         "file": store.path_of(index.id()),
         "bytes": index.file_length(),
     });
-    tell(summary, &report, &run, options, json, || {
+    let told = tell(summary, &report, &run, options, json, || {
         say!("source   {}", index.provenance().source)?;
         say!("{}", report.to_string().trim_end())?;
         say!("{}", told(&run))?;
         say!("snapshot {} ({} rows, {} bytes)", index.id(), index.len(), index.file_length())
-    })
+    });
+    // A job that is told of a failure would do again what is done.
+    if let Err(error) = told {
+        tracing::error!(%error, "the snapshot is published, but what was found could not be told");
+    }
+    Ok(())
+}
+
+/// Whether the findings can go to this file, before anything is read for them.
+fn can_be_written(file: &Path) -> Result<(), String> {
+    match file.extension().and_then(|extension| extension.to_str()) {
+        Some("csv" | "json") => {}
+        _ => return Err("the name must end in .csv or .json".into()),
+    }
+    let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
+    opened.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// A snapshot by another model beside the one in force, and how the two differ.
@@ -157,7 +182,8 @@ fn re_embed(mut settings: Settings, model: &str, switch: bool, store: &Store, js
     let (source, progress) = (setup::source(&settings)?, progress::for_stderr());
     let now = OffsetDateTime::now_utc().truncate_to_second();
     let missing = setup::embed_missing(&settings);
-    let made = job::beside(source.as_ref(), &embedder, store, now, missing, progress.as_ref());
+    let publishing = switch.then(|| start::guarded(&settings));
+    let made = job::beside(source.as_ref(), &embedder, store, now, missing, publishing, progress.as_ref());
     let index = tokio::runtime::Handle::current().block_on(made)?.index;
     let overlap = compare::neighbours(&before, &index)?;
     let recall = |index: &Index| -> Result<Option<f64>, karute_engine::OpenError> {
@@ -167,9 +193,6 @@ fn re_embed(mut settings: Settings, model: &str, switch: bool, store: &Store, js
         });
         Ok(promised.map(|(_, recall)| f64::from(recall)))
     };
-    if switch {
-        store.make_current(index.id())?;
-    }
     if json {
         print_json(&json!({
             "snapshot_id": index.id().to_string(), "before": before.id().to_string(),
@@ -268,8 +291,8 @@ fn tell(
 fn write_report(file: &Path, report: &QualityReport) -> Result<(), Box<dyn std::error::Error>> {
     let text = match file.extension().and_then(|extension| extension.to_str()) {
         Some("csv") => report.to_csv()?,
-        Some("json") => serde_json::to_string_pretty(report)?,
-        _ => return Err(format!("--report {}: the name must end in .csv or .json", file.display()).into()),
+        // `can_be_written` lets no other through.
+        _ => serde_json::to_string_pretty(report)?,
     };
     std::fs::write(file, text)
         .map_err(|error| format!("{} cannot be written: {error}", file.display()).into())
@@ -278,7 +301,7 @@ fn write_report(file: &Path, report: &QualityReport) -> Result<(), Box<dyn std::
 /// The exit code of an error: whether the guard refused, the settings are wrong, or something else failed.
 pub(super) fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     if error.is::<setup::SetupError>() {
-        return ExitCode::from(super::USAGE);
+        return ExitCode::from(USAGE);
     }
     match error.downcast_ref::<SyncError>() {
         Some(SyncError::Store(StoreError::Refused { .. })) => ExitCode::from(REFUSED),

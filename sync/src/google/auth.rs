@@ -98,10 +98,22 @@ impl Origin {
     }
 }
 
-/// An error with its causes. None of them holds a key or a token.
-fn described(error: &dyn std::error::Error) -> String {
+/// An error with its causes, without what a file of keys or an answer with a token holds: serde quotes the text that it did
+/// not expect, and that may be the key.
+fn described(error: &gcp_auth::Error) -> String {
+    match error {
+        gcp_auth::Error::Json(what, error) => {
+            return format!(
+                "{what}: it is not the JSON object of a key, at line {} column {}",
+                error.line(),
+                error.column()
+            );
+        }
+        gcp_auth::Error::NoAuthMethod(..) => return error.to_string(),
+        _ => {}
+    }
     let mut text = error.to_string();
-    let mut cause = error.source();
+    let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         let next = error.to_string();
         if !text.contains(&next) {

@@ -12,6 +12,9 @@ pub(crate) const GOOGLE: &str = "https://www.googleapis.com";
 pub(crate) const SERVICE: &str = "Google Drive";
 pub(crate) const API: &str = "drive.googleapis.com";
 
+/// The property of a copy that says what it is a copy of.
+const COPY_OF: &str = "karuteCopyOf";
+
 /// What Drive says of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct File {
@@ -79,20 +82,22 @@ pub async fn copy(
     url.query_pairs_mut()
         .append_pair("fields", "id,name,createdTime")
         .append_pair("supportsAllDrives", "true");
-    let mut body = json!({"name": name});
+    let mut body = json!({"name": name, "appProperties": {COPY_OF: id}});
     if let Some(folder) = folder {
         body["parents"] = json!([folder]);
     }
     ask(client, Method::POST, url, Some(&body), format!("a copy of spreadsheet {id}")).await
 }
 
-/// Files outside the bin whose names begin with `prefix`, in `folder` where one is given; newest first.
+/// Copies that karute made of the file `id`, outside the bin, in `folder` where one is given; newest first. Whatever else
+/// bears such a name is not among them.
 ///
 /// # Errors
 /// As [`Client::call`].
-pub async fn named(client: &Client, prefix: &str, folder: Option<&str>) -> Result<Vec<Copied>, GoogleError> {
+pub async fn copies(client: &Client, id: &str, folder: Option<&str>) -> Result<Vec<Copied>, GoogleError> {
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
-    let mut query = format!("name contains '{}' and trashed = false", quoted(prefix));
+    let mut query =
+        format!("appProperties has {{ key='{COPY_OF}' and value='{}' }} and trashed = false", quoted(id));
     if let Some(folder) = folder {
         query += &format!(" and '{}' in parents", quoted(folder));
     }
@@ -108,7 +113,7 @@ pub async fn named(client: &Client, prefix: &str, folder: Option<&str>) -> Resul
             url.query_pairs_mut().append_pair("pageToken", page);
         }
         let listing: Listing = ask(client, Method::GET, url, None, "earlier copies".into()).await?;
-        files.extend(listing.files.into_iter().filter(|file| file.name.starts_with(prefix)));
+        files.extend(listing.files);
         page = listing.next_page_token;
         if page.is_none() {
             files.sort_by(|a, b| b.created_time.cmp(&a.created_time));

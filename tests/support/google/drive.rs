@@ -14,6 +14,8 @@ pub(super) fn answer(state: &mut State, call: &Call, parts: &[&str]) -> Result<V
         }
         ("GET", ["files"]) => {
             let query = call.query("q").unwrap_or_default();
+            // Its own ` and ` is none between clauses.
+            let query = query.replace("' and value='", "' value='");
             let clauses: Vec<&str> = query.split(" and ").map(str::trim).collect();
             let quoted = |before: &str, behind: &str| {
                 let found =
@@ -21,9 +23,11 @@ pub(super) fn answer(state: &mut State, call: &Call, parts: &[&str]) -> Result<V
                 found.map(str::to_owned)
             };
             let (name, parent) = (quoted("name contains '", "'"), quoted("'", "' in parents"));
+            let copy_of = quoted("appProperties has { key='karuteCopyOf' value='", "' }");
             let fits = |file: &File| {
                 name.as_ref().is_none_or(|name| file.name.starts_with(name.as_str()))
                     && parent.as_ref().is_none_or(|parent| file.parent == *parent)
+                    && copy_of.as_ref().is_none_or(|id| file.copy_of == *id)
                     && !file.trashed
             };
             let files = state
@@ -45,7 +49,8 @@ pub(super) fn answer(state: &mut State, call: &Call, parts: &[&str]) -> Result<V
             let copy = format!("emulated-copy-{:08}", state.files.len());
             let name = body["name"].as_str().unwrap_or(&source.name).to_owned();
             let created = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
-            state.files.insert(copy.clone(), File { name, parent, created, version: 1, ..source });
+            let copy_of = body["appProperties"]["karuteCopyOf"].as_str().unwrap_or_default().to_owned();
+            state.files.insert(copy.clone(), File { name, parent, created, copy_of, version: 1, ..source });
             let made = described(&copy, &state.files[&copy]);
             Ok(masked(made, call.query("fields").unwrap_or("kind,id,name,mimeType")))
         }

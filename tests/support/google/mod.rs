@@ -53,6 +53,8 @@ pub struct File {
     pub parent: String,
     /// When it was made, RFC 3339.
     pub created: String,
+    /// The file that karute made it of; empty for none.
+    pub copy_of: String,
     /// Its cells.
     pub workbook: Workbook,
 }
@@ -214,6 +216,7 @@ impl Emulator {
                     trashed: false,
                     parent: String::new(),
                     created: "2026-11-01T00:00:00.000Z".into(),
+                    copy_of: String::new(),
                     workbook,
                 },
             );
