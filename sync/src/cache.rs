@@ -34,13 +34,16 @@ impl<'a> Cached<'a> {
         self.directory.join(&name[..2]).join(&name[2..])
     }
 
-    /// A vector, if it is here and whole.
+    /// A vector, if it is here, whole, and one: what a crash left of a file is none.
     fn find(&self, text: &str) -> Option<Embedding> {
         let bytes = fs::read(self.path(text)).ok()?;
         let (numbers, rest) = bytes.as_chunks();
         let numbers: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
         let identity = self.inner.identity();
-        let whole = rest.is_empty() && numbers.len() == identity.dimensions as usize;
+        let whole = rest.is_empty()
+            && numbers.len() == identity.dimensions as usize
+            && numbers.iter().all(|number| number.is_finite())
+            && numbers.iter().any(|number| *number != 0.0);
         whole.then(|| Embedding::new(identity.clone(), numbers))
     }
 
@@ -51,6 +54,7 @@ impl<'a> Cached<'a> {
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         let bytes: Vec<u8> = embedding.vector().iter().flat_map(|number| number.to_le_bytes()).collect();
         file.write_all(&bytes)?;
+        file.as_file().sync_data()?;
         file.persist(path)?;
         Ok(())
     }
@@ -79,9 +83,7 @@ impl Embedder for Cached<'_> {
     }
 
     fn holds(&self, text: &str) -> bool {
-        let whole = u64::from(self.identity().dimensions) * size_of::<f32>() as u64;
-        self.is_free()
-            || fs::metadata(self.path(text)).is_ok_and(|file| file.is_file() && file.len() == whole)
+        self.is_free() || self.find(text).is_some()
     }
 
     async fn embed(&self, texts: &[String], task: Task) -> Result<Vec<Option<Embedding>>, EmbedError> {

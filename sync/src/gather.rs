@@ -147,12 +147,16 @@ pub(crate) async fn gather(
         let sheets = source.read(&|rows| progress.advance(rows)).await;
         progress.finish();
         let round = match sheets {
+            Ok(sheets) => gathering.round(sheets, progress).await,
+            Err(error) => Err(error.into()),
+        };
+        let round = match round {
             // A tab that was renamed or cut short between two pages: the next round sees it as it is now.
-            Err(SourceError::Google(GoogleError::Refused { .. })) if !refused => {
+            Err(SyncError::Source(SourceError::Google(GoogleError::Refused { .. }))) if !refused => {
                 refused = true;
                 None
             }
-            sheets => gathering.round(sheets?, progress).await?,
+            round => round?,
         };
         let Some(round) = round else { continue };
         if source.version().await? == version {

@@ -338,7 +338,9 @@ pub async fn check(
     store: &Store,
     progress: &dyn Progress,
 ) -> Result<(QualityReport, Run), SyncError> {
-    let prepared = prepare(source, embedder, store, None, true, Missing::Leave, progress).await?;
+    // What is known of the source from before decides, as in a sync, which vectors are stale and which are there.
+    let current = store.current().ok().map(|opened| opened.index);
+    let prepared = prepare(source, embedder, store, current.as_ref(), true, Missing::Leave, progress).await?;
     let run = Run { vectors_read: prepared.gathered.vectors_read, usage: source.usage(), ..Run::default() };
     Ok((prepared.report, run))
 }

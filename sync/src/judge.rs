@@ -364,15 +364,16 @@ fn one_row_an_id(candidates: Vec<Row>, sheet: &Sheet, judged: &mut Judged) {
         };
         judged.quarantined += 1;
         let kept = &mut judged.rows[place];
-        if kept.title == row.title && kept.content == row.content && kept.client_id == row.client_id {
-            judged.findings.push(quarantine(&row, Reason::DuplicateSame));
-            continue;
+        let same = kept.title == row.title && kept.content == row.content && kept.client_id == row.client_id;
+        if !same {
+            judged.ambiguous.insert(row.id.clone());
         }
-        judged.ambiguous.insert(row.id.clone());
+        // The newer one counts, for its day and its tags too. Of two of one age the later row does, unless it says the same.
         let age = |row: &Row| [moment(&row.updated_at), moment(&row.created_at)];
-        let (newer, older) = if age(&row) >= age(kept) { (row, kept.clone()) } else { (kept.clone(), row) };
-        judged.findings.push(quarantine(&older, Reason::DuplicateDifferent));
-        *kept = newer;
+        let newer = if same { age(&row) > age(kept) } else { age(&row) >= age(kept) };
+        let older = if newer { std::mem::replace(kept, row) } else { row };
+        let reason = if same { Reason::DuplicateSame } else { Reason::DuplicateDifferent };
+        judged.findings.push(quarantine(&older, reason));
     }
     // A newer row may have taken the place of an older one further up.
     judged.rows.sort_by_key(|row| row.origin.row_number);
@@ -516,6 +517,9 @@ mod tests {
         let same = judged(&[&SOUND, &SOUND]);
         assert_eq!(reasons(&same), [(3, Reason::DuplicateSame)]);
         assert!(same.ambiguous.is_empty());
+        let again = judged(&[&SOUND, &with(&[(12, "2026-10-05"), (14, "2026-11-01 09:00:00")])]);
+        assert_eq!(again.rows[0].date, "2026-10-05", "what was written again counts, with its day");
+        assert_eq!(reasons(&again), [(2, Reason::DuplicateSame)]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ macro_rules! reasons {
 reasons! {
     EmptyId, "empty_id", "the row has no id";
     EmptyContent, "empty_content", "the row has neither title nor content";
-    DuplicateSame, "duplicate_same", "an earlier row has the same id and the same content";
+    DuplicateSame, "duplicate_same", "another row has the same id and the same content";
     DuplicateDifferent, "duplicate_different", "a newer row has the same id but other content";
     ShiftedColumns, "shifted_columns", "14 cells under 15 headers: the cells behind tags were moved one to the right";
     DateFormat, "date_format", "the date was written in another form than YYYY-MM-DD";

@@ -223,7 +223,8 @@ fn check(
 ) -> Ended {
     let source = setup::source(settings)?;
     let progress = progress::for_stderr();
-    let checked = job::check(source.as_ref(), embedder, store, progress.as_ref());
+    let embedder = Cached::new(embedder, &setup::embedding_cache(store));
+    let checked = job::check(source.as_ref(), &embedder, store, progress.as_ref());
     let (report, run) = tokio::runtime::Handle::current().block_on(checked)?;
     tell(json!({"source": source.name(), "checked": true}), &report, &run, options, json, || {
         say!("source   {}", source.name())?;

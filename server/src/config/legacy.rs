@@ -19,7 +19,7 @@ impl Legacy {
     }
 }
 
-const NO_MODEL: &str = "not used by this version, which answers with karute-extractive on this machine";
+const NO_TUNING: &str = "not needed: the table of models (KARUTE_MODELS) says how each model is asked";
 const NO_SIGN_IN: &str = "not used by this version, which has no sign-in: keep HOST on a loopback address, behind a proxy that has one";
 const NO_CACHE: &str = "not needed: the snapshot is memory-mapped, so there is nothing to cache";
 const NO_HISTORY: &str = "not used by this version, which keeps no conversations";
@@ -44,8 +44,9 @@ legacy! {
     "CORS_HEADERS" => "not needed: ALLOWED_ORIGINS decides; the headers are those of the API";
     "GCP_PROJECT_NUMBER" => "not needed: GCP_PROJECT_ID names the project";
     "VERTEX_AI_EMBEDDINGS_TASK_TYPE" => "not needed: documents and questions are each embedded as what they are";
-    "VERTEX_AI_*" => NO_MODEL;
-    "RERANKER_*" => NO_KEYWORDS;
+    "VERTEX_AI_*" => NO_TUNING;
+    "RERANKER_TYPE" => "use KARUTE_RERANKER=vertex, which sends questions and records to the location global";
+    "RERANKER_TOP_N" => "use top_k or context_size in the request";
     "SEARCH_BM25_TOP_K" => NO_KEYWORDS;
     "SEARCH_DENSE_TOP_K" => NO_KEYWORDS;
     "SEARCH_BM25_WEIGHT" => NO_KEYWORDS;
@@ -73,6 +74,6 @@ legacy! {
     "V3_*" => "use top_k or context_size in the request";
     "BASE_URL" => "belongs to the old scripts, not to this program";
     "EMBEDDING_MODEL" => "use VERTEX_AI_EMBEDDINGS_MODEL";
-    "GEMINI_MODEL" => NO_MODEL;
+    "GEMINI_MODEL" => "use VERTEX_AI_GENERATION_MODEL";
     "NEXT_PUBLIC_*" => "belongs to the web client, not to this program";
 }
