@@ -1,110 +1,23 @@
 //! Fear: a client that worked with the replaced system stops working, or is told something that is not so.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
-
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http_body_util::BodyExt;
-use karute_engine::{Index, Store};
 use karute_server::answer::{Answerer, Asked, Extractive, Piece};
-use karute_server::config::{Settings, Sources};
+use karute_server::app::App;
 use karute_server::error::Failure;
 use karute_server::retrieve::gate::NOTHING_FOUND;
 use karute_server::routes;
-use karute_server::start::{Prepared, prepare};
-use karute_server::state::App;
-use karute_sync::job::Silent;
+use karute_server::start::Prepared;
 use karute_sync::lexical::Lexical;
+use karute_tests::http::{app, app_with, ask, call, events, get, post, sample, settings, unready};
 use serde_json::{Value, json};
 use tower::ServiceExt;
-
-/// The sample in a store that all tests share, synced once.
-fn sample() -> Index {
-    static HOME: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let home = HOME.get_or_init(|| {
-        let home = tempfile::tempdir().expect("a directory");
-        let store = Store::open(home.path()).expect("a store");
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let _context = runtime.enter();
-        prepare(&settings(&[]), &store, &Lexical::default(), &Silent).expect("a snapshot");
-        home
-    });
-    Store::open(home.path()).expect("a store").current().expect("a snapshot").index
-}
-
-fn settings(given: &[(&str, &str)]) -> Settings {
-    let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Sources::none().then("a test", given).load().expect("valid settings").settings
-}
-
-fn unready(given: &[(&str, &str)], answerer: impl Answerer + 'static) -> App {
-    App::new(settings(given), Arc::new(Lexical::default()), Arc::new([Arc::new(answerer)]))
-}
-
-fn app_with(answerer: impl Answerer + 'static) -> Router {
-    let app = unready(&[], answerer);
-    let index = std::thread::spawn(sample).join().expect("a snapshot");
-    app.serve(Prepared { index, problems: Vec::new() });
-    routes::app(app)
-}
-
-fn app() -> Router {
-    app_with(Extractive)
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: axum::http::HeaderMap,
-    text: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
-    }
-}
-
-async fn call(app: &Router, request: Request<Body>) -> Answer {
-    let response = app.clone().oneshot(request).await.expect("an answer");
-    let (parts, body) = response.into_parts();
-    let bytes = body.collect().await.expect("a whole body").to_bytes();
-    Answer {
-        status: parts.status,
-        headers: parts.headers,
-        text: String::from_utf8(bytes.to_vec()).expect("UTF-8"),
-    }
-}
-
-fn post(path: &str, body: impl Into<Body>) -> Request<Body> {
-    let request = Request::builder().method(Method::POST).uri(path);
-    request.header(header::CONTENT_TYPE, "application/json").body(body.into()).expect("a request")
-}
-
-fn get(path: &str) -> Request<Body> {
-    Request::builder().uri(path).body(Body::empty()).expect("a request")
-}
-
-async fn ask(app: &Router, path: &str, body: Value) -> Answer {
-    call(app, post(path, body.to_string())).await
-}
-
-/// Reads a stream as the web client does: split at empty lines, take the data line, parse it.
-fn events(text: &str) -> Vec<(String, Value)> {
-    assert!(!text.contains('\r'), "only LF framing");
-    let blocks = text.split("\n\n").filter(|block| !block.trim().is_empty() && !block.starts_with(':'));
-    let event = |block: &str| {
-        let line =
-            |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).expect("an event's lines");
-        (line("event: ").to_owned(), serde_json::from_str(line("data: ")).expect("JSON"))
-    };
-    blocks.map(event).collect()
-}
 
 const KEYS: [&str; 7] = ["content", "context", "error", "metadata", "status", "suggested_terms", "type"];
 
@@ -399,7 +312,7 @@ async fn only_the_allowed_origins_may_call() {
 async fn the_root_names_the_ways_in() {
     let root = call(&app(), get("/")).await.json();
     assert_eq!(root["status"], "running");
-    assert_eq!(root["docs_url"], Value::Null);
+    assert_eq!(root["docs_url"], "/docs");
     assert_eq!(root["endpoints"]["chat"], "/chat/stream");
 }
 

@@ -204,3 +204,39 @@ fn wrong_sentences_made_from_right_ones_are_found_and_right_ones_pass() {
     let Measured { precision, recall, .. } = found;
     assert!(precision > 0.97 && recall > 0.93, "precision {precision}, recall {recall}");
 }
+
+/// Pairs that people wrote without having seen the checker: those that it may be tuned on, and those that it is measured on.
+fn written() -> [Vec<Pair>; 2] {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("eval/pairs.jsonl"))
+        .expect("the pairs");
+    let pairs = text.lines().map(|line| serde_json::from_str(line).expect("a pair"));
+    let mut halves = [Vec::new(), Vec::new()];
+    for (at, pair) in pairs.enumerate() {
+        halves[at % 2].push(pair);
+    }
+    halves
+}
+
+#[test]
+fn pairs_that_people_wrote_are_judged_as_they_are_meant() {
+    let [tuned, measured] = written();
+    for (name, pairs) in [("tuned on", &tuned), ("measured on", &measured)] {
+        let found = measure(pairs);
+        println!(
+            "{name}: {} pairs, precision {:.3}, recall {:.3}, {:?}",
+            pairs.len(),
+            found.precision,
+            found.recall,
+            found.kinds
+        );
+        for pair in found.missed.iter().filter(|_| {
+            std::env::var_os("KARUTE_SHOW_MISSED")
+                .is_some_and(|half| half == name.split(' ').next().unwrap_or_default())
+        }) {
+            println!("  {} ({}): {}", pair.kind, if pair.supported { "right" } else { "wrong" }, pair.answer);
+            for said in &pair.evidence {
+                println!("      {} | {} | {}", said.title, said.content, said.date);
+            }
+        }
+    }
+}

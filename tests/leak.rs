@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use karute_engine::{Draft, Facet, Index, Passage, Provenance, Row, Term};
 use karute_server::answer::{self, Extractive, Step};
+use karute_server::app::{App, Serving};
 use karute_server::config::Sources;
 use karute_server::retrieve::caller::{Caller, Scope};
 use karute_server::retrieve::explain::explain;
 use karute_server::retrieve::{Question, retrieve};
-use karute_server::state::{App, Serving};
 use karute_sync::embed::Embedder;
 use karute_sync::lexical::Lexical;
 
@@ -92,7 +92,7 @@ fn app() -> App {
 
 fn only(clients: &[usize], unowned: bool) -> Caller {
     let clients = Scope::Only(clients.iter().map(|number| client(*number)).collect::<BTreeSet<_>>());
-    Caller { clients, domains: Scope::All, unowned }
+    Caller { clients, unowned, ..Caller::everything() }
 }
 
 /// All that a caller is shown of one question: rows, explanation, suggestions, and the answer with its metadata.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use karute_engine::{Draft, Index, Provenance, Row};
 use karute_server::answer::Extractive;
+use karute_server::app::{App, Serving};
 use karute_server::config::Sources;
 use karute_server::retrieve::caller::Caller;
 use karute_server::retrieve::{Question, Retrieved, retrieve};
 use karute_server::setup;
-use karute_server::state::{App, Serving};
 use karute_sync::embed::Embedder;
 use karute_sync::lexical::Lexical;
 use karute_tests::google::workbook::Workbook;

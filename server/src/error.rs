@@ -7,11 +7,13 @@ use karute_engine::QueryError;
 use karute_sync::embed::EmbedError;
 use serde::Serialize;
 use serde_json::json;
+use utoipa::{IntoResponses, ToSchema};
 
 /// Something wrong with a request, in the shape that clients of the replaced system know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Fault {
     /// Where: `["body", "message"]`.
+    #[schema(value_type = Vec<serde_json::Value>)]
     pub loc: Vec<serde_json::Value>,
     /// What, for people.
     pub msg: String,
@@ -20,8 +22,63 @@ pub struct Fault {
     pub kind: &'static str,
 }
 
+/// What a failed request is answered with.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "the shape of what `IntoResponse` writes, for the OpenAPI document")]
+pub(crate) struct Problem {
+    /// What is wrong: a text, or a list of faults.
+    detail: Detail,
+}
+
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "as above")]
+enum Detail {
+    Text(String),
+    Faults(Vec<Fault>),
+}
+
+/// How requests fail, for the OpenAPI document.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "as above")]
+pub(crate) enum Problems {
+    /// The body is too large.
+    #[response(status = 413)]
+    TooLarge(Problem),
+    /// The body is not said to be JSON.
+    #[response(status = 415)]
+    NotJson(Problem),
+    /// The request's fields are wrong.
+    #[response(status = 422)]
+    Invalid(Problem),
+    /// Something failed inside.
+    #[response(status = 500)]
+    Internal(Problem),
+    /// A language model, or another service, failed.
+    #[response(status = 502)]
+    Model(Problem),
+    /// No snapshot is served yet.
+    #[response(status = 503)]
+    NotReady(Problem),
+    /// It took too long.
+    #[response(status = 504)]
+    TimedOut(Problem),
+}
+
+/// How requests for what may not be there fail, for the OpenAPI document.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "as above")]
+pub(crate) enum Missing {
+    /// There is none, or it is somebody else's.
+    #[response(status = 404)]
+    NotFound(Problem),
+    /// Conversations are not kept here.
+    #[response(status = 501)]
+    NoHistory(Problem),
+}
+
 /// Why a request was not answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Failure {
     /// The request's fields are wrong: 422.
@@ -43,6 +100,12 @@ pub enum Failure {
     TimedOut,
     /// A language model failed: 502. The text is for the log and never reaches the caller.
     Model(String),
+    /// Conversations are not kept: 501.
+    NoHistory,
+    /// Records do not come from a spreadsheet that could be written to: 409.
+    NoSpreadsheet,
+    /// Google, or the way there: 502. The text is for the log and never reaches the caller.
+    Google(String),
     /// Something failed inside: 500. The text is for the log and never reaches the caller.
     Internal(String),
 }
@@ -58,6 +121,9 @@ impl Failure {
             Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::Model(_) => StatusCode::BAD_GATEWAY,
+            Self::NoHistory => StatusCode::NOT_IMPLEMENTED,
+            Self::NoSpreadsheet => StatusCode::CONFLICT,
+            Self::Google(_) => StatusCode::BAD_GATEWAY,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -73,6 +139,9 @@ impl Failure {
             Self::NotReady => "not_ready",
             Self::TimedOut => "timed_out",
             Self::Model(_) => "model_failed",
+            Self::NoHistory => "no_history",
+            Self::NoSpreadsheet => "no_spreadsheet",
+            Self::Google(_) => "google_failed",
             Self::Internal(_) => "internal",
         }
     }
@@ -88,6 +157,11 @@ impl Failure {
             Self::NotReady => "記録を読み込んでいます。しばらくしてからもう一度お試しください。".into(),
             Self::TimedOut => "時間内に処理が終わりませんでした。もう一度お試しください。".into(),
             Self::Model(_) => "回答モデルとの通信が途中で切れました。もう一度お試しください。".into(),
+            Self::NoHistory => "Chat history feature is disabled".into(),
+            Self::NoSpreadsheet => "書き出し先のスプレッドシートが設定されていません。".into(),
+            Self::Google(_) => {
+                "Google との通信に失敗しました。しばらくしてからもう一度お試しください。".into()
+            }
             Self::Internal(_) => "処理中に問題が起きました。管理者に連絡してください。".into(),
         }
     }
@@ -95,7 +169,7 @@ impl Failure {
     /// What happened, for the log.
     pub fn detail(&self) -> String {
         match self {
-            Self::Internal(detail) | Self::Model(detail) => detail.clone(),
+            Self::Internal(detail) | Self::Model(detail) | Self::Google(detail) => detail.clone(),
             other => other.code().to_owned(),
         }
     }
@@ -106,6 +180,7 @@ impl Failure {
             Self::Internal(detail) => tracing::error!(detail, "request failed"),
             Self::TimedOut => tracing::warn!("request timed out"),
             Self::Model(detail) => tracing::warn!(detail, "an answer broke off"),
+            Self::Google(detail) => tracing::warn!(detail, "Google did not do what was asked"),
             _ => {}
         }
     }
@@ -119,6 +194,12 @@ impl From<QueryError> for Failure {
 
 impl From<karute_engine::OpenError> for Failure {
     fn from(error: karute_engine::OpenError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<crate::state::StateError> for Failure {
+    fn from(error: crate::state::StateError) -> Self {
         Self::Internal(error.to_string())
     }
 }

@@ -4,13 +4,16 @@
 //! citations, and say who did.
 //!
 //! * [`config`]: every setting, from the environment, `.env` or a TOML file, checked as a whole.
-//! * [`state::App`]: what requests share; [`start::prepare`] finds or builds the snapshot to serve.
+//! * [`app::App`]: what requests share; [`start::prepare`] finds or builds the snapshot to serve.
 //! * [`retrieve`]: from a question to the rows that may answer it, and whether they do; [`answer`]: from there to a cited
 //!   answer. Neither knows HTTP.
 //! * [`routes::app`]: all routes and layers on one screen.
 //! * [`main`]: the program.
 
 pub mod answer;
+pub mod app;
+pub mod cache;
+pub mod catalogue;
 mod cli;
 pub mod config;
 pub mod error;

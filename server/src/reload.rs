@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use karute_engine::{Index, SnapshotId, Store};
 use karute_sync::job::{How, Pass, Silent};
 
-use crate::state::{App, Serving};
+use crate::app::{App, Serving};
 use crate::{setup, start};
 
 /// How often the pointer is looked at. One read of a 65-byte file.

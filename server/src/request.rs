@@ -2,17 +2,21 @@
 //! clients of the replaced system know.
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header;
+use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::app::App;
 use crate::error::{Failure, Fault};
-use crate::state::App;
+use crate::retrieve::caller::Caller;
 
 /// The fields of a JSON object.
 #[derive(Debug)]
 pub(crate) struct Fields {
+    /// Where they came from: `body` or `query`.
+    place: &'static str,
     object: Map<String, Value>,
     faults: Vec<Fault>,
 }
@@ -36,6 +40,56 @@ impl FromRequest<App> for Fields {
     }
 }
 
+/// The parameters behind the `?` of an address, checked like the fields of a body.
+#[derive(Debug)]
+pub(crate) struct Parameters(pub(crate) Fields);
+
+impl FromRequestParts<App> for Parameters {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failure> {
+        let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri) else {
+            let (loc, msg) = (vec!["query".into()], "the parameters cannot be read".into());
+            return Err(Failure::Invalid(vec![Fault { loc, msg, kind: "query_parsing" }]));
+        };
+        let object = pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+        Ok(Self(Fields { place: "query", object, faults: Vec::new() }))
+    }
+}
+
+/// The last part of an address: the id of something.
+#[derive(Debug)]
+pub(crate) struct Id(pub(crate) String);
+
+/// Most bytes of an id.
+const LONGEST_ID: usize = 512;
+
+impl FromRequestParts<App> for Id {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        // What cannot be an id names nothing.
+        let Ok(Path(id)) = Path::<String>::from_request_parts(parts, app).await else {
+            return Err(Failure::NotFound);
+        };
+        if is_id(&id) { Ok(Self(id)) } else { Err(Failure::NotFound) }
+    }
+}
+
+/// Whether a text may be the id of something.
+fn is_id(text: &str) -> bool {
+    (1..=LONGEST_ID).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Failure;
+
+    /// Everybody, until there is a sign-in.
+    async fn from_request_parts(_: &mut Parts, _: &App) -> Result<Self, Failure> {
+        Ok(Self::everything())
+    }
+}
+
 impl Fields {
     fn parse(bytes: &[u8]) -> Result<Self, Failure> {
         if bytes.is_empty() {
@@ -43,7 +97,7 @@ impl Fields {
             return Err(Failure::Invalid(vec![Fault { loc, msg, kind: "missing" }]));
         }
         match serde_json::from_slice(bytes) {
-            Ok(Value::Object(object)) => Ok(Self { object, faults: Vec::new() }),
+            Ok(Value::Object(object)) => Ok(Self { place: "body", object, faults: Vec::new() }),
             Ok(_) => Err(Failure::Invalid(vec![Fault {
                 loc: vec!["body".into()],
                 msg: "Input should be a valid dictionary or object to extract fields from".into(),
@@ -58,7 +112,7 @@ impl Fields {
     }
 
     fn fault(&mut self, name: &str, kind: &'static str, msg: impl Into<String>) {
-        self.faults.push(Fault { loc: vec!["body".into(), name.into()], msg: msg.into(), kind });
+        self.faults.push(Fault { loc: vec![self.place.into(), name.into()], msg: msg.into(), kind });
     }
 
     /// A text of 1 to `most` characters that must be there.
@@ -90,6 +144,50 @@ impl Fields {
                 self.fault(name, "string_type", "Input should be a valid string");
                 None
             }
+        }
+    }
+
+    /// An id that may be missing, null or empty.
+    pub(crate) fn optional_id(&mut self, name: &str) -> Option<String> {
+        let id = self.optional_text(name)?;
+        if !is_id(&id) {
+            let msg = format!("Input should have at most {LONGEST_ID} bytes and no control characters");
+            self.fault(name, "string_pattern_mismatch", msg);
+        }
+        Some(id)
+    }
+
+    /// A text of at most `most` characters that may be missing or null.
+    pub(crate) fn short_text(&mut self, name: &str, most: usize) -> String {
+        let text = self.optional_text(name).unwrap_or_default();
+        if text.chars().count() > most {
+            self.fault(name, "string_too_long", format!("String should have at most {most} characters"));
+        }
+        text
+    }
+
+    /// Whatever `T` is, which may be missing or null; `expected` says what that is.
+    pub(crate) fn optional<T: DeserializeOwned + Default>(&mut self, name: &str, expected: &str) -> T {
+        match self.object.get(name).cloned() {
+            None | Some(Value::Null) => T::default(),
+            Some(value) => serde_json::from_value(value).unwrap_or_else(|_| {
+                self.fault(name, "type_error", format!("Input should be {expected}"));
+                T::default()
+            }),
+        }
+    }
+
+    /// `name` is wrong unless this `holds`.
+    pub(crate) fn check(&mut self, name: &str, holds: bool, expected: &str) {
+        if !holds && !self.faults.iter().any(|fault| fault.loc.last().is_some_and(|last| last == name)) {
+            self.fault(name, "value_error", format!("Input should be {expected}"));
+        }
+    }
+
+    /// This field must be there, and not null.
+    pub(crate) fn must(&mut self, name: &str) {
+        if self.object.get(name).is_none_or(Value::is_null) {
+            self.fault(name, "missing", "Field required");
         }
     }
 

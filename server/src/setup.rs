@@ -10,7 +10,7 @@ use karute_sync::generate::gemini::Gemini;
 use karute_sync::generate::openai::OpenAi;
 use karute_sync::generate::{GenerateError, Generator};
 use karute_sync::google::rank::Ranker;
-use karute_sync::google::{Client, Credentials, GoogleError, Limits, scope};
+use karute_sync::google::{Client, Credentials, GoogleError, Limits, scope, sheets};
 use karute_sync::job::{How, Missing, Pass, Publishing};
 use karute_sync::lexical::Lexical;
 use karute_sync::models::{Models, ModelsError};
@@ -22,6 +22,7 @@ use karute_sync::workbook::Workbook;
 use crate::answer::prompt::{TemplateError, Templates};
 use crate::answer::{Answerer, Extractive, Generated};
 use crate::config::{AnswererKind, EmbedderKind, RerankerKind, Settings, SourceKind};
+use crate::error::Failure;
 use crate::retrieve::gate::Gate;
 use crate::retrieve::rerank::Reranker;
 
@@ -127,6 +128,20 @@ pub fn client(settings: &Settings, scopes: &'static [&'static str]) -> Result<Cl
     // Only a copy in Drive may have to be made as somebody who has space there.
     let user = Some(settings.backup_user.clone()).filter(|user| !user.is_empty() && scopes == scope::BACKUP);
     Client::new(settings.google_endpoint.clone(), credentials(settings, user), scopes, limits)
+}
+
+/// Appends rows to the ChatHistory sheet of the settings' spreadsheet.
+///
+/// # Errors
+/// [`Failure::NoSpreadsheet`] where records come from elsewhere; [`Failure::Google`].
+pub async fn export(settings: &Settings, rows: &[Vec<String>]) -> Result<(), Failure> {
+    if !from_sheets(settings) {
+        return Err(Failure::NoSpreadsheet);
+    }
+    let id = spreadsheet_id(settings).map_err(|_| Failure::NoSpreadsheet)?;
+    let told = |error: GoogleError| Failure::Google(error.to_string());
+    let client = client(settings, scope::WRITE).map_err(told)?;
+    sheets::append(&client, id, &settings.sheets.chat_history, rows).await.map_err(told)
 }
 
 /// Where a gate that was fitted here is kept.

@@ -214,7 +214,7 @@ pub async fn is_up_to_date(
 }
 
 /// The report that a snapshot was built with, if this version can read it.
-fn told_of(index: &Index) -> Option<QualityReport> {
+pub fn told_of(index: &Index) -> Option<QualityReport> {
     Some(serde_json::from_str::<Stored<QualityReport>>(index.report().ok()?).ok()?.report)
 }
 

@@ -1,13 +1,12 @@
 //! Cells to records and terms: every row ends as used, repaired or quarantined, with a reason.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
 use karute_engine::{Origin, Row};
 use time::Date;
 use time::macros::format_description;
 
+use crate::instructions::tries_to_instruct;
 use crate::report::{Action, Finding, Reason};
 use crate::source::{Sheet, SheetRow, SourceError};
 
@@ -204,7 +203,7 @@ fn record(
         findings.add(Action::Repaired, Reason::PlaceholderClient);
         client_id.clear();
     }
-    if instructions().is_match(&title) || instructions().is_match(&content) {
+    if [&title, &content].into_iter().any(|text| tries_to_instruct(text)) {
         findings.add(Action::Noted, Reason::Instruction);
     }
     let (structured_data, metadata) = (cell(columns.structured_data), cell(columns.metadata));
@@ -264,40 +263,6 @@ fn with_unknown<'a>(metadata: String, unknown: impl Iterator<Item = (&'a str, St
         object.entry(name).or_insert_with(|| text.into());
     }
     serde_json::Value::Object(object).to_string()
-}
-
-/// Phrases by which a text speaks to a model rather than about a client. Rows are only ever quoted as data; this is
-/// for the people who should know that somebody tried.
-fn instructions() -> &'static AhoCorasick {
-    const PHRASES: [&str; 21] = [
-        "ignore previous instructions",
-        "ignore all previous instructions",
-        "ignore the above",
-        "ignore all prior",
-        "disregard previous",
-        "disregard the above",
-        "system prompt",
-        "you are now",
-        "new instructions:",
-        "<|im_start|>",
-        "[system]",
-        "これまでの指示を無視",
-        "以前の指示を無視",
-        "上記の指示を無視",
-        "前の指示を無視",
-        "すべての指示を無視",
-        "指示に従わず",
-        "システムプロンプト",
-        "あなたは今から",
-        "プロンプトを表示",
-        "制限を解除して",
-    ];
-    static FOUND: LazyLock<AhoCorasick> = LazyLock::new(|| {
-        let built = AhoCorasick::builder().ascii_case_insensitive(true).build(PHRASES);
-        #[expect(clippy::expect_used, reason = "a handful of constant phrases")]
-        built.expect("constant phrases")
-    });
-    &FOUND
 }
 
 fn is_json_object(text: &str) -> bool {
@@ -411,6 +376,7 @@ mod tests {
         let own = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
         Sheet {
             name: "KnowledgeBase".into(),
+            gid: None,
             header: own(KNOWLEDGE_BASE),
             rows: (2..).zip(rows).map(|(number, cells)| SheetRow { number, cells: own(cells) }).collect(),
         }

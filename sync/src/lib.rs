@@ -22,6 +22,7 @@ pub mod embed;
 mod gather;
 pub mod generate;
 pub mod google;
+mod instructions;
 pub mod job;
 mod judge;
 pub mod layout;

@@ -105,6 +105,7 @@ pub(crate) async fn prepare<'a>(
         vectors_quarantined: 0,
         vectors_computed,
         terms: terms.len() as u64,
+        gid: gathered.sheets.knowledge_base.gid,
         findings: judged.findings.clone(),
     };
     let note = |row: &Row, reason| Finding {

@@ -121,6 +121,9 @@ pub struct QualityReport {
     pub vectors_computed: u64,
     /// Medical terms in the snapshot.
     pub terms: u64,
+    /// Number of the records' sheet in links, `#gid=`; absent where the source has no links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gid: Option<i64>,
     /// Everything that is not plainly used, in the order of sheets and rows.
     pub findings: Vec<Finding>,
 }

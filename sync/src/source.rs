@@ -36,6 +36,8 @@ impl Default for SheetNames {
 pub struct Sheet {
     /// Name of the sheet.
     pub name: String,
+    /// Its number in links, `#gid=`, where the source has links.
+    pub gid: Option<i64>,
     /// Cells of row 1.
     pub header: Vec<String>,
     /// Rows that hold anything at all.

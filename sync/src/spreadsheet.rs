@@ -209,7 +209,7 @@ impl Source for Spreadsheet {
             let mut rows = Vec::new();
             let pages = Pages { tab, columns, row_bytes, first: 2 };
             self.rows(pages, &mut |row| rows.push(row), rows_read).await?;
-            read.push(Sheet { name: tab.title.clone(), header, rows });
+            read.push(Sheet { name: tab.title.clone(), gid: Some(tab.gid), header, rows });
         }
         let mut read = read.into_iter();
         let mut next = || read.next().unwrap_or_default();
@@ -222,7 +222,7 @@ impl Source for Spreadsheet {
         wanted: &[usize],
         take: TakeVector<'_>,
     ) -> Result<(), SourceError> {
-        let Sheet { name: tab, header, rows } = &sheets.embeddings;
+        let Sheet { name: tab, header, rows, .. } = &sheets.embeddings;
         let columns = (1, header.len().max(1) as u32);
         let number = |&at: &usize| rows.get(at).map(|row| (row.number, at));
         let mut left: Vec<(u32, usize)> = wanted.iter().filter_map(number).collect();

@@ -52,6 +52,7 @@ mod tests {
         let own = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
         let sheet = Sheet {
             name: "MedicalTerms".into(),
+            gid: None,
             header: own(&["term_id", "canonical", "synonyms", "category"]),
             rows: vec![
                 SheetRow { number: 2, cells: own(&["T1", "発熱", "[\"熱発\"]", "症状"]) },

@@ -255,6 +255,7 @@ mod tests {
         let own = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
         let sheet = Sheet {
             name: "Embeddings".into(),
+            gid: None,
             header: own(&header),
             rows: (2..).zip(rows).map(|(number, cells)| SheetRow { number, cells: own(cells) }).collect(),
         };

@@ -261,7 +261,7 @@ fn blank_lines(text: &str, start: usize) -> u32 {
 /// Makes a sheet of numbered rows: the first is the header, rows without any text are left out.
 fn collect(name: &str, mut rows: impl Iterator<Item = (u32, Vec<String>)>, rows_read: &dyn Fn(u64)) -> Sheet {
     let header = rows.next().map(|(_, cells)| cells).unwrap_or_default();
-    let mut sheet = Sheet { name: name.to_owned(), header, rows: Vec::new() };
+    let mut sheet = Sheet { name: name.to_owned(), gid: None, header, rows: Vec::new() };
     let mut unreported = 0;
     for (number, cells) in rows.filter(|(_, cells)| cells.iter().any(|cell| !cell.trim().is_empty())) {
         sheet.rows.push(SheetRow { number, cells });

@@ -7,7 +7,8 @@ import sys
 
 from google.auth.credentials import AnonymousCredentials
 from google.genai import Client
-from google.genai.types import EmbedContentConfig, HttpOptions
+from google.genai.errors import ClientError
+from google.genai.types import EmbedContentConfig, GenerateContentConfig, HttpOptions
 from google.oauth2.credentials import Credentials
 from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
@@ -58,7 +59,21 @@ def main(url):
     for model in ["gemini-embedding-001", "gemini-embedding-2", "text-multilingual-embedding-002"]:
         made = google.models.embed_content(model=model, contents="体温38.5℃", config=EmbedContentConfig(output_dimensionality=768))
         assert len(made.embeddings[0].values) == 768, model
-    print("Google's clients for Sheets, Drive and embeddings are at home here")
+
+    prompt = "--- [1] m ---\n記録 | care_record | 2026-10-05\n体温は36.5℃。食欲あり。\n--- end [1] m ---\n体温は"
+    config = GenerateContentConfig(system_instruction="引用して答える。", max_output_tokens=256)
+    whole = google.models.generate_content(model="gemini-3.5-flash-lite", contents=prompt, config=config)
+    assert whole.text == "体温は36.5℃ [1]。", whole.text
+    assert whole.candidates[0].finish_reason == "STOP" and whole.usage_metadata.thoughts_token_count == 16, whole
+    pieces = list(google.models.generate_content_stream(model="gemini-3.5-flash-lite", contents=prompt, config=config))
+    assert "".join(piece.text or "" for piece in pieces) == whole.text, pieces
+    assert len(pieces) > 2 and pieces[-1].usage_metadata.total_token_count == whole.usage_metadata.total_token_count
+    try:
+        google.models.generate_content(model="no-such-model", contents="体温は")
+        raise AssertionError("a model that is not there answered")
+    except ClientError as error:
+        assert error.code == 404, error
+    print("Google's clients for Sheets, Drive, embeddings and Gemini are at home here")
 
 
 if __name__ == "__main__":

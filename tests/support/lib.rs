@@ -4,6 +4,7 @@ pub mod bulk;
 pub mod forge;
 pub mod gcs;
 pub mod google;
+pub mod http;
 pub mod sample;
 pub mod serve;
 pub mod small;

@@ -1,13 +1,16 @@
 //! The marks `[1]` in an answer: where they stand, and which bytes of which row they point at.
 
 use karute_engine::words::sentences;
-use serde::Serialize;
+use karute_engine::{Index, OpenError, Row};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use crate::catalogue::Catalogue;
 use crate::retrieve::Evidence;
 use crate::retrieve::relevance::{Relevance, Vocabulary};
 
 /// A sentence of an answer rests on these bytes of a row's content.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Citation {
     /// The number in the answer's `[n]`: the row's rank in the context, from 1.
     pub number: usize,
@@ -27,6 +30,27 @@ pub struct Citation {
     pub start: usize,
     /// Byte after its last.
     pub end: usize,
+    /// BLAKE3 of the row's cells as they were cited; hexadecimal.
+    pub digest: String,
+    /// A link to the row in its spreadsheet; absent where a browser cannot open one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// What the newest snapshot has of the row.
+    #[serde(default)]
+    pub newest: Newest,
+}
+
+/// What the newest snapshot has of a cited row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Newest {
+    /// The same.
+    #[default]
+    Same,
+    /// The row says something else by now.
+    Changed,
+    /// The row is gone.
+    Removed,
 }
 
 impl Citation {
@@ -43,8 +67,33 @@ impl Citation {
             row: row.origin.row_number,
             start,
             end,
+            digest: hex(row),
+            link: None,
+            newest: Newest::Same,
         }
     }
+}
+
+fn hex(row: &Row) -> String {
+    blake3::Hash::from(row.origin.cell_digest).to_hex().to_string()
+}
+
+/// Says of each citation where a person can look at the row, and what `newest` has of it. `catalogue` is that of `newest`.
+///
+/// # Errors
+/// A damaged snapshot.
+pub fn locate(citations: &mut [Citation], catalogue: &Catalogue, newest: &Index) -> Result<(), OpenError> {
+    for citation in citations {
+        let row = newest.row_with_id(&citation.id)?;
+        citation.newest = match &row {
+            None => Newest::Removed,
+            Some(row) if hex(row) == citation.digest => Newest::Same,
+            Some(_) => Newest::Changed,
+        };
+        // Where it is now, if it is anywhere: rows move when others are put in or taken out.
+        citation.link = row.and_then(|row| catalogue.link(&row.origin));
+    }
+    Ok(())
 }
 
 /// The marks of `text` with the bytes where each begins: `[1]`, `[1, 2]` and `[1][2]`, also in full width.
@@ -112,7 +161,6 @@ pub fn citations(sentence: &str, evidence: &[Evidence]) -> Vec<Citation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use karute_engine::Row;
     use proptest::prelude::*;
 
     #[test]

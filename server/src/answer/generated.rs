@@ -41,6 +41,10 @@ impl Answerer for Generated {
         self.generator.model()
     }
 
+    fn fingerprint(&self, question: &str) -> String {
+        format!("{} {} {}", self.model(), self.templates.version(question), self.max_output_tokens)
+    }
+
     fn answer<'a>(&'a self, asked: &'a Asked) -> BoxStream<'a, Result<Piece, Failure>> {
         let failed = |error: karute_sync::generate::GenerateError| Failure::Model(error.to_string());
         Box::pin(try_stream! {
@@ -50,6 +54,7 @@ impl Answerer for Generated {
             if rows == 0 {
                 Err(Failure::Model("no row fits into the prompt: raise KARUTE_PROMPT_TOKENS".into()))?;
             }
+            let prompt_digest = prompt::digest(&prompt, &marker);
             let mut deltas = self.generator.generate(&prompt).await.map_err(failed)?;
             let mut said = false;
             while let Some(delta) = deltas.next().await {
@@ -65,7 +70,7 @@ impl Answerer for Generated {
                     Delta::Done(finished) => {
                         let usd = self.generator.usd(&finished.usage);
                         let template = self.templates.version(&asked.question).to_owned();
-                        yield Piece::Done { finished, usd, template };
+                        yield Piece::Done { finished, usd, template, prompt_digest: prompt_digest.clone() };
                     }
                 }
             }

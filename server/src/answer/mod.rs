@@ -2,9 +2,11 @@
 
 pub mod check;
 pub mod cite;
+pub mod converse;
 mod extract;
 mod generated;
 pub mod prompt;
+pub mod remembered;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,16 +17,18 @@ use futures_util::stream::{BoxStream, Stream};
 use karute_engine::Row;
 use karute_sync::generate::{Finish, Finished, Usage};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::app::App;
 use crate::error::Failure;
 use crate::retrieve::gate::NOTHING_FOUND;
 use crate::retrieve::understand::ExpandedTerm;
 use crate::retrieve::{Evidence, Question, Retrieved, retrieve};
-use crate::state::App;
 use check::{Checker, Verdict};
 pub use cite::Citation;
 pub use extract::Extractive;
 pub use generated::Generated;
+use remembered::{Remembered, answer_key};
 
 /// A question and its answer, earlier in the same conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,8 @@ pub enum Piece {
         usd: f64,
         /// Version of the rules that it was given.
         template: String,
+        /// BLAKE3 of the prompt, without the mark that is another one each time; hexadecimal.
+        prompt_digest: String,
     },
 }
 
@@ -72,12 +78,17 @@ pub trait Answerer: Send + Sync {
     /// Name and version of what answers.
     fn model(&self) -> &str;
 
+    /// What its answer to this question depends on besides the question and its evidence: the model, its rules.
+    fn fingerprint(&self, _question: &str) -> String {
+        self.model().to_owned()
+    }
+
     /// Answers. A failure before the first piece lets another answerer try.
     fn answer<'a>(&'a self, asked: &'a Asked) -> BoxStream<'a, Result<Piece, Failure>>;
 }
 
 /// How an answer came about.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Summary {
     /// Whether the records held an answer. If not, the text is [`NOTHING_FOUND`].
     pub answered: bool,
@@ -92,6 +103,12 @@ pub struct Summary {
     /// Version of the rules that a model was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+    /// BLAKE3 of the prompt that a model was given, without the mark that is another one each time; hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_digest: Option<String>,
+    /// Whether this answer was given before and is given again; absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
     /// What had to be left out; absent when all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
@@ -112,9 +129,11 @@ pub struct Summary {
     pub verdicts: Vec<Verdict>,
     /// Why a model stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub finish: Option<Finish>,
     /// Tokens that a model took.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub usage: Option<Usage>,
     /// What the model cost, yen.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,6 +144,13 @@ pub struct Summary {
     pub search_time_ms: u64,
     /// Milliseconds for the answer.
     pub generation_time_ms: u64,
+}
+
+impl Summary {
+    /// Says that this was left out, too.
+    fn also(&mut self, left_out: &str) {
+        self.degraded.get_or_insert_default().push_str(left_out);
+    }
 }
 
 /// What happens while a question is answered, in this order.
@@ -148,8 +174,61 @@ const SEARCH_ONLY: &str = "回答モデルが応答しないため、見つか�
 const SHOWN: usize = 5;
 
 /// Answers a question that follows `earlier` exchanges. The stream ends behind [`Step::Done`] or the first failure. Until the
-/// first piece of an answer every answerer may fail; then what was found is shown instead.
+/// first piece of an answer every answerer may fail; then what was found is shown instead. Where answers are kept, one that
+/// was given before is given again.
 pub fn run(
+    app: App,
+    question: Question,
+    earlier: Vec<Exchange>,
+) -> impl Stream<Item = Result<Step, Failure>> + Send {
+    try_stream! {
+        let began = tokio::time::Instant::now();
+        let Some(key) = answer_key(&app, &question, &earlier) else {
+            let mut steps = std::pin::pin!(fresh(app, question, earlier));
+            while let Some(step) = steps.next().await {
+                yield step?;
+            }
+            return;
+        };
+        // Of several who ask the same at once, one asks the model; a second one waits for the answer, not for the lock alone.
+        let flight = app.flights.get_with(key, async { Arc::default() }).await;
+        let _flight = tokio::time::timeout(app.stream_deadline(), flight.lock()).await.map_err(|_| Failure::TimedOut)?;
+        if let Some(known) = app.caches.answers.look(&key).await {
+            yield Step::Searching;
+            yield Step::Found(known.retrieved.clone());
+            yield Step::Generating;
+            yield Step::Text(known.text.clone());
+            let mut summary = Box::new(known.summary.clone());
+            summary.cached = true;
+            summary.usage = None;
+            summary.total_cost_jpy = summary.total_cost_jpy.map(|_| 0.0);
+            summary.total_time_ms = milliseconds(began.elapsed());
+            (summary.search_time_ms, summary.generation_time_ms) = (0, 0);
+            yield Step::Done(summary);
+            return;
+        }
+        let (mut found, mut text) = (None, String::new());
+        let mut steps = std::pin::pin!(fresh(app.clone(), question, earlier));
+        while let Some(step) = steps.next().await {
+            let step = step?;
+            match &step {
+                Step::Found(retrieved) => found = Some(retrieved.clone()),
+                Step::Text(piece) => text.push_str(piece),
+                Step::Done(summary) => {
+                    let keep = found.take().and_then(|found| Remembered::keep(found, std::mem::take(&mut text), summary));
+                    if let Some(keep) = keep {
+                        app.caches.answers.put(key, (app.now)(), keep).await;
+                    }
+                }
+                _ => {}
+            }
+            yield step;
+        }
+    }
+}
+
+/// Answers a question anew.
+fn fresh(
     app: App,
     question: Question,
     earlier: Vec<Exchange>,
@@ -212,12 +291,13 @@ pub fn run(
                                 yield Step::Text(piece);
                             }
                             Piece::Cited(citation) => summary.citations.push(citation),
-                            Piece::Done { finished, usd, template } => {
+                            Piece::Done { finished, usd, template, prompt_digest } => {
                                 summary.model = finished.model;
                                 summary.finish = Some(finished.finish);
                                 summary.usage = Some(finished.usage);
                                 summary.total_cost_jpy = Some(usd * app.settings.usd_jpy);
                                 summary.template = Some(template);
+                                summary.prompt_digest = Some(prompt_digest);
                             }
                         }
                         next = tokio::time::timeout_at(until, pieces.next()).await.map_err(|_| Failure::TimedOut)?;
@@ -226,7 +306,7 @@ pub fn run(
                 None => {
                     summary.mode = "search_only";
                     summary.model = String::new();
-                    summary.degraded = Some(format!("{}{SEARCH_ONLY}", summary.degraded.unwrap_or_default()));
+                    summary.also(SEARCH_ONLY);
                     for (piece, citation) in shown(&asked) {
                         text.push_str(&piece);
                         yield Step::Text(piece);
@@ -234,11 +314,18 @@ pub fn run(
                     }
                 }
             }
-            if summary.mode == "generated" {
-                let app = app.clone();
-                let evidence = asked.evidence.clone();
-                (summary.citations, summary.verdicts) = app.on_pool(move || checked(&text, &evidence)).await?;
-            }
+            let wrote = summary.mode == "generated";
+            let (evidence, mut citations, newest) = (asked.evidence.clone(), summary.citations, app.index()?);
+            let catalogue = app.catalogue(&newest)?;
+            let last = app.on_pool(move || {
+                let mut verdicts = Vec::new();
+                if wrote {
+                    (citations, verdicts) = checked(&text, &evidence);
+                }
+                cite::locate(&mut citations, &catalogue, &newest)?;
+                Ok::<_, Failure>((citations, verdicts))
+            });
+            (summary.citations, summary.verdicts) = last.await??;
         } else {
             summary.mode = app.answerers.first().map_or("search_only", |answerer| answerer.mode());
             summary.model = app.answerers.first().map(|answerer| answerer.model().to_owned()).unwrap_or_default();

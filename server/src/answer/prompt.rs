@@ -109,6 +109,14 @@ pub fn marker() -> String {
     format!("karute-{:016x}", rand::rng().random::<u64>())
 }
 
+/// BLAKE3 of a prompt without its marker, so that equal prompts have equal digests; hexadecimal.
+pub(super) fn digest(prompt: &Prompt, marker: &str) -> String {
+    let turns = prompt.turns.iter().map(|turn| turn.text.as_str());
+    let parts: Vec<String> =
+        std::iter::once(prompt.system.as_str()).chain(turns).map(|text| text.replace(marker, "")).collect();
+    blake3::Hash::from(crate::cache::key(parts.iter().map(String::as_bytes))).to_hex().to_string()
+}
+
 /// A prompt, and how many of the rows are in it: the first so many, since the best come first.
 pub(super) fn build(
     asked: &Asked,

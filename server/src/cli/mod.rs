@@ -12,6 +12,7 @@ mod backup;
 mod bucket;
 mod config;
 mod eval;
+mod replay;
 mod search;
 mod serve;
 mod snapshot;
@@ -24,10 +25,10 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 use karute_engine::Store;
 
+use crate::app::App;
 use crate::config::{Loaded, Settings, Sources};
 use crate::setup::{self, SetupError};
 use crate::start::{self, Prepared};
-use crate::state::App;
 use crate::{progress, telemetry};
 
 /// Exit code of a wrong setting or command line.
@@ -82,6 +83,8 @@ enum Verb {
     Search(search::Options),
     /// Answer a question, with citations.
     Ask(ask::Options),
+    /// Show how an answer came about, and what its question finds today.
+    Replay(replay::Options),
     /// Measure retrieval on judged questions.
     Eval(eval::Options),
     /// Look at the snapshots in the store; push them to a bucket and pull them from it.
@@ -134,6 +137,7 @@ fn run(cli: Cli, loaded: Loaded) -> Result<ExitCode, Box<dyn std::error::Error>>
         Verb::InitSheet => return runtime()?.block_on(backup::init(settings, json)),
         Verb::Eval(options) => return runtime()?.block_on(eval::run(settings, options, json)),
         Verb::Search(options) => runtime()?.block_on(search::run(settings, options, json)),
+        Verb::Replay(options) => runtime()?.block_on(replay::run(settings, options, json)),
         Verb::Ask(options) => runtime()?.block_on(ask::run(settings, options, json)),
         Verb::Serve => {
             let runtime = runtime()?;

@@ -22,7 +22,6 @@ impl Legacy {
 const NO_TUNING: &str = "not needed: the table of models (KARUTE_MODELS) says how each model is asked";
 const NO_SIGN_IN: &str = "not used by this version, which has no sign-in: keep HOST on a loopback address, behind a proxy that has one";
 const NO_CACHE: &str = "not needed: the snapshot is memory-mapped, so there is nothing to cache";
-const NO_HISTORY: &str = "not used by this version, which keeps no conversations";
 const NO_KEYWORDS: &str =
     "not used by this version, which mixes words and vectors by one fixed rule; SEARCH_FINAL_TOP_K is";
 const NO_EXPORT: &str = "not used: logs go to standard error; LOG_LEVEL says how much";
@@ -53,17 +52,16 @@ legacy! {
     "SEARCH_DENSE_WEIGHT" => NO_KEYWORDS;
     "MEDICAL_TERMS_MAX_SYNONYMS" => "not used: up to 10 other names of a term are searched for";
     "MEDICAL_TERMS_CACHE_TTL" => NO_CACHE;
-    "CHAT_MAX_HISTORY" => NO_HISTORY;
     "CHAT_CONTEXT_WINDOW" => "use context_size in the request";
     "CHAT_STREAMING_ENABLED" => "not needed: POST /chat/stream streams, POST /chat does not";
     "BATCH_SIZE" => "not needed: each embedder knows its batch size";
-    "CACHE_*" => NO_CACHE;
+    "CACHE_VECTOR_DB_TTL" => NO_CACHE;
+    "CACHE_CLEANUP_INTERVAL" => "not needed: what has expired is never served, and its place is taken when it is needed";
     "ENABLE_CLOUD_LOGGING" => NO_EXPORT;
     "ENABLE_CLOUD_MONITORING" => NO_EXPORT;
     "METRICS_EXPORT_INTERVAL" => NO_EXPORT;
     "FIREBASE_*" => NO_SIGN_IN;
     "REQUIRE_AUTHENTICATION" => NO_SIGN_IN;
-    "USE_FIRESTORE_CHAT_HISTORY" => NO_HISTORY;
     "USE_FIRESTORE_VECTOR_SEARCH" => "not needed: the snapshot in KARUTE_DATA_DIR is what is searched";
     "FIRESTORE_VECTOR_*" => "not needed: the snapshot in KARUTE_DATA_DIR is what is searched";
     "LANGCHAIN_*" => NO_EXPORT;

@@ -181,6 +181,30 @@ settings! {
         "Model of that service";
     openai_key: Secret = "KARUTE_OPENAI_KEY", default "", any,
         "Key for that service, if it wants one";
+    database: Secret = "DATABASE_URL", default "", any,
+        "PostgreSQL that conversations, feedback and answers are kept in, postgres://USER:PASSWORD@HOST/NAME, for more than one instance; empty for an SQLite file in KARUTE_DATA_DIR";
+    history: bool = "KARUTE_CHAT_HISTORY" or "USE_FIRESTORE_CHAT_HISTORY", default "true", any,
+        "Whether conversations are kept: true or false; without them there is neither history nor feedback";
+    history_days: u32 = "KARUTE_HISTORY_DAYS", default "90", within(1, 36_500),
+        "Days that a conversation is kept after its last answer, 1 to 36500";
+    history_exchanges: usize = "CHAT_MAX_HISTORY", default "10", within(0, 100),
+        "Questions and answers of a conversation that its next question is understood by, the latest, 0 to 100";
+    cloud_run: String = "K_SERVICE", default "", any,
+        "Name of the service on Cloud Run, which sets it: files there end with the instance";
+    cache: bool = "CACHE_ENABLED", default "true", any,
+        "Whether vectors of questions, search results and, with KARUTE_CACHE_ANSWERS, answers are kept in memory: true or false";
+    cache_answers: bool = "KARUTE_CACHE_ANSWERS", default "false", any,
+        "Whether a question that was asked word for word before, with the same rights, over the same snapshot, is answered as before: true or false";
+    cache_entries: u64 = "CACHE_MAX_SIZE", default "1000", within(1, 10_000_000),
+        "Entries of each cache, 1 to 10000000";
+    cache_bytes: u64 = "KARUTE_CACHE_BYTES", default "33554432", within(65_536, 1 << 40),
+        "Bytes of each cache, 65536 to 1099511627776";
+    cache_embeddings_ttl: u64 = "CACHE_EMBEDDINGS_TTL", default "86400", within(1, 31_536_000),
+        "Seconds that the vector of a question is kept, 1 to 31536000";
+    cache_search_ttl: u64 = "CACHE_SEARCH_RESULTS_TTL", default "1800", within(1, 31_536_000),
+        "Seconds that search results are kept, 1 to 31536000; another snapshot ends them at once";
+    cache_answers_ttl: u64 = "CACHE_DEFAULT_TTL", default "3600", within(1, 31_536_000),
+        "Seconds that answers are kept, 1 to 31536000; another snapshot ends them at once";
     request_timeout: u64 = "REQUEST_TIMEOUT", default "30", within(1, 3600),
         "Seconds until the first word of an answer must be there, 1 to 3600";
     stream_timeout: u64 = "STREAM_TIMEOUT", default "120", within(1, 3600),

@@ -12,11 +12,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::app::App;
 use crate::retrieve::caller::Caller;
 use crate::retrieve::gate::features;
 use crate::retrieve::understand::Part;
 use crate::retrieve::{Evidence, Question, Retrieved, Stages, retrieve};
-use crate::state::App;
 use calibrate::Example;
 use metrics::{Measures, Refusals, interval};
 

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 
 use karute_engine::{Facet, Filter};
 
+/// Whoever has not said who he is.
+pub const ANONYMOUS: &str = "anonymous";
+
 /// What may be seen of one property of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -30,6 +33,8 @@ impl Scope {
 /// mostly the house's own notes, but nobody has said that they name no client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
+    /// Whose conversations, answers and feedback are this caller's.
+    pub name: String,
     /// Clients (利用者) whose rows may be seen.
     pub clients: Scope,
     /// Domains whose rows may be seen.
@@ -42,14 +47,14 @@ impl Default for Caller {
     /// Nothing.
     fn default() -> Self {
         let nothing = Scope::Only(BTreeSet::new());
-        Self { clients: nothing.clone(), domains: nothing, unowned: false }
+        Self { name: ANONYMOUS.into(), clients: nothing.clone(), domains: nothing, unowned: false }
     }
 }
 
 impl Caller {
     /// Whoever may see every row: an operator on the machine itself.
     pub fn everything() -> Self {
-        Self { clients: Scope::All, domains: Scope::All, unowned: true }
+        Self { name: ANONYMOUS.into(), clients: Scope::All, domains: Scope::All, unowned: true }
     }
 
     /// Narrows `filter` to what this caller may see.

@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use karute_engine::{Embedding, Explained, Facet, Filter, Index, Origin, Plan, Row, SnapshotId};
-use karute_sync::embed::Task;
+use karute_sync::embed::{EmbedError, Task};
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use crate::app::App;
+use crate::cache::{Fresh, Key, key};
 use crate::config::RerankerKind;
 use crate::error::Failure;
-use crate::state::App;
 pub use arms::Silence;
 use caller::Caller;
 use gate::Verdict;
@@ -162,6 +163,8 @@ pub struct Retrieved {
     pub stages: Stages,
     /// How long it took.
     pub took: Duration,
+    /// Whether it was found before, and is given again.
+    pub cached: bool,
 }
 
 impl Retrieved {
@@ -171,8 +174,34 @@ impl Retrieved {
     }
 }
 
+/// What the rows found for `question` in `index` depend on. The day is part of it, since questions speak of 昨日.
+pub(crate) fn question_key(app: &App, question: &Question, index: &Index) -> Key {
+    let Question { text, earlier, client_id, domain, top, plan, without, caller } = question;
+    let Caller { name: _, clients, domains, unowned } = caller;
+    let today = understand::japan((app.now)()).date();
+    let asked = format!(
+        "{text:?} {earlier:?} {client_id:?} {domain:?} {top} {plan:?} {without:?} {clients:?} {domains:?} {unowned} {today}"
+    );
+    let reranker = app.reranker.as_ref().map_or("", |reranker| reranker.model());
+    key([b"question".as_slice(), index.id().as_bytes(), asked.as_bytes(), reranker.as_bytes()])
+}
+
+/// Bytes that a row takes in memory, about.
+pub(crate) fn bytes(evidence: &Evidence) -> usize {
+    let Row { title, content, structured_data, metadata, .. } = &evidence.row;
+    size_of::<Evidence>() + 256 + title.len() + content.len() + structured_data.len() + metadata.len()
+}
+
+/// A retrieval that is not kept: one that failed, or left something out.
+#[derive(Clone)]
+enum NotKept {
+    Failed(Failure),
+    Degraded(Arc<Retrieved>),
+}
+
 /// Retrieves the rows that answer the question best among those that vectors and words bring up. A question without a
-/// single word finds nothing. An embedder that does not answer leaves the words.
+/// single word finds nothing. An embedder that does not answer leaves the words. What was found before over the same
+/// snapshot, for somebody with the same rights, is given again.
 ///
 /// # Errors
 /// [`Failure::NotReady`] before a snapshot is served; what the engine could not do.
@@ -180,6 +209,43 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
     let began = Instant::now();
     let index = app.index()?;
     let now = (app.now)();
+    let key = question_key(app, question, &index);
+    let make = async {
+        let retrieved = fresh(app, question, index, now).await.map_err(NotKept::Failed)?;
+        if !retrieved.degraded.is_empty() {
+            return Err(NotKept::Degraded(Arc::new(retrieved)));
+        }
+        let kept = retrieved.evidence.iter().map(bytes).sum::<usize>() + 1024;
+        let yen = price(app, &retrieved.understood.text);
+        Ok(Fresh { value: Arc::new(retrieved), bytes: kept, yen })
+    };
+    let (retrieved, cached) = match app.caches.search_results.get(key, now, make).await {
+        Ok(found) => found,
+        Err(NotKept::Degraded(found)) => (found, false),
+        Err(NotKept::Failed(failure)) => return Err(failure),
+    };
+    let mut retrieved = Arc::unwrap_or_clone(retrieved);
+    if cached {
+        retrieved.cached = true;
+        retrieved.took = began.elapsed();
+        retrieved.stages = Stages::default();
+    }
+    Ok(retrieved)
+}
+
+/// What turning a question into a vector costs at most, yen.
+fn price(app: &App, text: &str) -> f64 {
+    app.embedder.usd(1, text.len() as u64) * app.settings.usd_jpy
+}
+
+/// Retrieves anew.
+async fn fresh(
+    app: &App,
+    question: &Question,
+    index: Arc<Index>,
+    now: OffsetDateTime,
+) -> Result<Retrieved, Failure> {
+    let began = Instant::now();
     let understood = {
         let (index, question) = (index.clone(), question.clone());
         app.on_pool(move || understand_question(&question, now, &index)).await??
@@ -230,6 +296,7 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
         reranked_by,
         stages,
         took,
+        cached: false,
     })
 }
 
@@ -247,10 +314,17 @@ fn microseconds(duration: Duration) -> u64 {
 
 /// The question's vector, if it has a word and the embedder answers in time; else why it has none. Words find without it.
 async fn embed(app: &App, text: &str) -> (Option<Embedding>, Vec<&'static str>) {
-    let texts = [text.to_owned()];
     let patience = app.deadline() / SHARE;
-    match tokio::time::timeout(patience, app.embedder.embed(&texts, Task::Query)).await {
-        Ok(Ok(embeddings)) => (embeddings.into_iter().next().flatten(), Vec::new()),
+    let identity = format!("{:?}", app.embedder.identity());
+    let make = async {
+        let embeddings = app.embedder.embed(&[text.to_owned()], Task::Query).await.map_err(Arc::new)?;
+        let embedding: Option<Embedding> = embeddings.into_iter().next().flatten();
+        let bytes = size_of::<f32>() * app.embedder.identity().dimensions as usize + identity.len();
+        Ok::<_, Arc<EmbedError>>(Fresh { value: embedding, bytes, yen: price(app, text) })
+    };
+    let key = key([b"embedding".as_slice(), identity.as_bytes(), text.as_bytes()]);
+    match tokio::time::timeout(patience, app.caches.embeddings.get(key, (app.now)(), make)).await {
+        Ok(Ok((embedding, _))) => (embedding, Vec::new()),
         Ok(Err(error)) => {
             tracing::warn!(%error, "a question was not embedded, so words alone were searched");
             (None, vec![WORDS_ALONE])

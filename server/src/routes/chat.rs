@@ -8,124 +8,156 @@ use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use uuid::Uuid;
+use utoipa::ToSchema;
 
 use super::item::{KnowledgeItem, items};
+use crate::answer::converse::{Turn, Whole, converse, whole};
 use crate::answer::{self, Step, Summary};
-use crate::error::Failure;
+use crate::app::App;
+use crate::error::{Failure, Problems};
 use crate::request::Fields;
+use crate::retrieve::Question;
 use crate::retrieve::caller::Caller;
 use crate::retrieve::understand::Part;
-use crate::retrieve::{Evidence, Question};
-use crate::state::App;
 
 /// Most characters of a message.
-const LONGEST_MESSAGE: usize = 2000;
+pub(super) const LONGEST_MESSAGE: usize = 2000;
 /// Most rows of context that a caller may ask for, and how many there are if the request does not say.
-const MOST_CONTEXT: usize = 20;
+pub(super) const MOST_CONTEXT: usize = 20;
 /// Rows of context if the request says null.
 const NULL_CONTEXT: usize = 5;
 /// How often a silent stream shows that it is alive.
 const PING_EVERY: Duration = Duration::from_secs(15);
 
-/// A question with the ids of its conversation.
-struct Asked {
-    question: Question,
+/// A question.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the shape of what `read` takes, for the OpenAPI document")]
+pub(super) struct ChatRequest {
+    /// The question.
+    #[schema(min_length = 1, max_length = 2000, example = "久保田さんのバルーンの交換はいつですか")]
+    message: String,
+    /// The conversation that it belongs to; begun with it if there is none. The answer says its id.
+    session_id: Option<String>,
+    /// Not used: whose conversation it is follows from who is signed in.
+    user_id: Option<String>,
+    /// Only records of this client.
+    client_id: Option<String>,
+    /// Only records of this domain: nursing, clients, calls, sales.
+    domain: Option<String>,
+    /// Not used.
+    context_ids: Option<Vec<String>>,
+    /// Records that the answer may rest on.
+    #[schema(minimum = 1, maximum = 20, default = 20)]
+    context_size: Option<u8>,
+    /// Not used: the address says whether the answer is streamed.
+    #[schema(default = true)]
+    stream: bool,
+    /// Parts of the understanding of the question to switch off.
+    without: Option<Vec<Part>>,
+}
+
+fn read(mut fields: Fields, caller: Caller) -> Result<Turn, Failure> {
+    let text = fields.required_text("message", LONGEST_MESSAGE);
+    let question = Question {
+        client_id: fields.optional_text("client_id"),
+        domain: fields.optional_text("domain"),
+        top: fields.number("context_size", 1, MOST_CONTEXT, MOST_CONTEXT, NULL_CONTEXT),
+        without: fields.names("without", Part::KNOWN),
+        ..Question::new(text, caller)
+    };
+    let session_id = fields.optional_id("session_id");
+    fields.optional_text("user_id");
+    fields.check_texts("context_ids");
+    fields.flag("stream", true);
+    fields.finish()?;
+    Ok(Turn::new(question, session_id))
+}
+
+/// The ids of a turn and how its answer came about.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Metadata {
+    /// The conversation; send it with the next question.
     session_id: String,
+    /// The answer, for `/feedback` and `/answers`.
     message_id: String,
+    #[serde(flatten)]
+    summary: Summary,
 }
 
-impl Asked {
-    fn read(mut fields: Fields) -> Result<Self, Failure> {
-        let text = fields.required_text("message", LONGEST_MESSAGE);
-        let question = Question {
-            client_id: fields.optional_text("client_id"),
-            domain: fields.optional_text("domain"),
-            top: fields.number("context_size", 1, MOST_CONTEXT, MOST_CONTEXT, NULL_CONTEXT),
-            without: fields.names("without", Part::KNOWN),
-            ..Question::new(text, Caller::everything())
-        };
-        let session_id = fields.optional_text("session_id");
-        fields.optional_text("user_id");
-        fields.check_texts("context_ids");
-        fields.flag("stream", true);
-        fields.finish()?;
-        Ok(Self {
-            question,
-            session_id: session_id.unwrap_or_else(|| Uuid::new_v4().to_string()),
-            message_id: Uuid::new_v4().to_string(),
-        })
-    }
-
-    /// What the first and the last event of a stream, and the metadata of a whole answer, say about it.
-    fn metadata(&self) -> Map<String, Value> {
-        let mut metadata = Map::new();
-        metadata.insert("session_id".into(), json!(self.session_id));
-        metadata.insert("message_id".into(), json!(self.message_id));
-        metadata
-    }
+/// What an assistant says.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Said {
+    /// `assistant`.
+    role: &'static str,
+    /// The answer, Markdown with marks `[1]` that number the rows of `context`.
+    content: String,
+    /// RFC 3339.
+    timestamp: String,
 }
 
-/// Adds the fields of `value`, an object, to `metadata`.
-fn extend(metadata: &mut Map<String, Value>, value: &impl Serialize) {
-    if let Ok(Value::Object(fields)) = serde_json::to_value(value) {
-        metadata.extend(fields);
-    }
+/// An answer.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChatResponse {
+    /// The conversation.
+    session_id: String,
+    message: Said,
+    /// The rows that were found, best first.
+    context: Vec<KnowledgeItem>,
+    /// Words to try, where the rows hold no answer.
+    suggested_terms: Vec<String>,
+    processing_time_ms: u64,
+    metadata: Metadata,
+}
+
+/// A moment as clients read it.
+pub(super) fn rfc3339(moment: OffsetDateTime) -> String {
+    moment.format(&Rfc3339).unwrap_or_default()
 }
 
 /// Answers in one piece.
-pub(super) async fn chat(State(app): State<App>, fields: Fields) -> Result<Json<Value>, Failure> {
-    let asked = Asked::read(fields)?;
+#[utoipa::path(post, path = "/chat", tag = "questions", request_body = ChatRequest,
+    responses((status = 200, description = "The answer", body = ChatResponse), Problems))]
+pub(super) async fn chat(
+    State(app): State<App>,
+    caller: Caller,
+    fields: Fields,
+) -> Result<Json<ChatResponse>, Failure> {
+    let turn = read(fields, caller)?;
     let (now, deadline) = (app.now, app.deadline());
-    let steps = answer::run(app, asked.question.clone(), Vec::new());
-    let (text, evidence, summary) =
-        tokio::time::timeout(deadline, collect(steps)).await.map_err(|_| Failure::TimedOut)??;
-    let mut metadata = asked.metadata();
-    extend(&mut metadata, &summary);
-    Ok(Json(json!({
-        "session_id": asked.session_id,
-        "message": {
-            "role": "assistant",
-            "content": text,
-            "timestamp": now().format(&Rfc3339).unwrap_or_default(),
-        },
-        "context": items(&evidence),
-        "suggested_terms": summary.suggested_terms,
-        "processing_time_ms": summary.total_time_ms,
-        "metadata": metadata,
-    })))
-}
-
-/// Gathers the steps of an answer.
-async fn collect(
-    steps: impl Stream<Item = Result<Step, Failure>>,
-) -> Result<(String, std::sync::Arc<[Evidence]>, Box<Summary>), Failure> {
-    let mut steps = std::pin::pin!(steps);
-    let (mut text, mut evidence) = (String::new(), std::sync::Arc::default());
-    while let Some(step) = steps.next().await {
-        match step? {
-            Step::Found(retrieved) => evidence = retrieved.evidence,
-            Step::Text(piece) => text.push_str(&piece),
-            Step::Done(summary) => return Ok((text, evidence, summary)),
-            Step::Searching | Step::Generating => {}
-        }
-    }
-    Err(Failure::Internal("the answer ended without its last step".into()))
+    let Turn { session_id, message_id, .. } = turn.clone();
+    let steps = whole(converse(app, turn));
+    let Whole { text, evidence, mut summary } =
+        tokio::time::timeout(deadline, steps).await.map_err(|_| Failure::TimedOut)??;
+    Ok(Json(ChatResponse {
+        session_id: session_id.clone(),
+        message: Said { role: "assistant", content: text, timestamp: rfc3339(now()) },
+        context: items(&evidence),
+        suggested_terms: std::mem::take(&mut summary.suggested_terms),
+        processing_time_ms: summary.total_time_ms,
+        metadata: Metadata { session_id, message_id, summary: *summary },
+    }))
 }
 
 /// One event. All seven keys are always there; what is new in karute sits inside `metadata`.
-#[derive(Debug, Default, Serialize)]
-struct Chunk {
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct Chunk {
+    /// `status`, `context`, `text`, `done` or `error`.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// Of `text`: a piece of the answer.
     content: Option<String>,
+    /// Of `context`: the rows that were found.
     context: Option<Vec<KnowledgeItem>>,
+    /// Of `done`.
     suggested_terms: Option<Vec<String>>,
+    /// Of `error`: what happened.
     error: Option<String>,
+    /// Of `status`: `searching`, `reranking` or `generating`.
     status: Option<&'static str>,
     metadata: Option<Map<String, Value>>,
 }
@@ -143,29 +175,61 @@ impl Chunk {
     }
 }
 
-/// Answers as the answer comes.
-pub(super) async fn stream(State(app): State<App>, fields: Fields) -> Result<Response, Failure> {
-    let asked = Asked::read(fields)?;
+/// A server-sent event.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the shape of an event, for the OpenAPI document")]
+pub(super) struct ServerEvent {
+    /// `message`, or `error` for the last event of a stream that broke off.
+    event: String,
+    /// A `Chunk` as JSON.
+    data: String,
+}
+
+/// Answers as the answer comes: status, context, status, text..., done; an error event ends a stream that broke off.
+#[utoipa::path(post, path = "/chat/stream", tag = "questions", request_body = ChatRequest,
+    responses((status = 200, description = "Server-sent events", content_type = "text/event-stream", body = ServerEvent), Problems))]
+pub(super) async fn stream(
+    State(app): State<App>,
+    caller: Caller,
+    fields: Fields,
+) -> Result<Response, Failure> {
+    let turn = read(fields, caller)?;
     // Before the first byte an honest status can still be sent.
     app.index()?;
-    let steps = answer::run(app, asked.question.clone(), Vec::new());
-    let events = steps.flat_map(move |step| {
+    let ids = (turn.session_id.clone(), turn.message_id.clone());
+    let events = converse(app, turn).flat_map(move |step| {
         let chunks = match step {
-            Ok(step) => chunks(&asked, step),
-            Err(failure) => vec![failed(&asked, &failure)],
+            Ok(step) => chunks(&ids, step),
+            Err(failure) => vec![failed(&ids, &failure)],
         };
         futures_util::stream::iter(chunks.into_iter().map(|chunk| Ok::<Event, Infallible>(chunk.event())))
     });
+    Ok(sse(events))
+}
+
+/// A stream of events that proxies hand on as they come.
+pub(super) fn sse(
+    events: impl futures_util::Stream<Item = Result<Event, Infallible>> + Send + 'static,
+) -> Response {
     let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(PING_EVERY).text("ping"));
-    // Proxies must hand each event on as it comes.
     let unbuffered = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    Ok(([unbuffered], sse).into_response())
+    ([unbuffered], sse).into_response()
+}
+
+/// Ids of the conversation and of the answer, as the first and the last event of a stream tell them.
+type Ids = (String, String);
+
+fn told((session_id, message_id): &Ids) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    metadata.insert("session_id".into(), json!(session_id));
+    metadata.insert("message_id".into(), json!(message_id));
+    metadata
 }
 
 /// The events of a step, in the order that clients know.
-fn chunks(asked: &Asked, step: Step) -> Vec<Chunk> {
+fn chunks(ids: &Ids, step: Step) -> Vec<Chunk> {
     match step {
-        Step::Searching => vec![Chunk::status("searching", "記録を検索しています。", asked.metadata())],
+        Step::Searching => vec![Chunk::status("searching", "記録を検索しています。", told(ids))],
         Step::Found(retrieved) => {
             let mut metadata = Map::new();
             metadata.insert("search_time_ms".into(), json!(answer::milliseconds(retrieved.took)));
@@ -181,19 +245,21 @@ fn chunks(asked: &Asked, step: Step) -> Vec<Chunk> {
         }
         Step::Generating => vec![Chunk::status("generating", "回答を作成しています。", Map::new())],
         Step::Text(text) => vec![Chunk { kind: "text", content: Some(text), ..Chunk::default() }],
-        Step::Done(summary) => {
-            let mut metadata = asked.metadata();
-            extend(&mut metadata, &summary);
-            let suggested_terms = Some(summary.suggested_terms);
+        Step::Done(mut summary) => {
+            let suggested_terms = Some(std::mem::take(&mut summary.suggested_terms));
+            let mut metadata = told(ids);
+            if let Ok(Value::Object(fields)) = serde_json::to_value(summary) {
+                metadata.extend(fields);
+            }
             vec![Chunk { kind: "done", suggested_terms, metadata: Some(metadata), ..Chunk::default() }]
         }
     }
 }
 
 /// The last event of a stream that failed.
-fn failed(asked: &Asked, failure: &Failure) -> Chunk {
+fn failed(ids: &Ids, failure: &Failure) -> Chunk {
     failure.log();
-    let mut metadata = asked.metadata();
+    let mut metadata = told(ids);
     metadata.insert("code".into(), json!(failure.code()));
     Chunk { kind: "error", error: Some(failure.message()), metadata: Some(metadata), ..Chunk::default() }
 }

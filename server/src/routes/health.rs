@@ -12,15 +12,18 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::error::Failure;
-use crate::state::{App, Serving};
+use crate::app::{App, Serving};
+use crate::error::{Failure, Problem};
 
 /// Words that may stand in a record; what they find does not matter.
 const PROBE: &str = "体温";
 /// How long the test search may take before the check counts as failed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The whole truth.
+/// The whole truth: every check is made when it is asked for.
+#[utoipa::path(get, path = "/health", tag = "operation", responses(
+    (status = 200, description = "`healthy`, or `degraded` with what is wrong in `details.problems`", body = Object),
+    (status = 503, description = "`unhealthy`", body = Object)))]
 pub(super) async fn health(State(app): State<App>) -> Response {
     let (mut details, mut problems): (Value, Vec<String>) = match app.serving() {
         Serving::Starting => (json!({}), vec!["no snapshot is served yet".into()]),
@@ -52,6 +55,22 @@ pub(super) async fn health(State(app): State<App>) -> Response {
     // Configured or not is all that can be told without a paid call.
     let vertex_ai = !app.embedder.is_free();
     details["vertex_ai"] = json!(if vertex_ai { "embeds questions" } else { "not configured" });
+    details["state"] = match &app.state {
+        None => json!("conversations are not kept"),
+        Some(state) => {
+            let ephemeral = !app.settings.cloud_run.is_empty() && app.settings.database.reveal().is_none();
+            if ephemeral {
+                problems.push("conversations end with this instance of Cloud Run: set DATABASE_URL".into());
+            }
+            match tokio::time::timeout(PATIENCE, state.ping()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => {
+                    problems.push("conversations cannot be kept: the database does not answer".into())
+                }
+            }
+            json!(if app.settings.database.reveal().is_some() { "postgresql" } else { "sqlite" })
+        }
+    };
     details["problems"] = json!(problems);
     let status = match (vector_db, problems.is_empty()) {
         (true, true) => "healthy",
@@ -91,12 +110,16 @@ async fn probe(app: &App) -> Result<(), Failure> {
 }
 
 /// Whether questions are answered.
+#[utoipa::path(get, path = "/health/ready", tag = "operation", responses(
+    (status = 200, description = "They are", body = Object), (status = 503, description = "Not yet", body = Problem)))]
 pub(super) async fn ready(State(app): State<App>) -> Result<Json<Value>, Failure> {
     app.index()?;
     Ok(Json(json!({ "status": "ready" })))
 }
 
 /// Whether the program runs.
+#[utoipa::path(get, path = "/health/live", tag = "operation",
+    responses((status = 200, description = "It does", body = Object)))]
 pub(super) async fn live() -> Json<Value> {
     Json(json!({ "status": "alive" }))
 }

@@ -13,14 +13,16 @@ use std::collections::BTreeSet;
 use karute_engine::Row;
 use karute_engine::words::sentences;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::cite::{marks, without_marks};
 use crate::retrieve::relevance::{Held, Relevance, Vocabulary};
 use quantities::Quantity;
 
 /// Why a sentence is not supported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = SentenceFault)]
 pub enum Fault {
     /// It states something and cites no row.
     NoCitation,
@@ -39,7 +41,7 @@ pub enum Fault {
 }
 
 /// What became of one sentence.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Verdict {
     /// The sentence with its marks.
     pub sentence: String,

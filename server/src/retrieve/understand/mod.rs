@@ -4,11 +4,12 @@
 mod dates;
 mod followup;
 mod people;
-mod suggest;
+pub(crate) mod suggest;
 
 use karute_engine::{Index, OpenError};
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, UtcOffset};
+use utoipa::ToSchema;
 
 use super::caller::Caller;
 pub use dates::Span;
@@ -20,7 +21,7 @@ pub use suggest::suggest;
 const SYNONYMS: usize = 10;
 
 /// Parts of the understanding that a caller can switch off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// Rows of the days that the question speaks of come first, or the newest, if it asks for them.
@@ -41,7 +42,7 @@ impl Part {
 }
 
 /// A term of the question and the other words by which it is looked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ExpandedTerm {
     /// The word in the question, as the sheet of terms writes it.
     pub form: String,

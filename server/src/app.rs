@@ -1,20 +1,26 @@
 //! What requests share.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use karute_engine::Index;
 use karute_sync::embed::Embedder;
 use time::OffsetDateTime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::answer::Answerer;
+use crate::cache::{Caches, Key};
+use crate::catalogue::Catalogue;
 use crate::config::Settings;
 use crate::error::Failure;
 use crate::retrieve::Silence;
 use crate::retrieve::gate::Gate;
 use crate::retrieve::rerank::Reranker;
 use crate::start::Prepared;
+use crate::state::Database;
+
+/// Answers that may be in the making at once and still be shared; beyond that some are made twice.
+const FLIGHTS: u64 = 1000;
 
 /// The snapshot in force and what is wrong around it.
 #[derive(Clone, Debug)]
@@ -53,6 +59,13 @@ pub struct App {
     pub silence: Arc<Silence>,
     /// Tells the time; a function, so that tests can stop it.
     pub now: fn() -> OffsetDateTime,
+    /// Conversations, answers, feedback; `None` where they are not kept.
+    pub state: Option<Database>,
+    /// What is kept in memory.
+    pub caches: Arc<Caches>,
+    /// Answers that are being made, by their keys, where answers are kept.
+    pub(crate) flights: moka::future::Cache<Key, Arc<Mutex<()>>>,
+    catalogue: Arc<std::sync::Mutex<Arc<Catalogue>>>,
     serving: Arc<watch::Sender<Serving>>,
     work: Arc<Semaphore>,
 }
@@ -62,11 +75,15 @@ impl App {
     pub fn new(settings: Settings, embedder: Arc<dyn Embedder>, answerers: Arc<[Arc<dyn Answerer>]>) -> Self {
         Self {
             work: Arc::new(Semaphore::new(settings.max_concurrent)),
+            caches: Arc::new(Caches::new(&settings)),
             settings: Arc::new(settings),
             gate: Arc::new(Gate::shipped(&embedder.identity().model)),
             embedder,
             answerers,
             reranker: None,
+            state: None,
+            flights: moka::future::Cache::new(FLIGHTS),
+            catalogue: Arc::default(),
             silence: Arc::default(),
             now: OffsetDateTime::now_utc,
             serving: Arc::new(watch::Sender::new(Serving::Starting)),
@@ -92,6 +109,26 @@ impl App {
             Serving::Ready { index, .. } => Ok(index),
             Serving::Starting => Err(Failure::NotReady),
         }
+    }
+
+    /// What `index` says besides its rows; read once for each snapshot.
+    ///
+    /// # Errors
+    /// A damaged snapshot.
+    pub fn catalogue(&self, index: &Index) -> Result<Arc<Catalogue>, Failure> {
+        let mut held = self.catalogue.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.snapshot != Some(index.id()) {
+            *held = Arc::new(Catalogue::of(index)?);
+        }
+        Ok(held.clone())
+    }
+
+    /// The state, where it is kept.
+    ///
+    /// # Errors
+    /// [`Failure::NoHistory`] where it is not.
+    pub fn kept(&self) -> Result<&Database, Failure> {
+        self.state.as_ref().ok_or(Failure::NoHistory)
     }
 
     /// How long a question may take.

@@ -1,0 +1,49 @@
+//! `/clients`: whom the records are about.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::catalogue::Client;
+use crate::error::{Failure, Problem, Problems};
+use crate::request::Id;
+use crate::retrieve::caller::Caller;
+
+/// Clients, by id.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Clients {
+    clients: Vec<Client>,
+    total: usize,
+}
+
+/// The clients whose rows `caller` may see.
+async fn visible(app: App, caller: Caller) -> Result<Vec<Client>, Failure> {
+    let index = app.index()?;
+    let reader = app.clone();
+    let catalogue = app.on_pool(move || reader.catalogue(&index)).await??;
+    let may_see = |client: &&Client| client.domains.iter().any(|domain| caller.may_see(&client.id, domain));
+    Ok(catalogue.clients.iter().filter(may_see).cloned().collect())
+}
+
+/// Lists the clients that the records name.
+#[utoipa::path(get, path = "/clients", tag = "records",
+    responses((status = 200, description = "Clients, by id", body = Clients), Problems))]
+pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Clients>, Failure> {
+    let clients = visible(app, caller).await?;
+    Ok(Json(Clients { total: clients.len(), clients }))
+}
+
+/// One client.
+#[utoipa::path(get, path = "/clients/{client_id}", tag = "records", params(("client_id" = String, Path)),
+    responses((status = 200, description = "The client", body = Client),
+        (status = 404, description = "The records name no such client", body = Problem), Problems))]
+pub(super) async fn one(
+    State(app): State<App>,
+    caller: Caller,
+    Id(client_id): Id,
+) -> Result<Json<Client>, Failure> {
+    let clients = visible(app, caller).await?;
+    clients.into_iter().find(|client| client.id == client_id).map(Json).ok_or(Failure::NotFound)
+}

@@ -1,0 +1,322 @@
+//! `/v1`: the same answers for programs that speak OpenAI's interface. Where an answer comes from stands in the field
+//! `karute`, which other programs pass over.
+//!
+//! Shapes: OpenAI's API reference, "Chat", "Embeddings" and "Models", as its Python client 2.x reads them.
+
+use std::convert::Infallible;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::sse::Event;
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use karute_sync::embed::Task;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::chat::{LONGEST_MESSAGE, MOST_CONTEXT, sse};
+use super::item::{KnowledgeItem, items};
+use crate::answer::converse::{Whole, whole};
+use crate::answer::{self, Exchange, Step, Summary};
+use crate::app::App;
+use crate::error::{Failure, Problems};
+use crate::request::Fields;
+use crate::retrieve::Question;
+use crate::retrieve::caller::Caller;
+
+/// The model that answers: retrieval and whatever KARUTE_ANSWERERS names.
+const MODEL: &str = "karute";
+/// Most messages of a conversation that are looked at, the latest; and most texts to embed at once.
+const MESSAGES: usize = 200;
+const TEXTS: usize = 32;
+/// Most characters of a text to embed.
+const LONGEST_TEXT: usize = 8192;
+
+/// A message of a conversation.
+#[derive(Clone, Deserialize, ToSchema)]
+pub(super) struct ChatMessage {
+    /// `system`, `developer`, `user` or `assistant`. What a system says is not used: karute has its own rules.
+    role: String,
+    /// A text, or a list of parts `{"type": "text", "text": ...}`.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    content: Value,
+}
+
+impl ChatMessage {
+    fn text(&self) -> String {
+        match &self.content {
+            Value::String(text) => text.clone(),
+            Value::Array(parts) => {
+                parts.iter().filter_map(|part| part.get("text")?.as_str()).collect::<Vec<_>>().join("\n")
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+/// A conversation whose last message is the question. Whoever sends it keeps it: nothing of it is kept here.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the shape of what `completions` takes, for the OpenAPI document")]
+pub(super) struct CompletionRequest {
+    /// Any: `/v1/models` names what answers.
+    model: String,
+    /// The last one is the question, of the role user.
+    messages: Vec<ChatMessage>,
+    /// Whether to stream.
+    #[schema(default = false)]
+    stream: bool,
+    /// Only records of this client; a field of karute's own.
+    client_id: Option<String>,
+    /// Only records of this domain; a field of karute's own.
+    domain: Option<String>,
+}
+
+/// Where an answer comes from.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Extension {
+    /// The rows that were found, best first; the marks `[1]` number them.
+    context: Vec<KnowledgeItem>,
+    /// Words to try, where the rows hold no answer.
+    suggested_terms: Vec<String>,
+    #[serde(flatten)]
+    summary: Summary,
+}
+
+fn read(mut fields: Fields, caller: Caller) -> Result<(Question, Vec<Exchange>, bool), Failure> {
+    fields.must("messages");
+    fields.optional_text("model");
+    let messages: Vec<ChatMessage> = fields.optional("messages", "a list of objects with role and content");
+    let streamed = fields.flag("stream", false);
+    let (client_id, domain) = (fields.optional_text("client_id"), fields.optional_text("domain"));
+    let text = messages.last().filter(|last| last.role == "user").map(ChatMessage::text).unwrap_or_default();
+    fields.check(
+        "messages",
+        (1..=LONGEST_MESSAGE).contains(&text.chars().count()),
+        "a conversation whose last message is a question of the role user, 1 to 2000 characters",
+    );
+    fields.finish()?;
+    let earlier = exchanges(&messages[messages.len().saturating_sub(MESSAGES)..]);
+    let question = Question {
+        client_id,
+        domain,
+        top: MOST_CONTEXT,
+        earlier: earlier.iter().map(|exchange| exchange.question.clone()).collect(),
+        ..Question::new(text, caller)
+    };
+    Ok((question, earlier, streamed))
+}
+
+/// Questions with the answers that follow them; the last message, which is not answered yet, is none.
+fn exchanges(messages: &[ChatMessage]) -> Vec<Exchange> {
+    let mut found = Vec::new();
+    let mut question: Option<String> = None;
+    for message in messages {
+        match (message.role.as_str(), question.take()) {
+            ("user", _) => question = Some(message.text()),
+            ("assistant", Some(asked)) => found.push(Exchange { question: asked, answer: message.text() }),
+            (_, asked) => question = asked,
+        }
+    }
+    found
+}
+
+/// Why an answer ended, in OpenAI's words.
+fn finish_reason(summary: &Summary) -> &'static str {
+    match summary.finish {
+        Some(karute_sync::generate::Finish::MaxTokens) => "length",
+        _ => "stop",
+    }
+}
+
+fn usage(summary: &Summary) -> Value {
+    let usage = summary.usage.unwrap_or_default();
+    let completion = usage.output_tokens + usage.thought_tokens;
+    json!({
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": completion,
+        "total_tokens": usage.input_tokens + completion,
+    })
+}
+
+/// A question and its answer.
+#[utoipa::path(post, path = "/v1/chat/completions", tag = "OpenAI", request_body = CompletionRequest,
+    responses((status = 200, description = "The answer as a `chat.completion`, or, streamed, `chat.completion.chunk` events and `[DONE]`; \
+    the field `karute` says where it comes from", content((Object = "application/json"), (String = "text/event-stream"))), Problems))]
+pub(super) async fn completions(
+    State(app): State<App>,
+    caller: Caller,
+    fields: Fields,
+) -> Result<Response, Failure> {
+    let (question, earlier, streamed) = read(fields, caller)?;
+    let id = format!("chatcmpl-{}", uuid::Uuid::new_v4().simple());
+    let created = (app.now)().unix_timestamp();
+    if streamed {
+        app.index()?;
+        return Ok(chunks(app, question, earlier, id, created));
+    }
+    let deadline = app.deadline();
+    let steps = whole(answer::run(app, question, earlier));
+    let Whole { text, evidence, mut summary } =
+        tokio::time::timeout(deadline, steps).await.map_err(|_| Failure::TimedOut)??;
+    let (finish_reason, usage) = (finish_reason(&summary), usage(&summary));
+    let suggested_terms = std::mem::take(&mut summary.suggested_terms);
+    Ok(Json(json!({
+        "id": id,
+        "object": "chat.completion",
+        "created": created,
+        "model": MODEL,
+        "choices": [{
+            "index": 0,
+            "message": { "role": "assistant", "content": text, "refusal": null },
+            "logprobs": null,
+            "finish_reason": finish_reason,
+        }],
+        "usage": usage,
+        "karute": Extension { context: items(&evidence), suggested_terms, summary: *summary },
+    }))
+    .into_response())
+}
+
+/// The answer as it comes.
+fn chunks(app: App, question: Question, earlier: Vec<Exchange>, id: String, created: i64) -> Response {
+    let chunk = move |delta: Value, finish_reason: Value, karute: Value| {
+        let mut chunk = json!({
+            "id": id,
+            "object": "chat.completion.chunk",
+            "created": created,
+            "model": MODEL,
+            "choices": [{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason }],
+        });
+        if !karute.is_null() {
+            chunk["karute"] = karute;
+        }
+        Event::default().data(chunk.to_string())
+    };
+    let events = answer::run(app, question, earlier).flat_map(move |step| {
+        let events = match step {
+            Ok(Step::Searching) => {
+                vec![chunk(json!({ "role": "assistant", "content": "" }), Value::Null, Value::Null)]
+            }
+            Ok(Step::Found(retrieved)) => {
+                let karute = json!({ "context": items(&retrieved.evidence) });
+                vec![chunk(json!({}), Value::Null, karute)]
+            }
+            Ok(Step::Generating) => Vec::new(),
+            Ok(Step::Text(text)) => vec![chunk(json!({ "content": text }), Value::Null, Value::Null)],
+            Ok(Step::Done(summary)) => {
+                let last = chunk(json!({}), json!(finish_reason(&summary)), json!(summary));
+                vec![last, Event::default().data("[DONE]")]
+            }
+            // OpenAI's client raises what stands in `error`.
+            Err(failure) => {
+                failure.log();
+                let error = json!({ "message": failure.message(), "type": "karute", "code": failure.code() });
+                vec![Event::default().data(json!({ "error": error }).to_string())]
+            }
+        };
+        futures_util::stream::iter(events.into_iter().map(Ok::<Event, Infallible>))
+    });
+    sse(events)
+}
+
+/// Texts to embed.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the shape of what `embeddings` takes, for the OpenAPI document")]
+pub(super) struct EmbeddingRequest {
+    /// Any: the embedder of the snapshot embeds.
+    model: String,
+    /// A text, or a list of 1 to 32 texts of 1 to 8192 characters.
+    #[schema(value_type = Object)]
+    input: Value,
+    /// `float` or `base64` (little-endian f32).
+    encoding_format: Option<String>,
+}
+
+/// Embeds texts as questions are embedded. A text without a word gets a vector of zeros.
+#[utoipa::path(post, path = "/v1/embeddings", tag = "OpenAI", request_body = EmbeddingRequest,
+    responses((status = 200, description = "A list of `embedding` objects", body = Object), Problems))]
+pub(super) async fn embeddings(
+    State(app): State<App>,
+    _caller: Caller,
+    mut fields: Fields,
+) -> Result<Json<Value>, Failure> {
+    fields.must("input");
+    fields.optional_text("model");
+    let input: Value = fields.optional("input", "a text or a list of texts");
+    let texts: Vec<String> = match input {
+        Value::String(text) => vec![text],
+        other => serde_json::from_value(other).unwrap_or_default(),
+    };
+    let each = |text: &String| (1..=LONGEST_TEXT).contains(&text.chars().count());
+    fields.check(
+        "input",
+        (1..=TEXTS).contains(&texts.len()) && texts.iter().all(each),
+        "a text or a list of 1 to 32 texts of 1 to 8192 characters",
+    );
+    let format = fields.optional_text("encoding_format").unwrap_or_else(|| "float".into());
+    fields.check("encoding_format", ["float", "base64"].contains(&format.as_str()), "float or base64");
+    fields.finish()?;
+    let dimensions = app.embedder.identity().dimensions as usize;
+    let mut data = Vec::with_capacity(texts.len());
+    let embed = async {
+        for batch in texts.chunks(app.embedder.batch_size().max(1)) {
+            for embedding in app.embedder.embed(batch, Task::Query).await? {
+                let vector = embedding.map_or_else(|| vec![0.0; dimensions], |found| found.vector().to_vec());
+                let embedding = match format.as_str() {
+                    "base64" => json!(base64(&vector)),
+                    _ => json!(vector),
+                };
+                data.push(json!({ "object": "embedding", "index": data.len(), "embedding": embedding }));
+            }
+        }
+        Ok::<(), Failure>(())
+    };
+    tokio::time::timeout(app.deadline(), embed).await.map_err(|_| Failure::TimedOut)??;
+    // A token is at least one byte of text.
+    let tokens: usize = texts.iter().map(String::len).sum();
+    Ok(Json(json!({
+        "object": "list",
+        "data": data,
+        "model": app.embedder.identity().model,
+        "usage": { "prompt_tokens": tokens, "total_tokens": tokens },
+    })))
+}
+
+fn base64(vector: &[f32]) -> String {
+    use base64::Engine;
+    let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// A model.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Model {
+    id: String,
+    /// `model`.
+    object: &'static str,
+    /// When the snapshot in force was built, seconds since 1970.
+    created: i64,
+    owned_by: &'static str,
+}
+
+/// What answers and what embeds.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Models {
+    /// `list`.
+    object: &'static str,
+    data: Vec<Model>,
+}
+
+/// Lists what answers and what embeds.
+#[utoipa::path(get, path = "/v1/models", tag = "OpenAI",
+    responses((status = 200, description = "Models", body = Models), Problems))]
+pub(super) async fn models(State(app): State<App>, _caller: Caller) -> Result<Json<Models>, Failure> {
+    use time::OffsetDateTime;
+    use time::format_description::well_known::Rfc3339;
+    let built_at = OffsetDateTime::parse(&app.index()?.provenance().built_at, &Rfc3339).ok();
+    let created = built_at.map_or(0, OffsetDateTime::unix_timestamp);
+    let model = |id: &str| Model { id: id.to_owned(), object: "model", created, owned_by: "karute" };
+    Ok(Json(Models { object: "list", data: vec![model(MODEL), model(&app.embedder.identity().model)] }))
+}

@@ -1,0 +1,327 @@
+//! Conversations: the exchanges of one owner under one id. Whoever is not the owner sees none of them, not even that they
+//! are there.
+
+use serde_json::Value;
+use sqlx::Row;
+use sqlx::any::AnyRow;
+use time::OffsetDateTime;
+
+use super::{Database, StateError, json, millis, moment, parsed, storable, unkept, unread};
+use crate::answer::Exchange;
+
+/// Characters of a title, and of a preview.
+const TITLE: usize = 40;
+const PREVIEW: usize = 80;
+
+/// A question and its answer, to be kept.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Id of the answer.
+    pub id: String,
+    /// Whose it is.
+    pub owner: String,
+    /// The conversation that it belongs to; begun with it if there is none.
+    pub conversation: String,
+    /// Id of the question.
+    pub question_id: String,
+    /// The question.
+    pub question: String,
+    /// The answer's text.
+    pub answer: String,
+    /// Ids of the rows that were found, best first.
+    pub context_ids: Vec<String>,
+    /// Words that were suggested.
+    pub suggested_terms: Vec<String>,
+    /// How the answer came about.
+    pub record: Value,
+    /// When it was asked.
+    pub asked_at: OffsetDateTime,
+    /// When it was answered.
+    pub answered_at: OffsetDateTime,
+}
+
+/// A conversation in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversation {
+    /// Its id.
+    pub id: String,
+    /// The beginning of its first question.
+    pub title: String,
+    /// The beginning of its last answer.
+    pub preview: String,
+    /// Questions and answers in it.
+    pub messages: i64,
+    /// When it began.
+    pub created_at: OffsetDateTime,
+    /// When it was last answered.
+    pub updated_at: OffsetDateTime,
+}
+
+/// A question or an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its id.
+    pub id: String,
+    /// `user` or `assistant`.
+    pub role: &'static str,
+    /// Its text.
+    pub content: String,
+    /// Ids of the rows that an answer was made from.
+    pub context_ids: Vec<String>,
+    /// Words that an answer suggested.
+    pub suggested_terms: Vec<String>,
+    /// What its reader said of those words.
+    pub term_feedback: Value,
+    /// Its reader's rating, 1 to 5, if there is one.
+    pub rating: Option<i64>,
+    /// When it was said.
+    pub timestamp: OffsetDateTime,
+}
+
+/// An answer and how it came about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// Its id.
+    pub id: String,
+    /// Whose it is.
+    pub owner: String,
+    /// Its conversation.
+    pub conversation: String,
+    /// The question.
+    pub question: String,
+    /// Its text.
+    pub answer: String,
+    /// How it came about.
+    pub record: Value,
+    /// When it was asked.
+    pub asked_at: OffsetDateTime,
+    /// When it was answered.
+    pub answered_at: OffsetDateTime,
+}
+
+impl Database {
+    /// Keeps a question and its answer, both or neither. Keeping one a second time changes nothing.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn keep(&self, entry: &Entry) -> Result<(), StateError> {
+        let mut transaction = self.pool.begin().await.map_err(unkept)?;
+        sqlx::query(
+            "INSERT INTO conversations (owner, id, title, created_at, updated_at) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (owner, id) DO UPDATE SET updated_at =
+             CASE WHEN conversations.updated_at > excluded.updated_at THEN conversations.updated_at ELSE excluded.updated_at END",
+        )
+        .bind(&entry.owner)
+        .bind(&entry.conversation)
+        .bind(beginning(&entry.question, TITLE))
+        .bind(millis(entry.asked_at))
+        .bind(millis(entry.answered_at))
+        .execute(&mut *transaction)
+        .await
+        .map_err(unkept)?;
+        sqlx::query(
+            "INSERT INTO exchanges (id, owner, conversation_id, question_id, question, answer, context_ids, suggested_terms,
+             record, asked_at, answered_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(&entry.id)
+        .bind(&entry.owner)
+        .bind(&entry.conversation)
+        .bind(&entry.question_id)
+        .bind(storable(&entry.question))
+        .bind(storable(&entry.answer))
+        .bind(json(&entry.context_ids))
+        .bind(json(&entry.suggested_terms))
+        .bind(json(&entry.record))
+        .bind(millis(entry.asked_at))
+        .bind(millis(entry.answered_at))
+        .execute(&mut *transaction)
+        .await
+        .map_err(unkept)?;
+        transaction.commit().await.map_err(unkept)
+    }
+
+    /// The latest exchanges of a conversation, at most `most`, the last one last. None of a conversation that there is not.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn exchanges(
+        &self,
+        owner: &str,
+        conversation: &str,
+        most: i64,
+    ) -> Result<Vec<Exchange>, StateError> {
+        let rows = sqlx::query(
+            "SELECT question, answer FROM exchanges WHERE owner = $1 AND conversation_id = $2
+             ORDER BY asked_at DESC, id DESC LIMIT $3",
+        )
+        .bind(owner)
+        .bind(conversation)
+        .bind(most)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(unread)?;
+        let exchange = |row: &AnyRow| Ok(Exchange { question: row.try_get(0)?, answer: row.try_get(1)? });
+        rows.iter().rev().map(exchange).collect::<Result<_, sqlx::Error>>().map_err(unread)
+    }
+
+    /// An owner's conversations, the latest first, at most `most`, and how many there are in all.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn conversations(
+        &self,
+        owner: &str,
+        most: i64,
+    ) -> Result<(Vec<Conversation>, i64), StateError> {
+        let rows = sqlx::query(
+            "SELECT id, title, created_at, updated_at,
+             (SELECT answer FROM exchanges e WHERE e.owner = c.owner AND e.conversation_id = c.id
+              ORDER BY asked_at DESC, id DESC LIMIT 1),
+             (SELECT COUNT(*) FROM exchanges e WHERE e.owner = c.owner AND e.conversation_id = c.id)
+             FROM conversations c WHERE owner = $1 ORDER BY updated_at DESC, id LIMIT $2",
+        )
+        .bind(owner)
+        .bind(most)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(unread)?;
+        let conversation = |row: &AnyRow| {
+            let preview: String = row.try_get(4)?;
+            Ok(Conversation {
+                id: row.try_get(0)?,
+                title: row.try_get(1)?,
+                preview: beginning(&preview, PREVIEW),
+                messages: 2 * row.try_get::<i64, _>(5)?,
+                created_at: moment(row.try_get(2)?),
+                updated_at: moment(row.try_get(3)?),
+            })
+        };
+        let found: Result<_, sqlx::Error> = rows.iter().map(conversation).collect();
+        let total = sqlx::query("SELECT COUNT(*) FROM conversations WHERE owner = $1").bind(owner);
+        let total = total.fetch_one(&self.pool).await.and_then(|row| row.try_get(0)).map_err(unread)?;
+        Ok((found.map_err(unread)?, total))
+    }
+
+    /// The latest messages of a conversation, at most `most`, the last one last, and how many there are in all; `None` if
+    /// `owner` has no such conversation.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn messages(
+        &self,
+        owner: &str,
+        conversation: &str,
+        most: i64,
+    ) -> Result<Option<(Vec<Message>, i64)>, StateError> {
+        let total = sqlx::query("SELECT COUNT(*) FROM exchanges WHERE owner = $1 AND conversation_id = $2");
+        let total = total.bind(owner).bind(conversation).fetch_one(&self.pool).await;
+        let exchanges: i64 = total.and_then(|row| row.try_get(0)).map_err(unread)?;
+        if exchanges == 0 {
+            return Ok(None);
+        }
+        let rows = sqlx::query(
+            "SELECT e.id, e.question_id, e.question, e.answer, e.context_ids, e.suggested_terms, e.asked_at, e.answered_at,
+             COALESCE(f.term_feedback, '{}'), COALESCE(f.rating, 0)
+             FROM exchanges e LEFT JOIN feedback f ON f.message_id = e.id AND f.owner = e.owner
+             WHERE e.owner = $1 AND e.conversation_id = $2 ORDER BY e.asked_at DESC, e.id DESC LIMIT $3",
+        )
+        .bind(owner)
+        .bind(conversation)
+        // An odd number of messages begins with an answer.
+        .bind(most / 2 + most % 2)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(unread)?;
+        let mut messages = Vec::with_capacity(2 * rows.len());
+        for row in rows.iter().rev() {
+            messages.extend(pair(row)?);
+        }
+        let excess = messages.len().saturating_sub(usize::try_from(most).unwrap_or(0));
+        messages.drain(..excess);
+        Ok(Some((messages, 2 * exchanges)))
+    }
+
+    /// Removes a conversation with all that belongs to it. Whether there was one.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn remove(&self, owner: &str, conversation: &str) -> Result<bool, StateError> {
+        let removed = sqlx::query("DELETE FROM conversations WHERE owner = $1 AND id = $2");
+        let removed = removed.bind(owner).bind(conversation).execute(&self.pool).await.map_err(unkept)?;
+        Ok(removed.rows_affected() > 0)
+    }
+
+    /// Removes every conversation that was last answered before `moment`. How many there were.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn remove_before(&self, moment: OffsetDateTime) -> Result<u64, StateError> {
+        let removed = sqlx::query("DELETE FROM conversations WHERE updated_at < $1").bind(millis(moment));
+        Ok(removed.execute(&self.pool).await.map_err(unkept)?.rows_affected())
+    }
+
+    /// An answer of `owner`; of anybody, if no owner is named.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn answer(&self, id: &str, owner: Option<&str>) -> Result<Option<Recorded>, StateError> {
+        let row = sqlx::query(
+            "SELECT id, owner, conversation_id, question, answer, record, asked_at, answered_at FROM exchanges WHERE id = $1",
+        )
+        .bind(id)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(unread)?;
+        let Some(row) = row else { return Ok(None) };
+        let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
+        let time = |at: usize| row.try_get(at).map(moment).map_err(unread);
+        let recorded = Recorded {
+            id: text(0)?,
+            owner: text(1)?,
+            conversation: text(2)?,
+            question: text(3)?,
+            answer: text(4)?,
+            record: parsed("record", &text(5)?)?,
+            asked_at: time(6)?,
+            answered_at: time(7)?,
+        };
+        Ok(Some(recorded).filter(|recorded| owner.is_none_or(|owner| owner == recorded.owner)))
+    }
+}
+
+/// The question and the answer of one exchange.
+fn pair(row: &AnyRow) -> Result<[Message; 2], StateError> {
+    let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
+    let number = |at: usize| row.try_get::<i64, _>(at).map_err(unread);
+    let question = Message {
+        id: text(1)?,
+        role: "user",
+        content: text(2)?,
+        context_ids: Vec::new(),
+        suggested_terms: Vec::new(),
+        term_feedback: Value::Object(serde_json::Map::new()),
+        rating: None,
+        timestamp: moment(number(6)?),
+    };
+    let answer = Message {
+        id: text(0)?,
+        role: "assistant",
+        content: text(3)?,
+        context_ids: parsed("list of rows", &text(4)?)?,
+        suggested_terms: parsed("list of words", &text(5)?)?,
+        term_feedback: parsed("feedback", &text(8)?)?,
+        rating: Some(number(9)?).filter(|rating| *rating > 0),
+        timestamp: moment(number(7)?),
+    };
+    Ok([question, answer])
+}
+
+/// The first `most` characters of the first line.
+fn beginning(text: &str, most: usize) -> String {
+    let line = text.trim().lines().next().unwrap_or_default();
+    let mut short: String = storable(line).chars().take(most).collect();
+    if line.chars().count() > most {
+        short.push('…');
+    }
+    short
+}

@@ -1,0 +1,180 @@
+//! What outlives a request: conversations, how each answer came about, feedback, decisions about terms.
+//!
+//! Two homes, one SQL: an SQLite file beside the snapshots for one instance, PostgreSQL (`DATABASE_URL`) where several
+//! run. sqlx's `Any` driver is what both have in common; every statement runs on both, and every test of them too.
+
+mod conversations;
+mod feedback;
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AnyPool, ConnectOptions, Executor, SqlSafeStr};
+use time::OffsetDateTime;
+
+pub use conversations::{Conversation, Entry, Message, Recorded};
+pub use feedback::{Decision, Feedback};
+
+use crate::config::Secret;
+
+/// The SQLite file in the data directory.
+const FILE: &str = "state.sqlite";
+/// Connections that are held at most. SQLite has one writer anyway; PostgreSQL is shared with other instances.
+const CONNECTIONS: u32 = 8;
+/// How long a connection, or the lock of another writer, is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A write-ahead log that is flushed with every transaction: what was said to be kept is kept, whatever ends the process.
+const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;";
+/// Characters of a path that stay as they are in an address.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Every change of the tables, oldest first. A released one is never edited.
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "conversations", include_str!("migrations/0001_conversations.sql"))];
+
+/// State could not be read or kept. Holds nothing of what was kept, and no password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// An address that is none of a database.
+    #[error(
+        "DATABASE_URL is not postgres://USER:PASSWORD@HOST/NAME (or leave it empty for a file in KARUTE_DATA_DIR)"
+    )]
+    Address,
+    /// The database cannot be opened.
+    #[error("the state in {place} cannot be opened: {detail}")]
+    Open {
+        /// Where it is.
+        place: String,
+        /// Why.
+        detail: String,
+    },
+    /// A statement failed.
+    #[error("the state cannot be {action}: {detail}")]
+    Statement {
+        /// `read` or `kept`.
+        action: &'static str,
+        /// Why.
+        detail: String,
+    },
+    /// A value is not what this version writes.
+    #[error("the state holds a {what} that this version cannot read: {detail}")]
+    Malformed {
+        /// What it should be.
+        what: &'static str,
+        /// Why it is not.
+        detail: String,
+    },
+}
+
+/// The state, open. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pool: AnyPool,
+    place: Cow<'static, str>,
+}
+
+impl Database {
+    /// Opens the state at `url`, or else the file in `directory`, and brings its tables up to this version.
+    ///
+    /// # Errors
+    /// A database that cannot be reached, or that a later version has changed.
+    pub async fn open(url: &Secret, directory: &Path) -> Result<Self, StateError> {
+        sqlx::any::install_default_drivers();
+        let is_file = url.reveal().is_none();
+        let (address, place): (String, Cow<'static, str>) = if is_file {
+            let path = directory.join(FILE);
+            // An address always begins at the root.
+            let path = std::path::absolute(&path).unwrap_or(path);
+            let text = path.to_str().ok_or_else(|| StateError::Open {
+                place: path.display().to_string(),
+                detail: "the path is not Unicode: choose another KARUTE_DATA_DIR".into(),
+            })?;
+            let encoded = utf8_percent_encode(text, PLAIN);
+            (format!("sqlite://{encoded}?mode=rwc"), path.display().to_string().into())
+        } else {
+            (url.reveal().unwrap_or_default().to_owned(), "PostgreSQL".into())
+        };
+        if !is_file && !["postgres://", "postgresql://"].iter().any(|scheme| address.starts_with(scheme)) {
+            return Err(StateError::Address);
+        }
+        let options: AnyConnectOptions = address.parse().map_err(|_| StateError::Address)?;
+        let failed = |detail: String| StateError::Open { place: place.to_string(), detail };
+        let pool = AnyPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(PATIENCE)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if is_file {
+                        connection.execute(PRAGMAS).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect_with(options.disable_statement_logging())
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let migration = |&(version, name, sql): &(i64, &'static str, &'static str)| {
+            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        };
+        let migrator = Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect());
+        migrator.run(&pool).await.map_err(|error| failed(error.to_string()))?;
+        Ok(Self { pool, place })
+    }
+
+    /// Where it is, without a password.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), StateError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await.map_err(unread).map(drop)
+    }
+}
+
+fn unread(error: sqlx::Error) -> StateError {
+    StateError::Statement { action: "read", detail: error.to_string() }
+}
+
+fn unkept(error: sqlx::Error) -> StateError {
+    StateError::Statement { action: "kept", detail: error.to_string() }
+}
+
+/// A moment as it is stored.
+fn millis(moment: OffsetDateTime) -> i64 {
+    i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// A stored moment.
+fn moment(millis: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// PostgreSQL holds no NUL in a text.
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// A value as it is stored.
+fn json(value: &impl serde::Serialize) -> String {
+    // Texts, numbers, lists and maps of them: there is nothing that JSON cannot say.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A stored value.
+fn parsed<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StateError> {
+    // The error's own words quote the text, which is nobody's business.
+    serde_json::from_str(text).map_err(|error| StateError::Malformed {
+        what,
+        detail: format!("JSON error at column {}", error.column()),
+    })
+}

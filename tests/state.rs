@@ -1,0 +1,274 @@
+//! Fear: a conversation is lost, doubled, or shown to somebody else; and what works on one database does not on the other.
+//!
+//! Every test runs on SQLite, and, where `KARUTE_TEST_DATABASE_URL` names a PostgreSQL server, on a database of its own there
+//! too. `.ci/state` starts one.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+use std::collections::BTreeMap;
+
+use karute_server::config::Sources;
+use karute_server::state::{Database, Decision, Entry, Feedback, StateError};
+use proptest::prelude::*;
+use serde_json::json;
+use time::{Duration, OffsetDateTime};
+
+const NOON: OffsetDateTime = time::macros::datetime!(2026-11-25 12:00:00.5 UTC);
+
+/// A fresh home of each kind.
+struct Home {
+    state: Database,
+    /// Opens the same home once more.
+    url: String,
+    directory: tempfile::TempDir,
+}
+
+impl Home {
+    async fn again(&self) -> Result<Database, StateError> {
+        open(&self.url, self.directory.path()).await
+    }
+}
+
+async fn open(url: &str, directory: &std::path::Path) -> Result<Database, StateError> {
+    let given = [("DATABASE_URL".to_owned(), url.to_owned())];
+    let settings = Sources::none().then("a test", given).load().expect("valid").settings;
+    Database::open(&settings.database, directory).await
+}
+
+async fn homes() -> Vec<Home> {
+    let mut urls = vec![String::new()];
+    if let Ok(server) = std::env::var("KARUTE_TEST_DATABASE_URL") {
+        urls.push(fresh_database(&server).await);
+    }
+    let mut homes = Vec::new();
+    for url in urls {
+        let directory = tempfile::tempdir().expect("a directory");
+        homes.push(Home { state: open(&url, directory.path()).await.expect("a state"), url, directory });
+    }
+    homes
+}
+
+/// Makes an empty database on the server and says where it is.
+async fn fresh_database(server: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("karute_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::AnyPool::connect(&format!("{server}/postgres")).await.expect("a server");
+    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(&pool)
+        .await
+        .expect("a database");
+    pool.close().await;
+    format!("{server}/{name}")
+}
+
+fn entry(owner: &str, conversation: &str, id: &str, minute: i64) -> Entry {
+    Entry {
+        id: id.into(),
+        owner: owner.into(),
+        conversation: conversation.into(),
+        question_id: format!("q-{id}"),
+        question: format!("{id}の質問\n二行目"),
+        answer: format!("{id}の答え [1]"),
+        context_ids: vec!["row-1".into(), "row-2".into()],
+        suggested_terms: vec!["熱発".into()],
+        record: json!({ "snapshot_id": "abc", "n": 1.5 }),
+        asked_at: NOON + Duration::minutes(minute),
+        answered_at: NOON + Duration::minutes(minute) + Duration::seconds(5),
+    }
+}
+
+#[tokio::test]
+async fn what_was_kept_is_read_back_in_order_and_survives_a_reopening() {
+    for home in homes().await {
+        for (at, id) in ["a", "b", "c"].into_iter().enumerate() {
+            home.state.keep(&entry("yamada", "s", id, at as i64)).await.expect("kept");
+        }
+        let state = home.again().await.expect("the same home");
+        let (messages, total) =
+            state.messages("yamada", "s", 100).await.expect("read").expect("a conversation");
+        let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
+        assert_eq!((ids, total), (vec!["q-a", "a", "q-b", "b", "q-c", "c"], 6));
+        assert_eq!((messages[0].role, messages[1].role), ("user", "assistant"));
+        assert_eq!(messages[0].timestamp, NOON);
+        assert_eq!(messages[1].context_ids, ["row-1", "row-2"]);
+        assert_eq!(messages[1].suggested_terms, ["熱発"]);
+        let (latest, total) = state.messages("yamada", "s", 3).await.expect("read").expect("a conversation");
+        let ids: Vec<&str> = latest.iter().map(|message| message.id.as_str()).collect();
+        assert_eq!((ids, total), (vec!["b", "q-c", "c"], 6), "the latest ones");
+
+        let exchanges = state.exchanges("yamada", "s", 2).await.expect("read");
+        let asked: Vec<&str> = exchanges.iter().map(|exchange| exchange.answer.as_str()).collect();
+        assert_eq!(asked, ["bの答え [1]", "cの答え [1]"]);
+
+        let answer = state.answer("b", Some("yamada")).await.expect("read").expect("an answer");
+        assert_eq!(answer.record, json!({ "snapshot_id": "abc", "n": 1.5 }));
+        assert_eq!((answer.conversation.as_str(), answer.asked_at), ("s", NOON + Duration::minutes(1)));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_kept_twice() {
+    for home in homes().await {
+        for _ in 0..3 {
+            home.state.keep(&entry("yamada", "s", "a", 0)).await.expect("kept");
+        }
+        let (_, total) = home.state.messages("yamada", "s", 10).await.expect("read").expect("messages");
+        assert_eq!(total, 2);
+    }
+}
+
+#[tokio::test]
+async fn the_conversations_of_others_are_not_there() {
+    for home in homes().await {
+        home.state.keep(&entry("yamada", "s", "a", 0)).await.expect("kept");
+        // The same id of somebody else is another conversation.
+        home.state.keep(&entry("suzuki", "s", "b", 0)).await.expect("kept");
+        let (_, total) = home.state.messages("yamada", "s", 10).await.expect("read").expect("messages");
+        assert_eq!(total, 2);
+        assert!(home.state.messages("tanaka", "s", 10).await.expect("read").is_none());
+        assert!(home.state.exchanges("tanaka", "s", 10).await.expect("read").is_empty());
+        assert!(home.state.answer("a", Some("suzuki")).await.expect("read").is_none());
+        assert!(home.state.answer("a", None).await.expect("read").is_some());
+        let rating = Feedback { message_id: "a".into(), rating: 1, ..Feedback::default() };
+        assert!(!home.state.rate("suzuki", &rating, NOON).await.expect("read"));
+        assert!(!home.state.remove("tanaka", "s").await.expect("read"));
+        assert!(home.state.remove("yamada", "s").await.expect("removed"));
+        assert!(home.state.answer("a", None).await.expect("read").is_none(), "removed with it");
+        assert!(home.state.answer("b", None).await.expect("read").is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_list_has_titles_previews_and_the_latest_first() {
+    for home in homes().await {
+        for (conversation, minute) in [("old", 0), ("new", 10), ("old", 20), ("newest", 30)] {
+            let id = format!("{conversation}-{minute}");
+            home.state.keep(&entry("yamada", conversation, &id, minute)).await.expect("kept");
+        }
+        let (listed, total) = home.state.conversations("yamada", 2).await.expect("read");
+        let ids: Vec<&str> = listed.iter().map(|conversation| conversation.id.as_str()).collect();
+        assert_eq!((ids, total), (vec!["newest", "old"], 3));
+        assert_eq!(listed[1].title, "old-0の質問");
+        assert_eq!(listed[1].preview, "old-20の答え [1]");
+        assert_eq!((listed[1].messages, listed[1].created_at), (4, NOON));
+        let long = Entry { question: "あ".repeat(500), ..entry("suzuki", "long", "long", 0) };
+        home.state.keep(&long).await.expect("kept");
+        let (listed, _) = home.state.conversations("suzuki", 2).await.expect("read");
+        assert_eq!(listed[0].title.chars().count(), 41);
+    }
+}
+
+#[tokio::test]
+async fn conversations_end_after_their_time() {
+    for home in homes().await {
+        home.state.keep(&entry("yamada", "old", "a", 0)).await.expect("kept");
+        home.state.keep(&entry("yamada", "new", "b", 60)).await.expect("kept");
+        let removed = home.state.remove_before(NOON + Duration::minutes(30)).await.expect("removed");
+        assert_eq!(removed, 1);
+        let (listed, _) = home.state.conversations("yamada", 10).await.expect("read");
+        assert_eq!(listed.len(), 1);
+        assert!(home.state.answer("a", None).await.expect("read").is_none());
+    }
+}
+
+#[tokio::test]
+async fn feedback_takes_the_place_of_what_was_said_before() {
+    for home in homes().await {
+        home.state.keep(&entry("yamada", "s", "a", 0)).await.expect("kept");
+        let unknown = Feedback { message_id: "nothing".into(), rating: 5, ..Feedback::default() };
+        assert!(!home.state.rate("yamada", &unknown, NOON).await.expect("read"));
+        for rating in [5, 2] {
+            let feedback = Feedback {
+                message_id: "a".into(),
+                rating,
+                comment: "日付が\0違う".into(),
+                suggested_terms: vec!["発熱".into()],
+                term_feedback: BTreeMap::from([("熱発".into(), false)]),
+            };
+            assert!(home.state.rate("yamada", &feedback, NOON).await.expect("kept"));
+        }
+        let (messages, _) = home.state.messages("yamada", "s", 10).await.expect("read").expect("messages");
+        assert_eq!((messages[0].rating, messages[1].rating), (None, Some(2)));
+        assert_eq!(messages[1].term_feedback, json!({ "熱発": false }));
+    }
+}
+
+#[tokio::test]
+async fn decisions_about_terms_are_counted_once_for_each_owner() {
+    for home in homes().await {
+        let decision = |accepted| Decision { term: "熱".into(), canonical: "発熱".into(), accepted };
+        for (owner, accepted) in [("a", true), ("a", true), ("b", true), ("c", false), ("c", false)] {
+            home.state.decide(owner, &[decision(accepted)], NOON).await.expect("kept");
+        }
+        let learned = home.state.learned(&["発熱".into(), "脈拍".into()]).await.expect("read");
+        assert_eq!(learned, BTreeMap::from([("発熱".into(), 1), ("脈拍".into(), 0)]));
+    }
+}
+
+#[tokio::test]
+async fn many_at_once_lose_nothing() {
+    for home in homes().await {
+        let other = home.again().await.expect("a second instance");
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..40 {
+            let state = if number % 2 == 0 { home.state.clone() } else { other.clone() };
+            tasks.spawn(
+                async move { state.keep(&entry("yamada", "s", &format!("{number:02}"), number)).await },
+            );
+        }
+        while let Some(kept) = tasks.join_next().await {
+            kept.expect("no panic").expect("kept");
+        }
+        let (_, total) = home.state.messages("yamada", "s", 100).await.expect("read").expect("messages");
+        assert_eq!(total, 80);
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_and_a_file_that_is_no_database_are_said_to_be_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let wrong = open("mysql://root:s3cret@localhost/x", directory.path()).await.expect_err("no such home");
+    assert!(wrong.to_string().contains("postgres://") && !wrong.to_string().contains("s3cret"), "{wrong}");
+    let gone = open("postgres://u:s3cret@127.0.0.1:1/x", directory.path()).await.expect_err("nobody there");
+    assert!(!gone.to_string().contains("s3cret"), "{gone}");
+    std::fs::write(
+        directory.path().join("state.sqlite"),
+        "no database at all, but long enough to be read".repeat(90),
+    )
+    .expect("written");
+    let garbage = open("", directory.path()).await.expect_err("garbage");
+    assert!(garbage.to_string().contains("state.sqlite"), "{garbage}");
+}
+
+#[tokio::test]
+async fn a_path_may_have_any_name() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let odd = directory.path().join("日本語 ?x=1%20#&");
+    std::fs::create_dir(&odd).expect("a directory");
+    let state = open("", &odd).await.expect("a state");
+    state.keep(&entry("yamada", "s", "a", 0)).await.expect("kept");
+    assert!(odd.join("state.sqlite").exists());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_text_is_kept(texts in proptest::collection::vec(any::<String>(), 4)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            for home in homes().await {
+                let kept = Entry { question: texts[0].clone(), answer: texts[1].clone(), context_ids: texts.clone(), ..entry(&texts[2].replace('\0', ""), "s", "a", 0) };
+                home.state.keep(&kept).await.expect("kept");
+                let (messages, _) = home.state.messages(&kept.owner, "s", 10).await.expect("read").expect("messages");
+                let whole = |text: &str| text.replace('\0', "\u{fffd}");
+                assert_eq!(messages[0].content, whole(&texts[0]));
+                assert_eq!(messages[1].content, whole(&texts[1]));
+                assert_eq!(messages[1].context_ids, texts);
+                home.state.conversations(&kept.owner, 10).await.expect("listed");
+            }
+        });
+    }
+}
