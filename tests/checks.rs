@@ -28,6 +28,17 @@ struct Said {
     date: String,
 }
 
+impl Said {
+    fn row(&self) -> Row {
+        Row {
+            title: self.title.clone(),
+            content: self.content.clone(),
+            date: self.date.clone(),
+            ..Row::default()
+        }
+    }
+}
+
 struct Measured<'a> {
     /// Of what was marked as unsupported, the share that is.
     precision: f64,
@@ -44,16 +55,7 @@ fn measure(pairs: &[Pair]) -> Measured<'_> {
     let mut kinds: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     let mut missed = Vec::new();
     for pair in pairs {
-        let rows: Vec<Row> = pair
-            .evidence
-            .iter()
-            .map(|said| Row {
-                title: said.title.clone(),
-                content: said.content.clone(),
-                date: said.date.clone(),
-                ..Row::default()
-            })
-            .collect();
+        let rows: Vec<Row> = pair.evidence.iter().map(Said::row).collect();
         let rows: Vec<&Row> = rows.iter().collect();
         let verdicts = Local.check(&pair.answer, &rows);
         let unsupported = verdicts.iter().any(|verdict| !verdict.supported);
@@ -189,10 +191,7 @@ fn made() -> Vec<Pair> {
 fn told(what: &str, measured: &Measured<'_>) {
     let Measured { precision, recall, kinds, missed } = measured;
     println!("{what}: unsupported: precision {precision:.3}, recall {recall:.3}; right by kind: {kinds:?}");
-    for pair in missed.iter().take(60) {
-        let contents: Vec<&str> = pair.evidence.iter().map(|said| said.content.as_str()).collect();
-        println!("  {} (supported: {}): {} / {contents:?}", pair.kind, pair.supported, pair.answer);
-    }
+    println!("  judged wrong: {}", missed.len());
 }
 
 #[test]
@@ -207,12 +206,11 @@ fn wrong_sentences_made_from_right_ones_are_found_and_right_ones_pass() {
 
 /// Pairs that people wrote without having seen the checker: those that it may be tuned on, and those that it is measured on.
 fn written() -> [Vec<Pair>; 2] {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("eval/pairs.jsonl"))
-        .expect("the pairs");
-    let pairs = text.lines().map(|line| serde_json::from_str(line).expect("a pair"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("eval/pairs.jsonl");
+    let text = std::fs::read_to_string(path).expect("the pairs");
     let mut halves = [Vec::new(), Vec::new()];
-    for (at, pair) in pairs.enumerate() {
-        halves[at % 2].push(pair);
+    for (at, line) in text.lines().enumerate() {
+        halves[at % 2].push(serde_json::from_str(line).expect("a pair"));
     }
     halves
 }
@@ -220,23 +218,37 @@ fn written() -> [Vec<Pair>; 2] {
 #[test]
 fn pairs_that_people_wrote_are_judged_as_they_are_meant() {
     let [tuned, measured] = written();
-    for (name, pairs) in [("tuned on", &tuned), ("measured on", &measured)] {
-        let found = measure(pairs);
-        println!(
-            "{name}: {} pairs, precision {:.3}, recall {:.3}, {:?}",
-            pairs.len(),
-            found.precision,
-            found.recall,
-            found.kinds
-        );
-        for pair in found.missed.iter().filter(|_| {
-            std::env::var_os("KARUTE_SHOW_MISSED")
-                .is_some_and(|half| half == name.split(' ').next().unwrap_or_default())
-        }) {
-            println!("  {} ({}): {}", pair.kind, if pair.supported { "right" } else { "wrong" }, pair.answer);
+    let found = measure(&tuned);
+    told("written by people, tuned on", &found);
+    // Only these may be looked at: whoever looks at the others tunes on them too.
+    if std::env::var_os("KARUTE_SHOW_MISSED").is_some() {
+        for pair in &found.missed {
+            let rows: Vec<Row> = pair.evidence.iter().map(Said::row).collect();
+            let rows: Vec<&Row> = rows.iter().collect();
+            println!("{} ({}): {}", pair.kind, if pair.supported { "right" } else { "wrong" }, pair.answer);
             for said in &pair.evidence {
                 println!("      {} | {} | {}", said.title, said.content, said.date);
             }
+            for verdict in Local.check(&pair.answer, &rows) {
+                println!("      > {:?} {}", verdict.faults, verdict.sentence);
+            }
         }
     }
+    let found = measure(&measured);
+    if std::env::var_os("KARUTE_SHOW_MISSED").is_some_and(|what| what == "both") {
+        for pair in &found.missed {
+            let rows: Vec<Row> = pair.evidence.iter().map(Said::row).collect();
+            let rows: Vec<&Row> = rows.iter().collect();
+            println!("{} ({}): {}", pair.kind, if pair.supported { "right" } else { "wrong" }, pair.answer);
+            for said in &pair.evidence {
+                println!("      {} | {} | {}", said.title, said.content, said.date);
+            }
+            for verdict in Local.check(&pair.answer, &rows) {
+                println!("      > {:?} {}", verdict.faults, verdict.sentence);
+            }
+        }
+    }
+    told("written by people, measured on", &found);
+    let (precision, recall) = (found.precision, found.recall);
+    assert!(precision > 0.7 && recall > 0.7, "precision {precision}, recall {recall}");
 }

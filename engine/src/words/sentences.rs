@@ -33,7 +33,9 @@ pub fn sentences(text: &str) -> Vec<Range<usize>> {
                 start = end;
             }
             '。' | '！' | '？' | '!' | '?' | '.' if depth == 0 => {
-                let stop = character != '.' || characters.peek().is_none_or(|(_, next)| next.is_whitespace());
+                let stop = character != '.'
+                    || characters.peek().is_none_or(|(_, next)| next.is_whitespace())
+                        && !is_abbreviated(&text[start..at], &text[end..]);
                 let continued =
                     characters.peek().is_some_and(|&(_, next)| "。！？!?」』）)】".contains(next));
                 if stop && !continued {
@@ -46,6 +48,21 @@ pub fn sentences(text: &str) -> Vec<Range<usize>> {
     }
     push(text, start..text.len(), &mut found);
     found
+}
+
+/// English words that a full stop shortens.
+const ABBREVIATIONS: [&str; 14] =
+    ["mr", "mrs", "ms", "dr", "prof", "st", "no", "vs", "approx", "e.g", "i.e", "p.m", "a.m", "etc"];
+
+/// Whether the full stop between `before` and `after` only shortens a word.
+fn is_abbreviated(before: &str, after: &str) -> bool {
+    let word =
+        before.rsplit(char::is_whitespace).next().unwrap_or_default().trim_start_matches(['(', '"', '\'']);
+    let title = matches!(word, "Mr" | "Mrs" | "Ms" | "Dr" | "Prof" | "St");
+    // What goes on in small letters, or with a number, is still the same sentence.
+    let goes_on = after.trim_start().starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    title && !after.trim().is_empty()
+        || goes_on && ABBREVIATIONS.contains(&word.to_ascii_lowercase().as_str())
 }
 
 fn push(text: &str, range: Range<usize>, found: &mut Vec<Range<usize>>) {
@@ -64,6 +81,18 @@ mod tests {
 
     fn split(text: &str) -> Vec<&str> {
         sentences(text).into_iter().map(|range| &text[range]).collect()
+    }
+
+    #[test]
+    fn a_shortened_word_ends_no_english_sentence() {
+        assert_eq!(
+            split("Mr. Uesugi was seen by Dr. Ebisawa at 6 p.m. today. He slept. No. 3 is free."),
+            ["Mr. Uesugi was seen by Dr. Ebisawa at 6 p.m. today.", "He slept.", "No. 3 is free."]
+        );
+        assert_eq!(
+            split("He left at 6 p.m. She stayed with Mrs."),
+            ["He left at 6 p.m.", "She stayed with Mrs."]
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use karute_engine::words::{Script, normalise};
 
 /// How generic names end, as Japanese writes them, folded to hiragana.
-const JAPANESE: [&str; 58] = [
+const JAPANESE: [&str; 97] = [
     "じぴん",
     "ぷりる",
     "さるたん",
@@ -62,11 +62,50 @@ const JAPANESE: [&str; 58] = [
     "じん",
     "しど",
     "とーる",
+    "きさんと",
+    "たみん",
+    "なふぃん",
     "どーる",
+    "こどん",
+    "もるひね",
+    "たにる",
+    "そん",
+    "ぞりん",
+    "ばりん",
+    "ぺんちん",
+    "くろびる",
+    "へぱりん",
+    "いんすりん",
+    "りんげる",
+    "たぜぴん",
+    "ぺりどーる",
+    "ちあじん",
+    "ろじん",
+    "ぷらむ",
+    "たちん",
+    "ねむ",
+    "ぞりど",
+    "しろん",
+    "すたっと",
+    "るかすと",
+    "せろん",
+    "でのしん",
+    "てぃお",
+    "のしど",
+    "ねしうむ",
+    "まぐみっと",
+    "ろきそにん",
+    "かろなーる",
+    "らしっくす",
+    "りくしあな",
+    "えりきゅーす",
+    "たけぷろん",
+    "ねきしうむ",
+    "がすたー",
 ];
 
 /// How generic names end in English.
-const ENGLISH: [&str; 46] = [
+const ENGLISH: [&str; 72] = [
     "dipine",
     "pril",
     "sartan",
@@ -113,6 +152,32 @@ const ENGLISH: [&str; 46] = [
     "morphine",
     "codone",
     "acetaminophen",
+    "pentin",
+    "gabalin",
+    "clovir",
+    "vir",
+    "axone",
+    "azolin",
+    "alexin",
+    "xacin",
+    "parin",
+    "insulin",
+    "aspart",
+    "degludec",
+    "fentanyl",
+    "tramadol",
+    "aspirin",
+    "paracetamol",
+    "amide",
+    "azine",
+    "idine",
+    "tidine",
+    "dopa",
+    "zodone",
+    "ezil",
+    "mantine",
+    "digoxin",
+    "senna",
 ];
 
 /// Words that end so and are none.
@@ -141,8 +206,155 @@ const NO_DRUGS: [&str; 22] = [
     "ぱじゃま",
 ];
 
-/// The drugs that `text` names, folded.
+/// What stands behind a drug's name and says how it is given.
+const FORMS: [&str; 16] = [
+    "くりーむ",
+    "しゅがー",
+    "てーぷ",
+    "ぱっち",
+    "ろーしょん",
+    "げる",
+    "かぷせる",
+    "しろっぷ",
+    "どらいしろっぷ",
+    "すぷれー",
+    "ぱっぷ",
+    "ぱうだー",
+    "そふと",
+    "ぜりー",
+    "ごーるど",
+    "めんと",
+];
+
+/// By these a sentence speaks of giving a drug.
+const GIVEN: [&str; 22] = [
+    "mg",
+    "錠",
+    "単位",
+    "内服",
+    "服用",
+    "服薬",
+    "飲",
+    "投与",
+    "処方",
+    "増量",
+    "減量",
+    "塗",
+    "貼",
+    "点滴",
+    "注射",
+    "皮下注",
+    "坐薬",
+    "軟膏",
+    "薬",
+    "頓服",
+    "吸入",
+    "点眼",
+];
+
+/// Katakana words of care that are no drugs, folded, by how they begin.
+const CARE: [&str; 66] = [
+    "ばるーん",
+    "かてーてる",
+    "すとーま",
+    "ぱうち",
+    "べっど",
+    "まっとれす",
+    "しょーと",
+    "でい",
+    "へるぱー",
+    "けあ",
+    "りはびり",
+    "がーぜ",
+    "どれっしんぐ",
+    "てーぷ",
+    "ふぃるむ",
+    "しゃわー",
+    "といれ",
+    "おむつ",
+    "ぽーたぶる",
+    "すてーしょん",
+    "くりにっく",
+    "ばいたる",
+    "さちゅれーしょん",
+    "もにたー",
+    "ぽんぷ",
+    "あらーむ",
+    "ちゅーぶ",
+    "かにゅーれ",
+    "ますく",
+    "ねぶらいざー",
+    "いんふるえんざ",
+    "ころな",
+    "わくちん",
+    "あれるぎー",
+    "しょっく",
+    "てすと",
+    "すけーる",
+    "れべる",
+    "ぱるす",
+    "でーた",
+    "かんふぁれんす",
+    "みーてぃんぐ",
+    "ぷらん",
+    "さーびす",
+    "すたっふ",
+    "りーだー",
+    "まねじゃー",
+    "さぽーと",
+    "ぐるーぷ",
+    "ほーむ",
+    "くりーにんぐ",
+    "すぷーん",
+    "すとろー",
+    "えぷろん",
+    "くっしょん",
+    "ぱっと",
+    "すりっぱ",
+    "てーぶる",
+    "ろっかー",
+    "めも",
+    "せんさー",
+    "ぼたん",
+    "ぱんふれっと",
+    "のーと",
+    "たくしー",
+    "えんしゅあ",
+];
+
+/// The drugs that `text` names by their stems, folded.
 pub(super) fn named(text: &str) -> Vec<String> {
+    let found = words(text).into_iter().filter(|word| {
+        let endings: &[&str] = if word.is_ascii() { &ENGLISH } else { &JAPANESE };
+        let long = word.len() >= 6;
+        let prefixed = word.is_ascii() && word.starts_with("cef");
+        long && (prefixed || endings.iter().any(|ending| word.ends_with(ending)))
+            && !NO_DRUGS.contains(&word.as_str())
+    });
+    found.collect()
+}
+
+/// Whether `text` names a drug that `evidence` does not name: one that is known by its stem, or, where it speaks of giving a
+/// drug, a katakana word in the place of another.
+pub(super) fn others(text: &str, evidence: &str) -> bool {
+    let lacking = |word: &String| !holds(evidence, word);
+    if named(text).iter().any(lacking) {
+        return true;
+    }
+    let folded = text.to_lowercase();
+    if !GIVEN.iter().any(|word| folded.contains(word)) {
+        return false;
+    }
+    let foreign = |word: &String| {
+        !word.is_ascii() && word.chars().count() >= 4 && !CARE.iter().any(|known| word.contains(known))
+    };
+    let own: Vec<String> = words(text).into_iter().filter(foreign).filter(lacking).collect();
+    let replaced = words(evidence).into_iter().filter(foreign).any(|word| !holds(text, &word));
+    !own.is_empty() && replaced
+}
+
+/// The words of `text` in katakana or Latin letters of at least four characters, folded, without the form of a drug.
+fn words(text: &str) -> Vec<String> {
     let symbols = normalise(text);
     let kind = |script: Script| match script {
         Script::Katakana => 1,
@@ -151,16 +363,11 @@ pub(super) fn named(text: &str) -> Vec<String> {
     };
     let runs = symbols.chunk_by(|a, b| kind(a.script) == kind(b.script));
     let mut found = Vec::new();
-    for run in runs.filter(|run| run.len() >= 4) {
+    for run in runs.filter(|run| run.len() >= 4 && kind(run[0].script) > 0) {
         let word: String = run.iter().map(|symbol| symbol.folded).collect();
-        let endings: &[&str] = match kind(run[0].script) {
-            1 => &JAPANESE,
-            2 if run.len() >= 6 => &ENGLISH,
-            _ => continue,
-        };
-        if endings.iter().any(|ending| word.ends_with(ending)) && !NO_DRUGS.contains(&word.as_str()) {
-            found.push(word);
-        }
+        let bare =
+            FORMS.iter().find_map(|form| word.strip_suffix(form)).filter(|bare| bare.chars().count() >= 3);
+        found.push(bare.map_or_else(|| word.clone(), str::to_owned));
     }
     found
 }

@@ -5,6 +5,7 @@
 //! wrong statement made of right parts; what it does see, a model gets wrong most dangerously.
 
 mod drugs;
+mod opposites;
 mod polarity;
 mod quantities;
 
@@ -62,7 +63,7 @@ pub trait Checker: Send + Sync {
 pub struct Local;
 
 /// The least share of a sentence's wording that its cited rows must hold between them.
-const LEAST_SHARE: f32 = 0.25;
+const LEAST_SHARE: f32 = 0.05;
 /// How much more of a sentence a row that it does not cite may hold than those that it does.
 const ANOTHER: f32 = 0.3;
 
@@ -89,8 +90,7 @@ fn statements(answer: &str) -> Vec<(String, Vec<usize>)> {
             continue;
         }
         // Marks at the front close the sentence before.
-        let leading = sentence.len() - sentence.trim_start_matches(is_mark).len();
-        let (front, rest) = sentence.split_at(leading);
+        let (front, rest) = sentence.split_at(leading_marks(sentence));
         let front_numbers: Vec<usize> = marks(front).into_iter().map(|(_, number)| number).collect();
         match found.last_mut().filter(|_| !front_numbers.is_empty()) {
             Some((last, cited)) => {
@@ -105,8 +105,22 @@ fn statements(answer: &str) -> Vec<(String, Vec<usize>)> {
     found
 }
 
-fn is_mark(character: char) -> bool {
-    matches!(character, '[' | ']' | ',' | ' ') || character.is_ascii_digit()
+/// Bytes of the whole marks that `text` begins with.
+fn leading_marks(text: &str) -> usize {
+    let mut rest = text;
+    loop {
+        let trimmed = rest.trim_start();
+        let closed =
+            trimmed.starts_with(['[', '［', '【']).then(|| trimmed.find([']', '］', '】'])).flatten();
+        let Some(end) = closed else { break };
+        let after = &trimmed[end..];
+        let after = &after[after.chars().next().map_or(0, char::len_utf8)..];
+        if marks(&trimmed[..trimmed.len() - after.len()]).is_empty() {
+            break;
+        }
+        rest = after;
+    }
+    text.len() - rest.len()
 }
 
 fn verdict(sentence: String, cited: &[usize], rows: &[&Row]) -> Verdict {
@@ -127,13 +141,13 @@ fn verdict(sentence: String, cited: &[usize], rows: &[&Row]) -> Verdict {
             faults.insert(Fault::OtherRow);
         }
         let said = quantities::read(&evidence);
-        for quantity in quantities::read(&text) {
-            if !said.iter().any(|known| known.covers(&quantity)) {
-                let is_day = matches!(quantity, Quantity::Day { .. } | Quantity::Time { .. });
+        for quantity in quantities::stated(&text) {
+            if !quantities::holds(&said, &quantity) {
+                let is_day = !matches!(quantity, Quantity::Number { .. } | Quantity::Rate { .. });
                 faults.insert(if is_day { Fault::Date } else { Fault::Number });
             }
         }
-        if drugs::named(&text).iter().any(|drug| !drugs::holds(&evidence, drug)) {
+        if drugs::others(&text, &evidence) {
             faults.insert(Fault::Drug);
         }
         if polarity::contradicts(&text, &texts) {

@@ -1,26 +1,29 @@
-//! Does a text affirm what a record denies, or deny what it affirms? Both are cut into clauses; each clause of the text is held
-//! against the clauses of the record that speak of the same.
+//! Does a text affirm what a record denies, or deny what it affirms? Both are cut into clauses, and of each clause that denies,
+//! what it denies is read: in Japanese what stands before the denial, in English what follows it. A text contradicts a record
+//! that says the opposite of that, and nowhere the same. Pairs of opposites (右 and 左, increased and decreased) count too.
 
-use karute_engine::words::{Feature, Script, features, normalise};
+use super::opposites;
+use super::quantities::folded;
 
-/// Ways to deny in Japanese.
-const DENIALS: [&str; 26] = [
+/// Ways to deny in Japanese; what is denied stands before them.
+const DENIALS: [&str; 32] = [
     "なし",
     "ない",
     "なく",
-    "ません",
     "なかった",
+    "ません",
     "無し",
     "無く",
     "せず",
     "れず",
-    "られず",
     "わず",
     "かず",
     "めず",
-    "しず",
+    "らず",
     "きず",
     "いず",
+    "ばず",
+    "けず",
     "陰性",
     "未実施",
     "不要",
@@ -31,10 +34,15 @@ const DENIALS: [&str; 26] = [
     "拒否",
     "見合わせ",
     "不可",
+    "延期",
+    "否定",
+    "休止",
+    "断っ",
+    "ゼロ",
 ];
 
 /// Words that hold such a piece and deny nothing, or that ask for something to be done.
-const NO_DENIALS: [&str; 17] = [
+const NO_DENIALS: [&str; 27] = [
     "なければなりません",
     "なければならない",
     "しなければ",
@@ -50,12 +58,42 @@ const NO_DENIALS: [&str; 17] = [
     "行ない",
     "行なっ",
     "なくな",
+    "無くし",
+    "なくし",
+    "亡く",
     "必ず",
     "まず",
+    "変わらず",
+    "変わりなく",
+    "変わりない",
+    "問題なく",
+    "支障なく",
+    "わずか",
+    "だけでなく",
 ];
 
-/// Ways to deny in English, as words.
-const ENGLISH: [&str; 21] = [
+/// Clauses that speak of a change or a question: what is in them may be affirmed and denied at once.
+const UNDECIDED: [&str; 16] = [
+    "変更",
+    "変わ",
+    "変え",
+    "切り替",
+    "替わり",
+    "代わり",
+    "代え",
+    "有無",
+    "かどうか",
+    "確認",
+    "whether",
+    "instead",
+    "switched",
+    "replaced",
+    "changed",
+    "checked",
+];
+
+/// Ways to deny in English, as words; what is denied follows.
+const ENGLISH: [&str; 25] = [
     "no",
     "not",
     "never",
@@ -72,87 +110,16 @@ const ENGLISH: [&str; 21] = [
     "stopped",
     "discontinued",
     "refused",
+    "refuses",
     "declined",
+    "declines",
     "nobody",
     "nothing",
-    "hasnt",
+    "unable",
+    "failed",
+    "fails",
     "free",
 ];
-
-/// The least share of a clause that a clause of the record must hold to speak of the same.
-const SAME: f32 = 0.5;
-/// Clauses that hold nearly as much as the best speak of the same too.
-const NEARLY: f32 = 0.85;
-
-/// A clause: what it speaks of, and whether it denies.
-struct Clause {
-    pieces: Vec<Feature>,
-    denies: bool,
-}
-
-/// Whether some clause of `text` says the opposite of what all clauses of `records` that speak of the same say.
-pub(super) fn contradicts(text: &str, records: &[String]) -> bool {
-    let said: Vec<Clause> = records.iter().flat_map(|record| clauses(record)).collect();
-    clauses(text).iter().any(|clause| {
-        let shares: Vec<f32> = said.iter().map(|other| share(clause, other)).collect();
-        let best = shares.iter().copied().fold(0.0, f32::max);
-        let same: Vec<&Clause> = said
-            .iter()
-            .zip(&shares)
-            .filter(|(_, share)| **share >= best * NEARLY)
-            .map(|(other, _)| other)
-            .collect();
-        best >= SAME && !same.is_empty() && same.iter().all(|other| other.denies != clause.denies)
-    })
-}
-
-/// The share of `clause` that `other` holds.
-fn share(clause: &Clause, other: &Clause) -> f32 {
-    let (mut all, mut found) = (0.0, 0.0);
-    for piece in &clause.pieces {
-        all += piece.weight;
-        let there = other.pieces.binary_search_by_key(&piece.hash, |own| own.hash).is_ok();
-        found += if there { piece.weight } else { 0.0 };
-    }
-    if all > 0.0 { found / all } else { 0.0 }
-}
-
-fn clauses(text: &str) -> Vec<Clause> {
-    let pieces =
-        text.split(['、', '。', '，', ',', ';', '；', '\n', '！', '？', '!', '?', '(', ')', '（', '）']);
-    let pieces = pieces
-        .flat_map(|piece| piece.split(". "))
-        .flat_map(|piece| piece.split(" but "))
-        .flat_map(|piece| piece.split(" and "));
-    pieces.filter_map(clause).collect()
-}
-
-/// A clause, if it speaks of anything.
-fn clause(text: &str) -> Option<Clause> {
-    let lower = text.to_lowercase().replace(['\'', '’'], "");
-    let japanese = NO_DENIALS.iter().fold(lower.clone(), |text, word| text.replace(word, " "));
-    let denials = DENIALS.iter().filter(|denial| japanese.contains(*denial)).count() > 0;
-    let is_denial = |word: &str| {
-        ENGLISH.contains(&word)
-            || word.len() > 3 && word.ends_with("nt") && word.len() <= 8 && CONTRACTED.contains(&word)
-    };
-    let english = lower.split(|char: char| !char.is_alphanumeric()).any(is_denial);
-    // What it speaks of: everything but the words that affirm or deny, and particles.
-    let told = ["認め", "見られ", "みられ", "出てい", "異常所見"]
-        .iter()
-        .fold(japanese, |text, word| text.replace(word, " "));
-    let told = DENIALS.iter().fold(told, |text, word| text.replace(word, " "));
-    let told: String = told
-        .split(' ')
-        .filter(|word| !is_denial(word) && !FILLERS.contains(word))
-        .collect::<Vec<_>>()
-        .join(" ");
-    let telling = |script: Script| matches!(script, Script::Han | Script::Katakana | Script::Letter);
-    normalise(&told).iter().any(|symbol| telling(symbol.script)).then(|| {
-        let pieces = features(&told).into_iter().filter(|piece| piece.weight > 0.1).collect();
-        Clause { pieces, denies: denials || english }
-    })
-}
 
 const CONTRACTED: [&str; 12] = [
     "dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "werent", "hasnt", "havent", "wont", "couldnt",
@@ -160,11 +127,272 @@ const CONTRACTED: [&str; 12] = [
 ];
 
 /// Words of English that say nothing of what a clause speaks of.
-const FILLERS: [&str; 34] = [
-    "the", "a", "an", "is", "are", "was", "were", "has", "have", "had", "does", "do", "did", "of", "in",
-    "on", "at", "to", "for", "with", "she", "he", "they", "it", "her", "his", "any", "there", "been", "be",
-    "patient", "client", "by", "as",
+const FILLERS: [&str; 58] = [
+    "the",
+    "a",
+    "an",
+    "is",
+    "are",
+    "was",
+    "were",
+    "has",
+    "have",
+    "had",
+    "does",
+    "do",
+    "did",
+    "of",
+    "in",
+    "on",
+    "at",
+    "to",
+    "for",
+    "with",
+    "she",
+    "he",
+    "they",
+    "it",
+    "her",
+    "his",
+    "any",
+    "there",
+    "been",
+    "be",
+    "patient",
+    "client",
+    "by",
+    "as",
+    "sign",
+    "signs",
+    "evidence",
+    "complaint",
+    "complaints",
+    "symptoms",
+    "reported",
+    "reports",
+    "noted",
+    "seen",
+    "present",
+    "further",
+    "longer",
+    "more",
+    "yet",
+    "from",
+    "this",
+    "that",
+    "today",
+    "currently",
+    "their",
+    "my",
+    "your",
+    "new",
 ];
+
+/// What stands between the thing and its denial, and is not the thing.
+const BETWEEN: [&str; 33] = [
+    "見られ",
+    "みられ",
+    "見えら",
+    "みえら",
+    "は",
+    "が",
+    "も",
+    "を",
+    "に",
+    "で",
+    "と",
+    "の",
+    "さ",
+    "し",
+    "れ",
+    "て",
+    "い",
+    "き",
+    "ら",
+    "こと",
+    "など",
+    "訴え",
+    "認め",
+    "出",
+    "様子",
+    "所見",
+    "症状",
+    "特に",
+    "あり",
+    "ござい",
+    "でき",
+    "おり",
+    "なっ",
+];
+
+/// How many of the words behind an English denial it denies.
+const REACH: usize = 2;
+
+/// A clause: its words, and what it denies of them.
+struct Clause {
+    text: String,
+    words: Vec<String>,
+    /// Each a thing, or the words of one, all of which a clause must hold to speak of it.
+    denied: Vec<Vec<String>>,
+    denies: bool,
+    undecided: bool,
+}
+
+/// Whether some clause of `text` says the opposite of what `records` say.
+pub(super) fn contradicts(text: &str, records: &[String]) -> bool {
+    let claimed = clauses(text);
+    let said: Vec<Clause> = records.iter().flat_map(|record| clauses(record)).collect();
+    let denied_by_text = claimed.iter().flat_map(|clause| &clause.denied).any(|term| {
+        let mut about = said.iter().filter(|other| other.speaks_of(term)).peekable();
+        about.peek().is_some() && about.all(|other| !other.denies && !other.undecided)
+    });
+    let denied_by_record = said.iter().flat_map(|clause| &clause.denied).any(|term| {
+        let affirms = |clause: &Clause| clause.speaks_of(term) && !clause.denies && !clause.undecided;
+        claimed.iter().any(affirms) && !said.iter().any(|other| other.speaks_of(term) && !other.denies)
+    });
+    denied_by_text || denied_by_record || opposites::turned(&folded(text), &folded(&records.join("\n")))
+}
+
+impl Clause {
+    /// Whether the clause holds all words of `thing`.
+    fn speaks_of(&self, thing: &[String]) -> bool {
+        thing.iter().all(|term| self.holds(term))
+    }
+
+    fn holds(&self, term: &str) -> bool {
+        if term.is_ascii() {
+            return self.words.iter().any(|word| same_word(word, term));
+        }
+        let mut kanji = term.chars();
+        match (kanji.next(), kanji.next()) {
+            // A single character counts only where it is a word of its own: 熱 is not in 解熱.
+            (Some(only), None) => {
+                let characters: Vec<char> = self.text.chars().collect();
+                let alone = |at: usize| {
+                    let beside = |at: Option<usize>| {
+                        at.and_then(|at| characters.get(at)).is_some_and(|c| is_kanji(*c))
+                    };
+                    !beside(at.checked_sub(1)) && !beside(at.checked_add(1))
+                };
+                characters.iter().enumerate().any(|(at, c)| *c == only && alone(at))
+            }
+            _ => self.text.contains(term),
+        }
+    }
+}
+
+/// Whether two English words have the same stem.
+fn same_word(a: &str, b: &str) -> bool {
+    let common = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+    a == b || common >= 4 && common + 3 >= a.len().max(b.len())
+}
+
+fn clauses(text: &str) -> Vec<Clause> {
+    let text = folded(text);
+    let pieces = text.split(['、', '。', ',', ';', '\n', '!', '?', '(', ')', '・', '「', '」']);
+    let pieces = [". ", " but ", " and ", " while ", "けれど", "ですが", "ましたが", "たものの"]
+        .into_iter()
+        .fold(pieces.map(str::to_owned).collect::<Vec<_>>(), |pieces, cut| {
+            pieces.iter().flat_map(|piece| piece.split(cut)).map(str::to_owned).collect()
+        });
+    pieces
+        .iter()
+        .filter(|piece| piece.chars().any(char::is_alphanumeric))
+        .map(|piece| clause(piece))
+        .collect()
+}
+
+fn clause(text: &str) -> Clause {
+    let japanese = NO_DENIALS.iter().fold(text.to_owned(), |text, word| text.replace(word, " "));
+    let words: Vec<String> = text
+        .replace(['\'', '’'], "")
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let mut denied = Vec::new();
+    let mut denies = false;
+    for denial in DENIALS {
+        for (at, _) in japanese.match_indices(denial) {
+            denies = true;
+            denied.extend(before(&japanese[..at]).map(|term| vec![term]));
+        }
+    }
+    for (at, sign) in japanese.match_indices(['未', '無']) {
+        let term: String = japanese[at + sign.len()..].chars().take_while(|c| is_kanji(*c)).collect();
+        let other = ["未満", "未来", "無理", "無料", "無事", "無線"]
+            .iter()
+            .any(|word| japanese[at..].starts_with(word));
+        if term.chars().count() >= 2 && !other {
+            denies = true;
+            denied.push(vec![term]);
+        }
+    }
+    for (at, word) in words.iter().enumerate() {
+        if !ENGLISH.contains(&word.as_str()) && !CONTRACTED.contains(&word.as_str()) {
+            continue;
+        }
+        denies = true;
+        let telling = |word: &&String| {
+            word.len() > 2 && !FILLERS.contains(&word.as_str()) && !word.bytes().all(|c| c.is_ascii_digit())
+        };
+        let mut thing: Vec<String> = words[at + 1..].iter().filter(telling).take(REACH).cloned().collect();
+        if thing.is_empty() {
+            // "was stopped", "pain: none".
+            thing = words[..at].iter().rev().filter(telling).take(1).cloned().collect();
+        }
+        if !thing.is_empty() {
+            denied.push(thing);
+        }
+    }
+    let undecided = UNDECIDED.iter().any(|word| text.contains(word));
+    Clause { text: text.to_owned(), words, denied, denies, undecided }
+}
+
+/// What stands before a denial: the last word that is a thing, at most a few words back.
+fn before(text: &str) -> Option<String> {
+    const BACK: usize = 3;
+    let mut rest = text.trim_end();
+    // 延期 denies what the clause is about, not the reason that it gives.
+    if let Some(reason) = rest.find("のため")
+        && let Some(topic) = rest[..reason].rfind(['は', 'が'])
+    {
+        rest = &rest[..topic];
+    }
+    for _ in 0..BACK {
+        while let Some(shorter) = BETWEEN.iter().find_map(|word| rest.strip_suffix(word)) {
+            rest = shorter.trim_end();
+        }
+        let boundary = |c: char| {
+            !c.is_alphanumeric() || matches!(c, 'は' | 'が' | 'を' | 'に' | 'で' | 'と' | 'も' | 'の' | 'へ')
+        };
+        let start =
+            rest.char_indices().rev().find(|(_, c)| boundary(*c)).map_or(0, |(at, c)| at + c.len_utf8());
+        // Neither the ending of a verb nor a まだ before a noun is what it is about.
+        let run = &rest[start..];
+        let hiragana = |c: char| matches!(c, 'ぁ'..='ゖ');
+        let stem = run.trim_matches(hiragana);
+        let term = if stem.is_empty() { run } else { stem };
+        let telling =
+            term.chars().any(|c| is_kanji(c) || matches!(c, 'ァ'..='ヺ') || c.is_ascii_alphabetic());
+        if telling || term.chars().count() >= 3 {
+            return Some(last_word(term).to_owned());
+        }
+        rest = rest[..start].trim_end();
+    }
+    None
+}
+
+/// アレルギー of 薬剤アレルギー: the last word of one script, if it is long enough to stand alone.
+fn last_word(term: &str) -> &str {
+    let katakana = |c: char| matches!(c, 'ァ'..='ヺ' | 'ー');
+    let start = term.char_indices().rev().find(|(_, c)| !katakana(*c)).map_or(0, |(at, c)| at + c.len_utf8());
+    if term[start..].chars().count() >= 3 { &term[start..] } else { term }
+}
+
+fn is_kanji(c: char) -> bool {
+    matches!(c, '\u{4e00}'..='\u{9fff}' | '々')
+}
 
 #[cfg(test)]
 mod tests {
@@ -180,8 +408,12 @@ mod tests {
             ("発熱はありません", "発熱あり、食欲良好。"),
             ("痛みがあります", "痛みはなし。"),
             ("アレルギーがあります", "薬剤アレルギーなし。"),
+            ("申請は済んでいます", "認定証は未申請。"),
+            ("むくみが残っています", "むくみは消失した。"),
+            ("インフルエンザは陽性です", "インフルエンザは陰性。"),
             ("The patient has a fever", "No fever."),
             ("She does not have pain", "She has pain in the left knee."),
+            ("There are signs of infection", "No sign of infection."),
         ] {
             assert!(opposed(text, record), "{text} / {record}");
         }
@@ -196,6 +428,9 @@ mod tests {
             ("There is no fever", "The patient denies fever."),
             ("She doesn't have pain", "Pain: none."),
             ("毎日必ず体重を測ります", "毎日体重を測る。"),
+            ("内服薬がAからBに変わりました", "Aは中止し、Bへ変更。"),
+            ("平熱です", "熱なし。"),
+            ("傷に臭いはありません", "悪臭なし。"),
         ] {
             assert!(!opposed(text, record), "{text} / {record}");
         }

@@ -11,6 +11,10 @@ pub(super) enum Quantity {
     Day { year: Option<u32>, month: u32, day: u32 },
     /// A time of the day in minutes from midnight.
     Time { minutes: u32 },
+    /// A month of any year.
+    Month { month: u32 },
+    /// How often in how many days.
+    Rate { times: f64, days: u32 },
 }
 
 impl Quantity {
@@ -18,40 +22,100 @@ impl Quantity {
     pub(super) fn covers(&self, claimed: &Self) -> bool {
         match (self, claimed) {
             (Self::Number { value, unit }, Self::Number { value: other, unit: wanted }) => {
-                (value - other).abs() < 1e-9 && (unit == wanted || wanted.is_empty() || unit.is_empty())
+                let days = |unit: &str| unit == "日" || unit == "日間";
+                let alike =
+                    unit == wanted || wanted.is_empty() || unit.is_empty() || days(unit) && days(wanted);
+                (value - other).abs() < 1e-9 && alike
             }
+            (Self::Number { value, unit }, Self::Day { day, .. }) => {
+                unit == "日" && (value - f64::from(*day)).abs() < 1e-9
+            }
+            // 22日 of the month that the record speaks of.
+            (Self::Day { day, .. }, Self::Number { value, unit }) => {
+                unit == "日" && (value - f64::from(*day)).abs() < 1e-9
+            }
+            (Self::Day { month, .. } | Self::Month { month }, Self::Month { month: other }) => month == other,
             (Self::Day { year, month, day }, Self::Day { year: wanted, month: m, day: d }) => {
                 (month, day) == (m, d) && (year.is_none() || wanted.is_none() || year == wanted)
             }
             (Self::Time { minutes }, Self::Time { minutes: other }) => minutes == other,
+            (Self::Rate { times, days }, Self::Rate { times: t, days: d }) => {
+                (times - t).abs() < 1e-9 && days == d
+            }
             _ => false,
         }
     }
 }
 
 /// Units of one meaning; the first of each is what they become.
-const UNITS: [&[&str]; 17] = [
+const UNITS: &[&[&str]] = &[
     &["°c", "度", "℃", "degrees"],
     &["ml", "cc", "ミリリットル"],
     &["mg", "ミリグラム", "milligrams"],
+    &["g", "グラム", "grams", "gram"],
+    &["µg", "μg", "mcg", "マイクログラム", "micrograms"],
     &["kg", "キログラム", "キロ"],
+    &["l", "リットル", "liters", "liter", "litres", "litre"],
     &["cm", "センチメートル", "センチ"],
     &["mm", "ミリメートル"],
+    &["m", "メートル", "meters", "metres"],
+    &["mmhg"],
+    &["mg/dl"],
+    &["meq/l", "meq"],
+    &["g/dl"],
+    &["kcal", "キロカロリー"],
+    &["fr"],
     &["%", "パーセント", "percent"],
+    &["割"],
     &["回", "times", "time", "度目"],
     &["錠", "tablets", "tablet"],
-    &["日", "日間", "days", "day"],
+    &["カプセル", "capsules", "capsule"],
+    &["包", "sachets", "sachet"],
+    &["滴", "drops", "drop"],
+    &["本"],
+    &["枚"],
+    &["缶", "cans", "can"],
+    &["円", "yen"],
+    &["日間", "days", "day"],
+    &["日"],
     &["週", "週間", "weeks", "week"],
-    &["か月", "ヶ月", "カ月", "ヵ月", "箇月", "months", "month"],
+    &["か月", "ヶ月", "カ月", "ヵ月", "ケ月", "箇月", "months", "month"],
+    &["年", "年間", "years", "year"],
     &["時間", "hours", "hour"],
-    &["分", "分間", "minutes", "minute"],
-    &["歳", "才", "years old"],
+    &["分", "分間", "minutes", "minute", "min"],
+    &["秒", "秒間", "seconds", "second", "sec"],
+    &["歳", "才", "years old", "year-old"],
     &["単位", "units", "unit"],
     &["人", "名", "people"],
 ];
 
+/// A temperature has at least so many degrees; fewer 度 are times.
+const LEAST_DEGREES: f64 = 20.0;
+
+/// Everything that a claim states: what [`read`] finds, but for words such as "one" that count nothing measurable, and for
+/// the 1 of 1分間に and 1日おき.
+pub(super) fn stated(text: &str) -> Vec<Quantity> {
+    found(text, true)
+}
+
+/// Whether `said` holds what is claimed. How often something is done is only claimed against a record that says how often.
+pub(super) fn holds(said: &[Quantity], claimed: &Quantity) -> bool {
+    let covered = || said.iter().any(|known| known.covers(claimed));
+    match claimed {
+        Quantity::Rate { times, .. } => {
+            let same = |known: &&Quantity| matches!(known, Quantity::Rate { times: t, .. } if (t - times).abs() < 1e-9);
+            covered() || !said.iter().any(|known| same(&known))
+        }
+        _ => covered(),
+    }
+}
+
 /// Everything in `text` that is a number, a day or a time.
 pub(super) fn read(text: &str) -> Vec<Quantity> {
+    found(text, false)
+}
+
+fn found(text: &str, stated: bool) -> Vec<Quantity> {
     let text = folded(text);
     let mut found = Vec::new();
     let mut at = 0;
@@ -59,14 +123,72 @@ pub(super) fn read(text: &str) -> Vec<Quantity> {
         let Some(rest) = text.get(at..) else { break };
         let before = text[..at].chars().next_back();
         let inside_word = before.is_some_and(|before| before.is_ascii_alphanumeric() || before == '.');
-        let taken =
-            if inside_word { None } else { day(rest).or_else(|| moment(rest)).or_else(|| number(rest)) };
+        let taken = if inside_word {
+            None
+        } else {
+            day(rest).or_else(|| moment(rest)).or_else(|| month(rest)).or_else(|| number(rest))
+        };
         match taken {
-            Some((length, quantities)) => {
+            Some((length, mut quantities)) => {
+                let after = text.get(at + length..).unwrap_or_default();
+                if stated
+                    && ["に", "おき", "あたり", "当たり", "ごと"].iter().any(|word| after.starts_with(word))
+                {
+                    quantities.retain(|quantity| !matches!(quantity, Quantity::Number { value: 1.0, .. }));
+                }
+                if stated && before == Some(SPELT) {
+                    quantities.retain(
+                        |quantity| matches!(quantity, Quantity::Number { unit, .. } if !unit.is_empty()),
+                    );
+                }
                 found.extend(quantities);
                 at += length.max(1);
             }
             None => at += rest.chars().next().map_or(1, char::len_utf8),
+        }
+    }
+    found.extend(rates(&text));
+    found
+}
+
+/// 1日3回, 週に2回, 2 times a day, once weekly.
+fn rates(text: &str) -> Vec<Quantity> {
+    const PERIODS: [(&str, u32); 5] = [("1日に", 1), ("1日", 1), ("毎日", 1), ("週に", 7), ("週", 7)];
+    const ENGLISH: [(&str, u32); 10] = [
+        ("a day", 1),
+        ("per day", 1),
+        ("daily", 1),
+        ("every day", 1),
+        ("each day", 1),
+        ("a week", 7),
+        ("per week", 7),
+        ("weekly", 7),
+        ("every week", 7),
+        ("each week", 7),
+    ];
+    let mut found = Vec::new();
+    for (period, days) in PERIODS {
+        for (at, _) in text.match_indices(period) {
+            let after = &text[at + period.len()..];
+            let inside =
+                text[..at].ends_with(|c: char| c.is_ascii_digit() || matches!(c, '隔' | '先' | '今' | '来'));
+            if let Some((length, times)) = digits(after)
+                && !inside
+                && after[length..].starts_with('回')
+            {
+                found.push(Quantity::Rate { times: f64::from(times), days });
+            }
+        }
+    }
+    for unit in [" times ", " time "] {
+        for (at, _) in text.match_indices(unit) {
+            let number = text[..at].rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+            let after = &text[at + unit.len()..];
+            if let Ok(times) = number.parse::<u32>()
+                && let Some((_, days)) = ENGLISH.iter().find(|(period, _)| after.starts_with(period))
+            {
+                found.push(Quantity::Rate { times: f64::from(times), days: *days });
+            }
         }
     }
     found
@@ -75,7 +197,7 @@ pub(super) fn read(text: &str) -> Vec<Quantity> {
 type Taken = Option<(usize, Vec<Quantity>)>;
 
 /// Half width, lower case, no commas inside numbers, numerals of kanji before a unit as digits.
-fn folded(text: &str) -> String {
+pub(super) fn folded(text: &str) -> String {
     let half: String = text
         .chars()
         .map(|char| match char {
@@ -114,8 +236,80 @@ fn folded(text: &str) -> String {
         folded.push(characters[at]);
         at += 1;
     }
-    folded
+    counted(&eras(&folded))
 }
+
+/// 令和7年 and the like as years of the common era; 8万6400 as 86400.
+fn eras(text: &str) -> String {
+    let mut whole = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let era = [("令和", 2018), ("平成", 1988), ("昭和", 1925)].into_iter().find_map(|(era, before)| {
+            let after = rest.strip_prefix(era)?;
+            let (length, year) =
+                digits(after).or_else(|| after.starts_with('元').then_some(('元'.len_utf8(), 1)))?;
+            after[length..].starts_with('年').then(|| (before + year, era.len() + length))
+        });
+        let thousands = || {
+            let (length, myriads) = digits(rest)?;
+            let after = rest[length..].strip_prefix('万')?;
+            let (more, units) = digits(after).filter(|(_, units)| *units < 10_000).unwrap_or((0, 0));
+            let value = myriads.checked_mul(10_000)?.checked_add(units)?;
+            Some((value, length + '万'.len_utf8() + more))
+        };
+        let inside = whole.ends_with(|c: char| c.is_ascii_digit() || c == '.');
+        match era.or_else(|| if inside { None } else { thousands() }) {
+            Some((value, length)) => {
+                whole.push_str(&value.to_string());
+                rest = &rest[length..];
+            }
+            None => {
+                whole.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    whole
+}
+
+/// Numbers that English writes as words, before what they count.
+const WORDS: [(&str, &str); 15] = [
+    ("one", "1"),
+    ("two", "2"),
+    ("three", "3"),
+    ("four", "4"),
+    ("five", "5"),
+    ("six", "6"),
+    ("seven", "7"),
+    ("eight", "8"),
+    ("nine", "9"),
+    ("ten", "10"),
+    ("eleven", "11"),
+    ("twelve", "12"),
+    ("both", "2"),
+    ("once", "1 time"),
+    ("twice", "2 times"),
+];
+
+fn counted(text: &str) -> String {
+    let mut whole = String::with_capacity(text.len());
+    for piece in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let word = piece.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        match WORDS.iter().find(|(name, _)| *name == word) {
+            // No digit: what only a word says must not look like a number that somebody wrote.
+            Some((_, digits)) => {
+                whole.push(SPELT);
+                whole.push_str(digits);
+                whole.push_str(&piece[word.len()..]);
+            }
+            None => whole.push_str(piece),
+        }
+    }
+    whole
+}
+
+/// Stands before a number that was written as a word.
+const SPELT: char = '\u{1}';
 
 fn kanji(char: char) -> Option<u32> {
     "〇一二三四五六七八九".chars().position(|digit| digit == char).map(|digit| digit as u32).or(match char {
@@ -246,6 +440,14 @@ fn checked(length: usize, year: Option<u32>, month: u32, day: u32) -> Taken {
         .then_some((length, vec![Quantity::Day { year, month, day }]))
 }
 
+/// 3月, 3月の; not 3か月.
+fn month(text: &str) -> Taken {
+    let (length, month) = digits(text)?;
+    let rest = text[length..].strip_prefix('月')?;
+    let one = (1..=12).contains(&month) && !rest.starts_with('間');
+    one.then(|| (length + '月'.len_utf8(), vec![Quantity::Month { month }]))
+}
+
 /// 14時30分, 14時半, 午後2時, 14:30, 2:30 pm, 2 pm.
 fn moment(text: &str) -> Taken {
     let (skip, afternoon) = match text {
@@ -310,6 +512,7 @@ fn number(text: &str) -> Taken {
         .max_by_key(|(_, unit)| unit.len());
     let unit = match known {
         Some((unit, written)) => {
+            let unit = if written == "度" && value < LEAST_DEGREES { "" } else { unit };
             return Some((
                 end + gap + written.len(),
                 vec![Quantity::Number { value, unit: unit.to_owned() }],
