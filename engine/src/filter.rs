@@ -155,7 +155,7 @@ fn rows_within(snapshot: &Snapshot, (first, last): (Day, Day)) -> Result<RowSet,
 }
 
 /// The row with this id: found by halving the rows in the order of their ids.
-fn row_with_id(snapshot: &Snapshot, id: &str) -> Result<Option<u32>, OpenError> {
+pub(crate) fn row_with_id(snapshot: &Snapshot, id: &str) -> Result<Option<u32>, OpenError> {
     let order: &[u32] = snapshot.array(Section::RowOrder)?;
     let (mut low, mut high) = (0, order.len());
     while low < high {

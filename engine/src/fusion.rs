@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 use crate::identity::Identity;
 
-/// How the two arms are mixed. Chosen by evaluation, one for all data (see `benches/README.md`).
+/// How the two arms are mixed. Chosen by evaluation: one weight for vectors made from wording, one for those of a model of
+/// meaning (see `benches/README.md`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fusion {
     /// What vectors are worth, 0 to 1; words are worth the rest. Neither 0 nor 1, so that each arm can decide.

@@ -278,18 +278,7 @@ impl Index {
     /// # Errors
     /// A damaged row order or row.
     pub fn row_with_id(&self, id: &str) -> Result<Option<Row>, OpenError> {
-        let order: &[u32] = self.snapshot.array(Section::RowOrder)?;
-        let (mut low, mut high) = (0, order.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let number = order[middle];
-            match self.snapshot.archived_row(number)?.id.as_str().cmp(id) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Equal => return self.row(number).map(Some),
-                std::cmp::Ordering::Greater => high = middle,
-            }
-        }
-        Ok(None)
+        filter::row_with_id(&self.snapshot, id)?.map(|number| self.row(number)).transpose()
     }
 
     /// The passages of row `number`, in order.

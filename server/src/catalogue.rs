@@ -36,7 +36,7 @@ pub struct Catalogue {
     /// Clients, by id.
     pub clients: Vec<Client>,
     /// The address of the sheet, up to the row.
-    sheet: Option<String>,
+    pub(crate) sheet: Option<String>,
 }
 
 impl Catalogue {

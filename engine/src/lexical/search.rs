@@ -12,7 +12,8 @@ pub struct KeywordHit {
     pub score: f32,
 }
 
-/// The `top` rows for weighed tokens, best first, equal scores in row order.
+/// The `top` rows for weighed tokens, best first, equal scores in row order. How rare a token is counts among the rows that
+/// are `allowed`: no score tells of a row that may not be found.
 pub(crate) fn search(
     lexical: &Lexical<'_>,
     tokens: &[(u64, f32)],
@@ -20,13 +21,18 @@ pub(crate) fn search(
     allowed: Option<&RowSet>,
 ) -> Vec<KeywordHit> {
     let rows = lexical.header.rows;
+    let is_allowed = |row: u32| allowed.is_none_or(|allowed| allowed.contains(row));
+    let all = allowed.map_or(u64::from(rows), RowSet::len) as f32;
     let mut scores = vec![0.0f32; rows as usize];
     let mut most = 0.0;
     for &(token, weight) in tokens {
         let (found, shares) = lexical.postings(token);
         // Robertson and Sparck Jones with Lucene's 1 inside, so that no token counts against a row.
-        let holding = found.len() as f32;
-        let idf = (1.0 + (rows as f32 - holding + 0.5).max(0.0) / (holding + 0.5)).ln();
+        let holding = match allowed {
+            None => found.len(),
+            Some(allowed) => found.iter().filter(|row| allowed.contains(**row)).count(),
+        } as f32;
+        let idf = (1.0 + (all - holding + 0.5).max(0.0) / (holding + 0.5)).ln();
         // A word that stands in no row counts against every row.
         most += weight * idf;
         let step = weight * idf / WHOLE;
@@ -36,7 +42,6 @@ pub(crate) fn search(
             }
         }
     }
-    let is_allowed = |row: u32| allowed.is_none_or(|allowed| allowed.contains(row));
     let better = |a: &KeywordHit, b: &KeywordHit| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row));
     let mut hits: Vec<KeywordHit> = Vec::with_capacity(top.saturating_mul(2).min(rows as usize));
     let mut least = 0.0;

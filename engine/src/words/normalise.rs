@@ -111,7 +111,9 @@ fn fold(char: char, previous: Option<Symbol>, next: Option<char>) -> Option<Symb
             Some(previous) if previous.script == Script::Han => Some(previous),
             _ => symbol(char, Script::Han),
         },
-        'ゝ' | 'ヽ' => previous.filter(|p| matches!(p.script, Script::Hiragana | Script::Katakana)),
+        'ゝ' | 'ヽ' | 'ゞ' | 'ヾ' => {
+            previous.filter(|p| matches!(p.script, Script::Hiragana | Script::Katakana))
+        }
         // Dashes of every kind stand in for the long-vowel mark, but only behind katakana.
         'ー' | '-' | '‐' | '‑' | '–' | '—' | '―' | '−' => match previous_script {
             Some(script @ (Script::Katakana | Script::Hiragana)) if char == LONG_VOWEL => {

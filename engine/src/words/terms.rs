@@ -86,12 +86,17 @@ fn all_forms(term: &Term) -> impl Iterator<Item = &str> {
     std::iter::once(&term.canonical).chain(&term.synonyms).map(String::as_str)
 }
 
+/// Hiragana that follow a word without being part of it.
+const PARTICLES: &str = "はがをにでともやのへか";
+
 /// Whether the symbols `start..end` are a word of their own as far as the writing tells: letters, digits and katakana
-/// must not go on at either end; a single kanji must not touch another; hiragana of one or two must stand apart.
+/// must not go on at either end; a single kanji must not touch another, unless what follows is a word for being there; hiragana
+/// of one or two must stand apart, but for the particles behind them.
 fn stands_alone(symbols: &[Symbol], start: usize, end: usize) -> bool {
     let Some(form) = symbols.get(start..end).filter(|form| !form.is_empty()) else { return false };
     let before = start.checked_sub(1).and_then(|at| symbols.get(at)).map(|symbol| symbol.script);
-    let after = symbols.get(end).map(|symbol| symbol.script);
+    let particle = |symbol: &Symbol| symbol.script == Script::Hiragana && PARTICLES.contains(symbol.folded);
+    let after = symbols.get(end).filter(|symbol| !particle(symbol)).map(|symbol| symbol.script);
     let is_latin = |script: Script| matches!(script, Script::Letter | Script::Digit);
     let goes_on = |edge: Script, beside: Option<Script>| match (edge, beside) {
         (_, None | Some(Script::Separator)) => false,

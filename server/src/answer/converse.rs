@@ -8,6 +8,7 @@ use futures_util::stream::Stream;
 use karute_engine::SnapshotId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Exchange, Step, Summary, run};
@@ -57,18 +58,21 @@ pub struct Replayable {
     pub top: usize,
     /// Parts of the understanding that were switched off.
     pub without: Vec<Part>,
+    /// When it was asked, seconds since 1970.
+    pub asked_at: i64,
 }
 
 impl Replayable {
-    fn of(question: &Question) -> Self {
+    fn of(question: &Question, asked_at: OffsetDateTime) -> Self {
         let Question { text, earlier, client_id, domain, top, without, .. } = question.clone();
-        Self { text, earlier, client_id, domain, top, without }
+        Self { text, earlier, client_id, domain, top, without, asked_at: asked_at.unix_timestamp() }
     }
 
     /// The question again, of `caller`.
     pub fn question(self, caller: Caller) -> Question {
-        let Self { text, earlier, client_id, domain, top, without } = self;
-        Question { earlier, client_id, domain, top, without, ..Question::new(text, caller) }
+        let Self { text, earlier, client_id, domain, top, without, asked_at } = self;
+        let asked_at = OffsetDateTime::from_unix_timestamp(asked_at).ok();
+        Question { earlier, client_id, domain, top, without, asked_at, ..Question::new(text, caller) }
     }
 }
 
@@ -113,7 +117,7 @@ pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure
         let Turn { mut question, session_id, message_id } = turn;
         let (earlier, forgotten) = remembered(&app, &question.caller.name, &session_id).await;
         question.earlier = earlier.iter().map(|exchange| exchange.question.clone()).collect();
-        let (replayable, owner) = (Replayable::of(&question), question.caller.name.clone());
+        let (replayable, owner) = (Replayable::of(&question, asked_at), question.caller.name.clone());
         let mut found: Option<Box<Retrieved>> = None;
         let mut answer = String::new();
         let mut steps = std::pin::pin!(run(app.clone(), question, earlier));

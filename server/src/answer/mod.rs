@@ -112,7 +112,8 @@ pub struct Summary {
     /// What had to be left out; absent when all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
-    /// Why no answerer answered, for programs: `model_failed`, `model_timed_out`.
+    /// Why no answerer answered, for programs: `model_failed`, `model_timed_out`; `ambiguous_person` where the question names
+    /// several clients by one name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// Id of the snapshot that was searched.
@@ -249,6 +250,7 @@ fn fresh(
             ..Summary::default()
         };
         let asked = Asked { question: question.text, earlier, evidence: retrieved.evidence.clone() };
+        let ambiguous = retrieved.understood.people.ambiguous.clone();
         yield Step::Found(Box::new(retrieved));
         yield Step::Generating;
 
@@ -329,7 +331,13 @@ fn fresh(
         } else {
             summary.mode = app.answerers.first().map_or("search_only", |answerer| answerer.mode());
             summary.model = app.answerers.first().map(|answerer| answerer.model().to_owned()).unwrap_or_default();
-            yield Step::Text(NOTHING_FOUND.to_owned());
+            if ambiguous.is_empty() {
+                yield Step::Text(NOTHING_FOUND.to_owned());
+            } else {
+                summary.reason = Some("ambiguous_person");
+                let names = ambiguous.join("、");
+                yield Step::Text(format!("同じ名前の利用者が複数います（{names}）。姓名で質問してください。"));
+            }
         }
         summary.total_time_ms = milliseconds(began.elapsed());
         summary.generation_time_ms = milliseconds(generating.elapsed());

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 use futures_util::StreamExt;
+use karute_engine::Row;
 use serde_json::json;
 
 use super::search::Scope;
@@ -11,6 +12,8 @@ use super::{Outcome, app, plain, prepare, print_json};
 use crate::answer::{self, Step};
 use crate::config::Settings;
 
+/// Rows that are shown where there is no answer.
+const NEAREST: usize = 3;
 /// Rows that an answer may rest on.
 const CONTEXT: usize = 20;
 
@@ -28,7 +31,7 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
     app.serve(prepare(&app).await?);
     let question = options.scope.question(options.question, CONTEXT);
     let mut steps = std::pin::pin!(answer::run(app, question, Vec::new()));
-    let mut text = String::new();
+    let (mut text, mut nearest) = (String::new(), Vec::<Row>::new());
     while let Some(step) = steps.next().await {
         match step.map_err(|failure| format!("the question was not answered: {failure:?}"))? {
             Step::Text(piece) if json => text.push_str(&piece),
@@ -36,8 +39,17 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
                 write!(std::io::stdout(), "{}", plain(&piece))?;
                 std::io::stdout().flush()?;
             }
+            Step::Found(retrieved) => {
+                nearest = retrieved.evidence.iter().take(NEAREST).map(|found| found.row.clone()).collect();
+            }
             Step::Done(summary) if json => {
-                return print_json(&json!({ "answer": text, "metadata": summary }));
+                let id = |row: &Row| json!({ "id": row.id, "title": row.title, "date": row.date });
+                return print_json(&json!({
+                    "answer": text,
+                    "suggested_terms": summary.suggested_terms,
+                    "nearest": nearest.iter().map(id).collect::<Vec<_>>(),
+                    "metadata": summary,
+                }));
             }
             Step::Done(summary) => {
                 say!("\n")?;
@@ -51,9 +63,17 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
                         spreadsheet = plain(spreadsheet)
                     )?;
                 }
+                if !summary.answered {
+                    for Row { id, title, date, .. } in &nearest {
+                        say!("近い記録: {} {date} ({})", plain(title), plain(id))?;
+                    }
+                    if !summary.suggested_terms.is_empty() {
+                        say!("別の言葉: {}", plain(&summary.suggested_terms.join("、")))?;
+                    }
+                }
                 say!("({}, {})", summary.model, summary.embedder)?;
             }
-            Step::Searching | Step::Found(_) | Step::Generating => {}
+            Step::Searching | Step::Generating => {}
         }
     }
     Ok(())

@@ -14,6 +14,8 @@ use crate::setup;
 
 /// Exit code of a run that is worse than the one that it is held against.
 const WORSE: u8 = 1;
+/// Least questions of each kind that a gate is fitted on.
+const LEAST: usize = 10;
 /// A fall that counts.
 const TOLERANCE: f64 = 0.01;
 
@@ -61,20 +63,34 @@ pub(super) async fn run(
     if let Some(file) = &options.html {
         std::fs::write(file, chart::page(&found))?;
     }
+    let mut fitted = None;
     if options.calibrate {
+        if found.answerable.min(found.unanswerable) < LEAST {
+            return Err(format!(
+                "a gate is fitted on at least {LEAST} questions with an answer and {LEAST} without; these are {} and {}",
+                found.answerable, found.unanswerable
+            )
+            .into());
+        }
         let name = options.questions.file_name().unwrap_or_default().to_string_lossy();
         let origin = format!("fitted on {} questions of {name}", questions.len());
         let fit = |cosine| eval::calibrate::fit(&run.examples, &found.embedder, cosine, origin.clone());
         let gate = fit(true);
         setup::keep_gate(&app.settings, &gate)?;
         // The second looks at no cosine, for whoever ships gates for other embedders: `retrieve/gates.json`.
-        say!("{}", serde_json::to_string(&[gate, fit(false)])?)?;
+        fitted = Some([gate, fit(false)]);
+        if !json {
+            say!("{}", serde_json::to_string(&fitted)?)?;
+        }
     }
     let change = before.as_ref().map(|before| found.against(before));
     if json {
         let mut told = serde_json::to_value(&found)?;
         if let Some((ndcg_10, refusal_f1)) = change {
             told["against"] = json!({"ndcg_10": ndcg_10, "refusal_f1": refusal_f1});
+        }
+        if let Some(gates) = &fitted {
+            told["gates"] = json!(gates);
         }
         print_json(&told)?;
     } else {

@@ -10,7 +10,8 @@ use crate::config::Settings;
 use crate::error::Failure;
 use crate::retrieve::caller::Caller;
 use crate::retrieve::explain::explain;
-use crate::retrieve::{Evidence, Question, retrieve};
+use crate::retrieve::understand::Part;
+use crate::retrieve::{Evidence, Question, Stages, retrieve};
 
 /// What to search for.
 #[derive(Debug, Args)]
@@ -28,6 +29,13 @@ pub(super) struct Options {
     /// Say how the records were found, and what that cost.
     #[arg(long)]
     explain: bool,
+    /// Parts of the understanding of the question to switch off.
+    #[arg(long, value_delimiter = ',', value_name = "PARTS", value_parser = part)]
+    without: Vec<Part>,
+}
+
+fn part(name: &str) -> Result<Part, String> {
+    serde_json::from_value(json!(name)).map_err(|_| format!("one of {}", Part::KNOWN))
 }
 
 /// Which records may be found.
@@ -59,6 +67,7 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
     app.serve(prepare(&app).await?);
     let top = options.top.map_or(app.settings.search_top_k, usize::from);
     let mut question = options.scope.question(options.question, top);
+    question.without = options.without;
     if options.exact {
         question.plan = Plan::Exact;
     }
@@ -101,6 +110,31 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
             let rank = |rank: Option<usize>| rank.map_or("-".to_owned(), |rank| rank.to_string());
             say!("     by vector {}, by words {}", rank(evidence.by_vector), rank(evidence.by_words))?;
         }
+    }
+    if options.explain {
+        let understood = &retrieved.understood;
+        say!("searched for: {}", plain(&understood.text))?;
+        for span in &understood.days {
+            say!("days: {} is {} to {}", plain(&span.phrase), span.first, span.last)?;
+        }
+        if !understood.people.is_empty() {
+            let people = &understood.people;
+            say!("people: {} {}", plain(&people.names.join("、")), plain(&people.clients.join(", ")))?;
+        }
+        for term in &understood.terms {
+            say!("term: {} is {}, also {}", plain(&term.form), term.canonical, term.others.join("、"))?;
+        }
+        let verdict = &retrieved.verdict;
+        say!(
+            "answerable: {} (probability {:.2}, at least {:.2})",
+            verdict.answerable,
+            verdict.score,
+            app.gate.threshold
+        )?;
+        let Stages { embed, understand, search, rank, rerank } = retrieved.stages;
+        say!(
+            "microseconds: understand {understand}, embed {embed}, search {search}, rank {rank}, rerank {rerank}"
+        )?;
     }
     if let (true, Some(Explained { why, ef_search, counters })) = (options.explain, retrieved.explained) {
         let ef_search = ef_search.map_or(String::new(), |ef_search| format!(", ef_search {ef_search}"));

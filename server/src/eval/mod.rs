@@ -1,7 +1,8 @@
 //! Measuring retrieval on judged questions: by each arm, by both, and as the answers see it.
 //!
 //! A file of questions holds one JSON object a line: `question`, `relevant` (a list of row ids, or an object of ids with
-//! grades), and optionally `client_id`, `domain`, `unanswerable: true`.
+//! grades), and optionally `client_id`, `domain`, `earlier` questions of the same conversation, `asked_on` a day,
+//! `unanswerable: true`.
 
 pub mod calibrate;
 pub mod chart;
@@ -10,9 +11,15 @@ pub mod metrics;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use karute_engine::lexical::tokens::counted;
+use karute_engine::{Facet, Filter, Query};
+use karute_sync::embed::Task;
 use serde::{Deserialize, Serialize};
+use time::macros::{date, format_description, offset, time};
+use time::{Date, OffsetDateTime};
 
 use crate::app::App;
+use crate::error::Failure;
 use crate::retrieve::caller::Caller;
 use crate::retrieve::gate::features;
 use crate::retrieve::understand::Part;
@@ -38,9 +45,31 @@ pub struct Judged {
     /// Only rows of this domain.
     #[serde(default)]
     pub domain: Option<String>,
+    /// Questions of the same conversation before it, the latest last.
+    #[serde(default)]
+    pub earlier: Vec<String>,
+    /// The day on which it is asked, `YYYY-MM-DD` in Japan; [`ASKED_ON`] if none is named, so that no figure changes with the
+    /// calendar.
+    #[serde(default)]
+    pub asked_on: Option<String>,
     /// Whether no record answers it.
     #[serde(default)]
     pub unanswerable: bool,
+}
+
+/// The day on which questions are asked that name none: some weeks after the last record of the sample.
+const ASKED_ON: Date = date!(2026 - 11 - 25);
+
+impl Judged {
+    /// Noon of the day on which it is asked; `None` for a text that is no day.
+    fn asked_at(&self) -> Option<OffsetDateTime> {
+        let written = format_description!("[year]-[month]-[day]");
+        let day = match &self.asked_on {
+            None => ASKED_ON,
+            Some(day) => Date::parse(day, written).ok()?,
+        };
+        Some(day.with_time(time!(12:00)).assume_offset(offset!(+9)))
+    }
 }
 
 /// Relevant rows as they may be written.
@@ -113,6 +142,9 @@ pub fn read(path: &Path) -> Result<Vec<Judged>, EvalError> {
     let questions = lines.map(|(at, line)| {
         let fault = |detail: String| EvalError::Line { path: name.clone(), line: at + 1, detail };
         let judged: Judged = serde_json::from_str(line).map_err(|error| fault(error.to_string()))?;
+        if judged.asked_at().is_none() {
+            return Err(fault("asked_on is no day written YYYY-MM-DD".into()));
+        }
         match judged.unanswerable == judged.relevant.grades().values().any(|grade| *grade > 0.0) {
             true => Err(fault("either some row is relevant, or it is unanswerable".into())),
             false => Ok(judged),
@@ -134,7 +166,8 @@ pub struct Evaluation {
     pub answerable: usize,
     /// Questions without.
     pub unanswerable: usize,
-    /// Mean measures by arm: `vectors`, `words`, `mixed`, and `ranked`, which is what answers rest on.
+    /// Mean measures by arm: `vectors` and `words`, each alone on the bare question; `mixed`; and `ranked`, which is what
+    /// answers rest on.
     pub arms: BTreeMap<String, Measures>,
     /// Mean measures of `ranked` with one part of the understanding switched off.
     pub without: BTreeMap<String, Measures>,
@@ -176,9 +209,12 @@ pub async fn evaluate(app: &App, questions: &[Judged]) -> Result<(Evaluation, Ru
         for (arm, ranking) in rankings(&retrieved.evidence) {
             run.rankings.entry(arm.to_owned()).or_default().push(ranking);
         }
+        for (arm, ranking) in alone(app, judged, number).await? {
+            run.rankings.entry(arm.to_owned()).or_default().push(ranking);
+        }
         for part in Part::ALL {
             let without = ask(app, judged, number, &[part]).await?;
-            let [.., (_, ranking)] = rankings(&without.evidence);
+            let [_, (_, ranking)] = rankings(&without.evidence);
             run.rankings.entry(without_name(part)).or_default().push(ranking);
         }
     }
@@ -233,6 +269,8 @@ async fn ask(app: &App, judged: &Judged, number: usize, without: &[Part]) -> Res
     let question = Question {
         client_id: judged.client_id.clone(),
         domain: judged.domain.clone(),
+        earlier: judged.earlier.clone(),
+        asked_at: judged.asked_at(),
         top: DEPTH,
         without: without.to_vec(),
         ..Question::new(judged.question.clone(), Caller::everything())
@@ -242,7 +280,7 @@ async fn ask(app: &App, judged: &Judged, number: usize, without: &[Part]) -> Res
 }
 
 /// The order in which each arm puts the rows. Rows that say the same stand one behind the other.
-fn rankings(evidence: &[Evidence]) -> [(&'static str, Vec<String>); 4] {
+fn rankings(evidence: &[Evidence]) -> [(&'static str, Vec<String>); 2] {
     let ids = |evidence: &Evidence| {
         let same: Vec<String> = evidence.same.iter().map(|(id, _)| id.clone()).collect();
         std::iter::once(evidence.row.id.clone()).chain(same)
@@ -253,12 +291,42 @@ fn rankings(evidence: &[Evidence]) -> [(&'static str, Vec<String>); 4] {
         rows.sort_by_key(|(rank, _)| *rank);
         rows.into_iter().flat_map(|(_, evidence)| ids(evidence)).collect()
     };
-    [
-        ("vectors", by(|evidence| evidence.by_vector)),
-        ("words", by(|evidence| evidence.by_words)),
-        ("mixed", by(|evidence| Some(evidence.mixed))),
-        ("ranked", evidence.iter().flat_map(ids).collect()),
-    ]
+    [("mixed", by(|evidence| Some(evidence.mixed))), ("ranked", evidence.iter().flat_map(ids).collect())]
+}
+
+/// The order in which each arm alone puts the rows, of the bare question and nothing that was understood of it.
+async fn alone(
+    app: &App,
+    judged: &Judged,
+    number: usize,
+) -> Result<[(&'static str, Vec<String>); 2], EvalError> {
+    let failed = |detail: String| EvalError::Search { number, detail };
+    let told = |failure: Failure| failed(format!("{failure:?}"));
+    let index = app.index().map_err(told)?;
+    let embedded = app.embedder.embed(std::slice::from_ref(&judged.question), Task::Query).await;
+    let embedding = embedded.map_err(|error| failed(error.to_string()))?.into_iter().next().flatten();
+    let mut filter = Filter::everything();
+    for (facet, value) in [(Facet::Client, &judged.client_id), (Facet::Domain, &judged.domain)] {
+        if let Some(value) = value {
+            filter = filter.only(facet, [value]);
+        }
+    }
+    let of_rows = |rows: Vec<u32>| -> Result<Vec<String>, EvalError> {
+        rows.into_iter()
+            .map(|row| index.row(row).map(|row| row.id).map_err(|e| failed(e.to_string())))
+            .collect()
+    };
+    let vectors = match &embedding {
+        Some(embedding) => index.search(&Query::new(embedding).top(DEPTH).within(&filter)),
+        None => Ok(Vec::new()),
+    };
+    let vectors = vectors.map_err(|error| failed(error.to_string()))?;
+    let words = index.keyword_search(&counted(&judged.question), DEPTH, Some(&filter));
+    let words = words.map_err(|error| failed(error.to_string()))?.unwrap_or_default();
+    Ok([
+        ("vectors", of_rows(vectors.iter().map(|hit| hit.row).collect())?),
+        ("words", of_rows(words.iter().map(|hit| hit.row).collect())?),
+    ])
 }
 
 /// The value below which a share of all lies; 0 of none.

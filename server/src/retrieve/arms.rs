@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use karute_engine::fusion::{Fused, Fusion};
 use karute_engine::lexical::tokens::counted;
-use karute_engine::{Embedding, Explained, Facet, Filter, Index, Plan, Query, Scratch};
+use karute_engine::{Day, Embedding, Explained, Facet, Filter, Index, Plan, Query, Scratch};
 
 use super::Evidence;
 use super::understand::{ExpandedTerm, Understood};
@@ -26,8 +26,12 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// Notes a search, and warns where an arm has been silent for long.
+    /// Notes a search, and warns where an arm has been silent for long. A search that found nothing at all says nothing of
+    /// either.
     pub(super) fn note(&self, found: &[Evidence]) {
+        if found.is_empty() {
+            return;
+        }
         let arms = [
             (&self.vectors, "vectors", found.iter().any(|evidence| evidence.by_vector.is_some())),
             (&self.words, "words", found.iter().any(|evidence| evidence.by_words.is_some())),
@@ -63,7 +67,7 @@ pub(super) struct Found {
     pub(super) explained: Option<Explained>,
 }
 
-/// Searches both arms `depth` rows deep. Where the question names clients, their own rows come first, however many
+/// Searches both arms `depth` rows deep. Where the question names clients or days, their own rows come first, however many
 /// others fit its words better.
 pub(super) fn search(
     index: &Index,
@@ -75,15 +79,43 @@ pub(super) fn search(
 ) -> Result<Found, Failure> {
     let tokens = tokens(&understood.text, &understood.terms);
     let within = |filter: &Filter| mixed(index, embedding, &tokens, filter, plan, depth);
-    let everyone = within(filter)?;
-    if understood.people.clients.is_empty() {
-        return Ok(everyone);
+    // The narrowest first.
+    let people = &understood.people.clients;
+    let of_people = (!people.is_empty()).then(|| filter.clone().only(Facet::Client, people.clone()));
+    let base = of_people.as_ref().unwrap_or(filter);
+    let of_days = understood.days.iter().filter_map(|span| {
+        let day = |date: time::Date| date.to_string().parse::<Day>().ok();
+        Some(base.clone().days(day(span.first)?, day(span.last)?))
+    });
+    let mut found: Option<Found> = None;
+    for filter in of_days.collect::<Vec<_>>().iter().chain(&of_people).chain([filter]) {
+        let wider = within(filter)?;
+        found = Some(match found {
+            None => wider,
+            Some(mut narrow) => {
+                let known: HashSet<u32> = narrow.rows.iter().map(|fused| fused.row).collect();
+                let behind =
+                    |arm: fn(&Fused) -> Option<(usize, f32)>| narrow.rows.iter().filter_map(arm).count();
+                let (vectors, words) = (behind(|fused| fused.by_vector), behind(|fused| fused.by_words));
+                let mut others: Vec<Fused> =
+                    wider.rows.into_iter().filter(|fused| !known.contains(&fused.row)).collect();
+                renumber(&mut others, vectors, |fused| &mut fused.by_vector);
+                renumber(&mut others, words, |fused| &mut fused.by_words);
+                narrow.rows.extend(others);
+                narrow
+            }
+        });
     }
-    let own = filter.clone().only(Facet::Client, understood.people.clients.clone());
-    let mut found = within(&own)?;
-    let known: HashSet<u32> = found.rows.iter().map(|fused| fused.row).collect();
-    found.rows.extend(everyone.rows.into_iter().filter(|fused| !known.contains(&fused.row)));
-    Ok(found)
+    Ok(found.unwrap_or_default())
+}
+
+/// Ranks of an arm go on behind those of `before` rows.
+fn renumber(rows: &mut [Fused], before: usize, arm: fn(&mut Fused) -> &mut Option<(usize, f32)>) {
+    let mut found: Vec<&mut (usize, f32)> = rows.iter_mut().filter_map(|row| arm(row).as_mut()).collect();
+    found.sort_unstable_by_key(|(rank, _)| *rank);
+    for (rank, place) in (before..).zip(found) {
+        place.0 = rank;
+    }
 }
 
 /// The question's tokens, and those of other names for its terms.

@@ -1,23 +1,36 @@
-//! Rows that say word for word the same of the same client are one piece of evidence, in several places.
+//! Rows that say word for word the same of the same client are one piece of evidence, in several places. The newest stands
+//! for all.
 
 use std::collections::HashMap;
 
+use karute_engine::words::normalise;
+
 use super::Evidence;
+
+/// A text without white space, width and case.
+fn said(text: &str) -> String {
+    normalise(text).iter().map(|symbol| symbol.folded).filter(|c| !c.is_whitespace()).collect()
+}
 
 /// Keeps the best of equal rows, which remembers the places of the others. Rows stand best first.
 pub(super) fn collapse(found: &mut Vec<Evidence>) {
     let mut first: HashMap<(String, String), usize> = HashMap::with_capacity(found.len());
     let mut kept: Vec<Evidence> = Vec::with_capacity(found.len());
     for evidence in found.drain(..) {
-        let content: String = evidence.row.content.split_whitespace().collect();
+        let content = said(&evidence.row.content);
         if content.is_empty() {
             kept.push(evidence);
             continue;
         }
         match first.get(&(evidence.row.client_id.clone(), content.clone())) {
             Some(&at) => {
-                if let Some(same) = kept.get_mut(at) {
-                    same.same.push((evidence.row.id, evidence.row.origin));
+                if let Some(known) = kept.get_mut(at) {
+                    let mut other = evidence.row;
+                    // Its place in the order is that of the best; what is shown is the newest.
+                    if other.date > known.row.date {
+                        std::mem::swap(&mut known.row, &mut other);
+                    }
+                    known.same.push((other.id, other.origin));
                 }
             }
             None => {
@@ -42,7 +55,7 @@ mod tests {
         };
         let mut found = vec![
             evidence("a", "CL-1", "体温 36.5℃"),
-            evidence("b", "CL-1", "体温\n36.5℃"),
+            evidence("b", "CL-1", "体温\n３６．５℃"),
             evidence("c", "CL-2", "体温 36.5℃"),
             evidence("d", "CL-1", ""),
             evidence("e", "CL-1", ""),

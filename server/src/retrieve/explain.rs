@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use karute_engine::{Explained, Index, Promise};
+use karute_engine::{Explained, Index, Origin, Promise};
 use serde::Serialize;
 
 use super::highlight::Highlighter;
@@ -72,8 +72,26 @@ pub struct Hit {
     pub about: bool,
     /// Byte ranges of the title and the content that hold words of the question or other names of its terms.
     pub matched: Matched,
-    /// Ids of rows that say the same.
-    pub same: Vec<String>,
+    /// Rows that say the same, each with its place.
+    pub same: Vec<Same>,
+}
+
+/// A row that says the same.
+#[derive(Debug, Serialize)]
+pub struct Same {
+    /// The row's id.
+    pub id: String,
+    /// The sheet that it stands in.
+    pub sheet: String,
+    /// Its number there.
+    pub row: u32,
+}
+
+impl Same {
+    /// Of a row's id and place.
+    pub fn of((id, origin): &(String, Origin)) -> Self {
+        Self { id: id.clone(), sheet: origin.sheet.clone(), row: origin.row_number }
+    }
 }
 
 /// What an arm said of a row.
@@ -117,7 +135,7 @@ pub fn explain(
             title: marks.find(&evidence.row.title),
             content: marks.find(&evidence.row.content),
         },
-        same: evidence.same.iter().map(|(id, _)| id.clone()).collect(),
+        same: evidence.same.iter().map(Same::of).collect(),
     };
     Ok(Explanation {
         understood: retrieved.understood.clone(),

@@ -10,7 +10,8 @@ use super::understand::Understood;
 /// Most places that are marked in one text.
 const MOST: usize = 100;
 
-/// What is looked for: pairs of Japanese symbols that are not both hiragana, and runs of letters and digits.
+/// What is looked for: pairs of Japanese symbols that are not both hiragana, kanji that stand
+/// alone, and runs of letters and digits.
 #[derive(Clone, Debug, Default)]
 pub struct Highlighter {
     pieces: HashSet<String>,
@@ -73,6 +74,13 @@ fn telling(symbols: &[Symbol]) -> Vec<Range<usize>> {
                 && (a.script != Script::Hiragana || b.script != Script::Hiragana)
             {
                 found.push(at..at + 2);
+            }
+            // 熱 and 咳 are words; a kanji beside others is only a part of one.
+            let beside = |at: Option<usize>| {
+                at.and_then(|at| symbols.get(at)).is_some_and(|s| s.script == Script::Han)
+            };
+            if rest[0].script == Script::Han && !beside(at.checked_sub(1)) && !beside(at.checked_add(1)) {
+                found.push(at..at + 1);
             }
             at += 1;
         }

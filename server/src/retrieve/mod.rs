@@ -29,7 +29,7 @@ use caller::Caller;
 use gate::Verdict;
 use rerank::{Local, Reranker};
 use signals::{Signals, signals};
-use understand::{Part, Understood, suggest, understand};
+use understand::{Asked, Part, Understood, suggest, understand};
 
 /// Rows that each arm is asked for.
 const CANDIDATES: usize = 100;
@@ -46,11 +46,8 @@ const NOT_RERANKED: &str = "並べ替えモデルが応答しないため、こ�
 /// What is left of the score of a row that does not speak of whom the question names.
 const ABOUT_ANOTHER: f32 = 0.3;
 
-/// What a row of the days that the question speaks of gains.
-const ON_THE_DAY: f32 = 0.1;
-
 /// What the newest row gains where the question asks for the newest, and the oldest does not.
-const NEWEST: f32 = 0.05;
+const NEWEST: f32 = 0.3;
 
 /// A question and what may be searched for its answer.
 #[derive(Clone, Debug)]
@@ -69,6 +66,8 @@ pub struct Question {
     pub plan: Plan,
     /// Parts of the understanding that are switched off.
     pub without: Vec<Part>,
+    /// When it is asked, if not now: 昨日 is another day then.
+    pub asked_at: Option<OffsetDateTime>,
     /// Who asks.
     pub caller: Caller,
 }
@@ -84,6 +83,7 @@ impl Question {
             top: 10,
             plan: Plan::Auto,
             without: Vec::new(),
+            asked_at: None,
             caller,
         }
     }
@@ -176,9 +176,9 @@ impl Retrieved {
 
 /// What the rows found for `question` in `index` depend on. The day is part of it, since questions speak of 昨日.
 pub(crate) fn question_key(app: &App, question: &Question, index: &Index) -> Key {
-    let Question { text, earlier, client_id, domain, top, plan, without, caller } = question;
+    let Question { text, earlier, client_id, domain, top, plan, without, asked_at, caller } = question;
     let Caller { name: _, clients, domains, unowned } = caller;
-    let today = understand::japan((app.now)()).date();
+    let today = understand::japan(asked_at.unwrap_or_else(app.now)).date();
     let asked = format!(
         "{text:?} {earlier:?} {client_id:?} {domain:?} {top} {plan:?} {without:?} {clients:?} {domains:?} {unowned} {today}"
     );
@@ -208,7 +208,7 @@ enum NotKept {
 pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failure> {
     let began = Instant::now();
     let index = app.index()?;
-    let now = (app.now)();
+    let now = question.asked_at.unwrap_or_else(app.now);
     let key = question_key(app, question, &index);
     let make = async {
         let retrieved = fresh(app, question, index, now).await.map_err(NotKept::Failed)?;
@@ -219,7 +219,7 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
         let yen = price(app, &retrieved.understood.text);
         Ok(Fresh { value: Arc::new(retrieved), bytes: kept, yen })
     };
-    let (retrieved, cached) = match app.caches.search_results.get(key, now, make).await {
+    let (retrieved, cached) = match app.caches.search_results.get(key, (app.now)(), make).await {
         Ok(found) => found,
         Err(NotKept::Degraded(found)) => (found, false),
         Err(NotKept::Failed(failure)) => return Err(failure),
@@ -247,8 +247,8 @@ async fn fresh(
 ) -> Result<Retrieved, Failure> {
     let began = Instant::now();
     let understood = {
-        let (index, question) = (index.clone(), question.clone());
-        app.on_pool(move || understand_question(&question, now, &index)).await??
+        let (index, question, reader) = (index.clone(), question.clone(), app.clone());
+        app.on_pool(move || understand_question(&reader, &question, now, &index)).await??
     };
     let understanding = began.elapsed();
     let (embedding, mut degraded) = embed(app, &understood.text).await;
@@ -261,8 +261,15 @@ async fn fresh(
         let began = Instant::now();
         let found = search(&index, embedding.as_ref(), &understood, &asked, locally)?;
         silence.note(&found.evidence);
-        let verdict = gate.judge(&found.evidence);
-        let suggested = if verdict.answerable { Vec::new() } else { suggest(&understood, &index) };
+        let mut verdict = gate.judge(&found.evidence);
+        // Of two who bear one name neither may stand for the other: which of them is meant must be said first.
+        let open = !understood.people.ambiguous.is_empty();
+        verdict.answerable &= !open;
+        let suggested = match (verdict.answerable, open) {
+            (true, _) => Vec::new(),
+            (false, true) => understood.people.ambiguous.clone(),
+            (false, false) => suggest(&understood, &index),
+        };
         Ok::<_, Failure>((found, understood, verdict, suggested, began.elapsed()))
     });
     let (found, understood, verdict, suggested, searched) = searching.await??;
@@ -301,11 +308,15 @@ async fn fresh(
 }
 
 fn understand_question(
+    app: &App,
     question: &Question,
     now: OffsetDateTime,
     index: &Index,
 ) -> Result<Understood, Failure> {
-    Ok(understand(&question.text, &question.earlier, &question.without, now, index, &question.caller)?)
+    let catalogue = app.catalogue(index)?;
+    let client = question.client_id.as_deref();
+    let asked = Asked { now, index, catalogue: &catalogue, caller: &question.caller, client };
+    Ok(understand(&question.text, &question.earlier, &question.without, asked)?)
 }
 
 fn microseconds(duration: Duration) -> u64 {
@@ -414,12 +425,18 @@ fn rank(found: &mut [Evidence], understood: &Understood, locally: bool) {
     for (at, (evidence, signals)) in found.iter_mut().zip(known).enumerate() {
         evidence.signals = signals;
         // A row about somebody else answers nothing, however well its words fit; it stays in sight as a near miss.
-        evidence.about = understood.people.any_in(&evidence.row);
+        // Nor does one of other days, unless it speaks of those that are asked for.
+        let row = &evidence.row;
+        let of_the_day = understood.days.is_empty()
+            || understood
+                .days
+                .iter()
+                .any(|span| span.holds(&row.date) || span.stands_in(&row.content, &row.date));
+        evidence.about = understood.people.any_in(row) && of_the_day;
         let score = if locally { local.score(&signals) } else { signals.mixed };
         let score = score * if evidence.about { 1.0 } else { ABOUT_ANOTHER };
-        let on_the_day = understood.days.iter().any(|span| span.holds(&evidence.row.date));
         let newer = newest.as_ref().and_then(|ages| ages.get(at)).copied().unwrap_or(0.0);
-        evidence.score = score + if on_the_day { ON_THE_DAY } else { 0.0 } + NEWEST * newer;
+        evidence.score = score + NEWEST * newer;
     }
     // Stable: rows of one score keep the order that both arms gave them.
     found.sort_by(|a, b| b.score.total_cmp(&a.score));

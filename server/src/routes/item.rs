@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::retrieve::Evidence;
+use crate::retrieve::explain::Same;
 
 /// A row in an answer's context or in search results.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,12 +27,15 @@ pub(super) struct KnowledgeItem {
 }
 
 impl From<&Evidence> for KnowledgeItem {
-    fn from(Evidence { row, similarity, by_vector, by_words, score, .. }: &Evidence) -> Self {
+    fn from(Evidence { row, similarity, by_vector, by_words, score, same, .. }: &Evidence) -> Self {
         let mut metadata: Map<String, Value> = serde_json::from_str(&row.metadata).unwrap_or_default();
         metadata.insert("similarity".into(), json!(similarity));
         metadata.insert("rank_by_vector".into(), json!(by_vector));
         metadata.insert("rank_by_words".into(), json!(by_words));
         metadata.insert("client_id".into(), json!(row.client_id));
+        if !same.is_empty() {
+            metadata.insert("same".into(), json!(same.iter().map(Same::of).collect::<Vec<_>>()));
+        }
         metadata.insert(
             "origin".into(),
             json!({

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::error::{Failure, Problem, Problems};
 use crate::request::Fields;
 use crate::retrieve::caller::Caller;
-use crate::retrieve::understand::{Understood, suggest, understand};
+use crate::retrieve::understand::{Asked, Understood, suggest, understand};
 use crate::state::Decision;
 
 /// Most characters of a query, and most decisions at once.
@@ -58,9 +58,11 @@ pub(super) async fn suggest_terms(
 ) -> Result<Json<Suggestions>, Failure> {
     let query = fields.required_text("query", LONGEST_QUERY);
     fields.finish()?;
-    let (index, now, text) = (app.index()?, (app.now)(), query.clone());
+    let (index, now, text, reader) = (app.index()?, (app.now)(), query.clone(), app.clone());
     let found = app.on_pool(move || -> Result<Vec<Suggestion>, Failure> {
-        let understood = understand(&text, &[], &[], now, &index, &caller)?;
+        let catalogue = reader.catalogue(&index)?;
+        let asked = Asked { now, index: &index, catalogue: &catalogue, caller: &caller, client: None };
+        let understood = understand(&text, &[], &[], asked)?;
         let term = |canonical: &str| index.terms().iter().find(|term| term.canonical == canonical);
         let named = understood
             .terms

@@ -1,8 +1,10 @@
 //! What a question says of itself, before anything is searched: days, people, terms, and what it takes from the
 //! conversation. Local and deterministic; each part is shown to the caller and can be switched off.
 
+mod calendar;
 mod dates;
 mod followup;
+mod names;
 mod people;
 pub(crate) mod suggest;
 
@@ -12,6 +14,7 @@ use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 
 use super::caller::Caller;
+use crate::catalogue::Catalogue;
 pub use dates::Span;
 use followup::GoesOn;
 pub use people::People;
@@ -57,7 +60,7 @@ pub struct ExpandedTerm {
 /// What was understood of a question.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Understood {
-    /// The text that is searched for: the question, and what it takes from the one before.
+    /// The text that is searched for: the question without its days, and what it takes from the one before.
     pub text: String,
     /// Days that it speaks of; their rows come first.
     pub days: Vec<Span>,
@@ -71,8 +74,23 @@ pub struct Understood {
     pub terms: Vec<ExpandedTerm>,
 }
 
-/// Reads `question`, asked at `now` after `earlier` ones, the latest last. Names are looked up among the rows that
-/// `caller` may see.
+/// Where a question is asked, and by whom.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// When.
+    pub now: OffsetDateTime,
+    /// What is searched.
+    pub index: &'a Index,
+    /// What that says of itself.
+    pub catalogue: &'a Catalogue,
+    /// Whose rows may be seen.
+    pub caller: &'a Caller,
+    /// The client that the search is limited to.
+    pub client: Option<&'a str>,
+}
+
+/// Reads `question`, asked after `earlier` ones, the latest last. Names are looked up among the clients that the caller
+/// may see.
 ///
 /// # Errors
 /// A snapshot that turns out to be damaged.
@@ -80,45 +98,37 @@ pub fn understand(
     question: &str,
     earlier: &[String],
     without: &[Part],
-    now: OffsetDateTime,
-    index: &Index,
-    caller: &Caller,
+    asked: Asked<'_>,
 ) -> Result<Understood, OpenError> {
     let wanted = |part: Part| !without.contains(&part);
     let mut understood = Understood { text: question.to_owned(), ..Understood::default() };
     if wanted(Part::People) {
-        understood.people = People::of(question, index, caller)?;
+        understood.people = people(question, asked);
     }
     if wanted(Part::FollowUp)
         && understood.people.is_empty()
         && let Some(before) = earlier.last()
     {
-        go_on(&mut understood, before, earlier, index, caller)?;
+        go_on(&mut understood, before, earlier, asked);
     }
     if wanted(Part::Dates) {
-        understood.days = dates::spans(&understood.text, japan(now).date());
         understood.newest = dates::newest(&understood.text);
+        (understood.days, understood.text) = dates::spans(&understood.text, japan(asked.now).date());
     }
     if wanted(Part::Terms) {
-        understood.terms = expand(&understood.text, index)?;
+        understood.terms = expand(&understood.text, asked.index)?;
     }
     Ok(understood)
 }
 
 /// Takes over what `understood` lacks from the questions before.
-fn go_on(
-    understood: &mut Understood,
-    before: &str,
-    earlier: &[String],
-    index: &Index,
-    caller: &Caller,
-) -> Result<(), OpenError> {
+fn go_on(understood: &mut Understood, before: &str, earlier: &[String], asked: Asked<'_>) {
     let goes_on = followup::goes_on(&understood.text);
     if goes_on == GoesOn::No {
-        return Ok(());
+        return;
     }
     for question in earlier.iter().rev() {
-        let people = People::of(question, index, caller)?;
+        let people = people(question, asked);
         if !people.is_empty() {
             understood.taken_over = Some(people.names.join("、"));
             understood.people = people;
@@ -129,7 +139,10 @@ fn go_on(
         understood.text = format!("{}\n{before}", understood.text);
         understood.taken_over = Some(before.to_owned());
     }
-    Ok(())
+}
+
+fn people(question: &str, asked: Asked<'_>) -> People {
+    People::of(question, asked.catalogue, asked.caller, asked.client)
 }
 
 /// The terms of `text` with their other names.

@@ -1,95 +1,149 @@
 //! Whom a question asks about. What is said of one client must never be answered from another's record, so where a
 //! question names somebody, only rows that speak of that person count.
 //!
-//! Names come from two places: the clients that the records introduce (rows of kind `client_info`, whose title begins
-//! with family and given name), found anywhere in a question; and whatever stands before an honorific.
+//! Clients are known from the snapshot's [`Catalogue`], by family and given name and by how they are read; whoever else
+//! stands before an honorific is somebody too. A family name that several clients bear names nobody until the question
+//! says which.
 
-use karute_engine::{Facet, Index, OpenError, Row};
+use karute_engine::Row;
 use serde::Serialize;
 
+use super::names::{before_honorifics, is_reading, reading, squeeze, stands_in, without_title};
+use crate::catalogue::{Catalogue, Client};
 use crate::retrieve::caller::Caller;
-
-/// What follows a person's name.
-const HONORIFICS: [&str; 7] = ["さん", "様", "さま", "氏", "殿", "先生", "夫人"];
-
-/// Words before an honorific that name nobody in particular.
-const NOT_NAMES: [&str; 44] = [
-    "奥",
-    "母",
-    "父",
-    "兄",
-    "姉",
-    "息子",
-    "娘",
-    "孫",
-    "嫁",
-    "夫",
-    "妻",
-    "旦那",
-    "家族",
-    "患者",
-    "利用者",
-    "皆",
-    "業者",
-    "看護師",
-    "薬剤師",
-    "医師",
-    "主任",
-    "管理者",
-    "職員",
-    "担当者",
-    "隣",
-    "主治医",
-    "の",
-    "は",
-    "が",
-    "を",
-    "に",
-    "と",
-    "たく",
-    "みな",
-    "おかあ",
-    "おとう",
-    "おく",
-    "おばあ",
-    "おじい",
-    "むすこ",
-    "むすめ",
-    "かぞく",
-    "かんじゃ",
-    "りようしゃ",
-];
 
 /// The people of a question.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct People {
     /// Ids of clients.
     pub clients: Vec<String>,
-    /// Names as they stand in the question, or as the records have them.
+    /// Names: of clients as the records have them, of others as they stand in the question.
     pub names: Vec<String>,
+    /// Full names of clients who bear a name that the question leaves open.
+    pub ambiguous: Vec<String>,
+    /// Names that are no client's.
+    #[serde(skip)]
+    others: Vec<String>,
+    /// Full names of `clients`, without white space, each with its family name where no other client bears that.
+    #[serde(skip)]
+    full: Vec<(String, Option<String>)>,
+}
+
+/// A client's name in its parts.
+struct Known<'a> {
+    client: &'a Client,
+    family: &'a str,
+    given: &'a str,
+    family_reading: String,
+    given_reading: String,
+}
+
+impl<'a> Known<'a> {
+    /// `None` for a client whose name no row says.
+    fn of(client: &'a Client) -> Option<Self> {
+        let (family, given) = client.name.split_once(' ')?;
+        let (family_reading, given_reading) = match client.name_kana.split_once([' ', '　']) {
+            Some((family, given)) => (reading(family), reading(given)),
+            None => (reading(&client.name_kana), String::new()),
+        };
+        Some(Self { client, family, given, family_reading, given_reading })
+    }
+
+    fn full(&self) -> String {
+        format!("{}{}", self.family, self.given)
+    }
+
+    /// How well `name` names this client: 3 by the full name, 2 by the family name, 1 by the given name, else 0.
+    fn named(&self, name: &str) -> u8 {
+        if is_reading(name) {
+            let name = reading(name);
+            let full = format!("{}{}", self.family_reading, self.given_reading);
+            let by = |own: &String| !own.is_empty() && *own == name;
+            // A given name may be written in kana itself.
+            let given = by(&self.given_reading) || name == reading(self.given);
+            return if by(&full) {
+                3
+            } else if by(&self.family_reading) {
+                2
+            } else {
+                u8::from(given)
+            };
+        }
+        match name {
+            name if name == self.full() => 3,
+            name if name == self.family => 2,
+            name => u8::from(name == self.given),
+        }
+    }
 }
 
 impl People {
-    /// Finds the people of `question`; clients are known from the rows that `caller` may see.
-    pub(super) fn of(question: &str, index: &Index, caller: &Caller) -> Result<Self, OpenError> {
-        let mut people = Self { clients: Vec::new(), names: before_honorifics(question) };
+    /// Finds the people of `question` among the clients of `catalogue` that `caller` may see; with `only`, that client
+    /// alone.
+    pub(super) fn of(question: &str, catalogue: &Catalogue, caller: &Caller, only: Option<&str>) -> Self {
+        let may_see = |client: &&Client| {
+            client.domains.iter().any(|domain| caller.may_see(&client.id, domain))
+                && only.is_none_or(|only| only == client.id)
+        };
+        let known: Vec<Known<'_>> = catalogue.clients.iter().filter(may_see).filter_map(Known::of).collect();
+        let mut people = Self::default();
+        for name in before_honorifics(question) {
+            people.take(&name, &known);
+        }
+        // Without an honorific: a full name anywhere, a family name where it stands alone.
         let squeezed = squeeze(question);
-        for &number in index.rows_with(Facet::SourceType, "client_info")? {
-            let row = index.row(number)?;
-            if !caller.may_see(&row.client_id, &row.domain) {
-                continue;
+        let mut bare: Vec<&str> = Vec::new();
+        for client in &known {
+            let full = client.full();
+            if full.chars().count() >= 3 && squeezed.contains(&full) {
+                people.add(client, &known);
+            } else if stands_in(question, client.family, true) && !bare.contains(&client.family) {
+                bare.push(client.family);
             }
-            let family = row.title.split_whitespace().next().unwrap_or_default();
-            if family.chars().count() >= 2 && squeezed.contains(family) && !row.client_id.is_empty() {
-                if !people.names.iter().any(|name| name == family) {
-                    people.names.push(family.to_owned());
+        }
+        for family in bare {
+            // 佐藤 in 佐藤花子さん was taken with the whole name.
+            if !people.full.iter().any(|(full, _)| full.starts_with(family)) {
+                people.take(family, &known);
+            }
+        }
+        people
+    }
+
+    /// Takes in whoever `name` names.
+    fn take(&mut self, name: &str, known: &[Known<'_>]) {
+        let name = if known.iter().any(|client| client.named(name) > 0) { name } else { without_title(name) };
+        let best = known.iter().map(|client| client.named(name)).max().unwrap_or(0);
+        let named: Vec<&Known<'_>> =
+            known.iter().filter(|client| best > 0 && client.named(name) == best).collect();
+        match *named {
+            [] => {
+                if !self.others.iter().any(|other| other == name) {
+                    self.others.push(name.to_owned());
+                    self.names.push(name.to_owned());
                 }
-                if !people.clients.contains(&row.client_id) {
-                    people.clients.push(row.client_id);
+            }
+            [client] => self.add(client, known),
+            _ => {
+                for client in named {
+                    let name = client.client.name.clone();
+                    if !self.ambiguous.contains(&name) {
+                        self.ambiguous.push(name);
+                    }
+                    self.add(client, known);
                 }
             }
         }
-        Ok(people)
+    }
+
+    fn add(&mut self, client: &Known<'_>, known: &[Known<'_>]) {
+        if self.clients.contains(&client.client.id) {
+            return;
+        }
+        self.clients.push(client.client.id.clone());
+        self.names.push(client.client.name.clone());
+        let alone = known.iter().filter(|other| other.family == client.family).count() == 1;
+        self.full.push((client.full(), alone.then(|| client.family.to_owned())));
     }
 
     /// Whether the question names nobody.
@@ -99,96 +153,138 @@ impl People {
 
     /// Whether a row speaks of any of them; any row does where the question names nobody.
     pub(crate) fn any_in(&self, row: &Row) -> bool {
-        if self.is_empty() {
+        if self.is_empty() || self.clients.contains(&row.client_id) {
             return true;
         }
-        let text = squeeze(&format!("{}\n{}", row.title, row.content));
-        self.clients.contains(&row.client_id) || self.names.iter().any(|name| text.contains(name.as_str()))
-    }
-}
-
-/// White space inside a name does not matter.
-fn squeeze(text: &str) -> String {
-    text.chars().filter(|c| !c.is_whitespace()).collect()
-}
-
-/// The names before honorifics: the run of one script, or of kanji with spaces, that ends there.
-fn before_honorifics(question: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for (at, _) in HONORIFICS.iter().flat_map(|honorific| question.match_indices(honorific)) {
-        let before: Vec<char> = question[..at].chars().rev().collect();
-        let hiragana = before.first().is_some_and(|c| matches!(c, 'ぁ'..='ゖ'));
-        let belongs = |c: &&char| match hiragana {
-            true => matches!(c, 'ぁ'..='ゖ' | 'ー'),
-            false => matches!(c, '\u{4e00}'..='\u{9fff}' | '々' | 'ァ'..='ヶ' | 'ー' | ' ' | '　'),
+        let text = format!("{}\n{}", row.title, row.content);
+        let squeezed = squeeze(&text);
+        let speaks_of = |name: &str| {
+            stands_in(&text, name, false) || name.chars().count() >= 3 && stands_in(&squeezed, name, false)
         };
-        let name: String = before.iter().take_while(belongs).collect::<Vec<_>>().into_iter().rev().collect();
-        let name = squeeze(&name);
-        let somebody = name.chars().count() >= 2 && !NOT_NAMES.iter().any(|word| name.ends_with(word));
-        if somebody && !found.contains(&name) {
-            found.push(name);
-        }
+        // What stands in a row of somebody else under the same family name is about that one.
+        let owned = !row.client_id.is_empty();
+        self.others.iter().any(|name| speaks_of(name))
+            || self.full.iter().any(|(full, family)| {
+                speaks_of(full) || !owned && family.as_ref().is_some_and(|family| speaks_of(family))
+            })
     }
-    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use karute_engine::{Draft, Identity, Provenance};
 
-    fn index() -> Index {
-        let mut draft = Draft::new(Identity::new("test", "none", 1));
-        for (id, title, client) in [
-            ("1", "奥寺 文子 基本情報", "CL-5"),
-            ("2", "江口 照男 基本情報", "CL-4"),
-            ("3", "林 花 基本情報", "CL-9"),
-        ] {
-            let row = Row {
-                id: id.into(),
-                title: title.into(),
-                client_id: client.into(),
-                source_type: "client_info".into(),
-                ..Row::default()
-            };
-            draft.push(&row, &[]).expect("a row");
+    fn catalogue() -> Catalogue {
+        let client = |id: &str, name: &str, kana: &str| Client {
+            id: id.into(),
+            name: name.into(),
+            name_kana: kana.into(),
+            domains: vec!["nursing".into()],
+        };
+        Catalogue {
+            clients: vec![
+                client("CL-1", "佐藤 太郎", "サトウ タロウ"),
+                client("CL-2", "佐藤 花子", "サトウ ハナコ"),
+                client("CL-4", "江口 照男", "エグチ テルオ"),
+                client("CL-5", "奥寺 文子", "オクデラ フミコ"),
+                client("CL-8", "久保田 実", "クボタ ミノル"),
+                client("CL-9", "林 花", "ハヤシ ハナ"),
+                client("CL-10", "CL-10", ""),
+            ],
+            ..Catalogue::default()
         }
-        Index::from_slice(&draft.finish(Provenance::default()).expect("a draft").to_bytes())
-            .expect("a snapshot")
+    }
+
+    fn people(question: &str) -> People {
+        People::of(question, &catalogue(), &Caller::everything(), None)
+    }
+
+    fn row(title: &str, client: &str) -> Row {
+        Row { title: title.into(), client_id: client.into(), ..Row::default() }
     }
 
     fn speaks(question: &str, title: &str, client: &str) -> bool {
-        let row = Row { title: title.into(), client_id: client.into(), ..Row::default() };
-        People::of(question, &index(), &Caller::everything()).expect("readable").any_in(&row)
+        people(question).any_in(&row(title, client))
     }
 
     #[test]
-    fn a_client_is_known_with_and_without_an_honorific() {
+    fn a_client_is_known_with_and_without_an_honorific_and_by_the_reading_of_the_name() {
         for question in [
             "奥寺の酸素流量は",
             "奥寺さんの酸素流量は",
             "奥寺文子の酸素流量は",
+            "奥寺 文子さんの酸素流量は",
+            "文子さんの酸素流量は",
             "奥寺先生の酸素",
             "酸素流量 奥寺",
+            "おくでらさんの酸素流量は",
+            "オクデラさんの酸素流量は",
+            "利用者奥寺さんの酸素流量は",
+            "昨日奥寺さんは",
         ] {
+            assert_eq!(people(question).clients, ["CL-5"], "{question}");
             assert!(!speaks(question, "江口 照男 報告書", "CL-4"), "{question}");
             assert!(speaks(question, "訪問記録", "CL-5"), "{question}");
         }
-        assert!(!speaks("おくでらさんの酸素流量は", "江口 照男 報告書", "CL-4"));
+    }
+
+    #[test]
+    fn of_two_with_one_family_name_neither_stands_for_the_other() {
+        assert!(speaks("佐藤太郎さんのインスリン", "記録", "CL-1"));
+        assert!(!speaks("佐藤太郎さんのインスリン", "佐藤 花子 記録", "CL-2"));
+        assert!(people("佐藤太郎さんのインスリン").ambiguous.is_empty());
+        assert_eq!(people("佐藤さんのインスリン").ambiguous, ["佐藤 太郎", "佐藤 花子"]);
+        let one = People::of("佐藤さんのインスリン", &catalogue(), &Caller::everything(), Some("CL-2"));
+        assert!(one.ambiguous.is_empty() && one.clients == ["CL-2"]);
+        assert!(!speaks("江口花子さんの酸素", "江口 照男 報告書", "CL-4"));
+        assert!(!speaks("江口花子さんの酸素", "江口 照男 報告書", ""));
+    }
+
+    #[test]
+    fn a_name_inside_another_name_is_nobody_we_know() {
+        for question in ["久保さんのバルーン", "小江口さんの酸素", "江口町の酸素"] {
+            assert!(people(question).clients.is_empty(), "{question}");
+        }
+        assert!(!speaks("久保さんのバルーン", "久保田 実 記録", "CL-8"));
+        assert!(!speaks("小江口さんの酸素", "江口 照男 記録", "CL-4"));
+    }
+
+    #[test]
+    fn a_name_of_one_kanji_is_a_name() {
+        assert_eq!(people("林さんの体重").clients, ["CL-9"]);
+        assert!(!speaks("森さんの体重は", "江口 照男 報告書", "CL-4"));
+        assert!(!speaks("森さんの体重は", "森林公園まで散歩", ""));
+        assert!(speaks("森さんの体重は", "森様より電話", ""));
+        assert!(people("林檎の皮").is_empty());
     }
 
     #[test]
     fn of_several_people_a_row_about_any_of_them_counts() {
-        assert!(speaks("江口さんと奥寺さんの酸素流量は", "訪問記録", "CL-4"));
-        assert!(speaks("江口さんと奥寺さんの酸素流量は", "訪問記録", "CL-5"));
-        assert!(!speaks("江口さんと奥寺さんの酸素流量は", "訪問記録", "CL-9"));
+        let question = "江口さんと奥寺さんの酸素流量は";
+        assert!(speaks(question, "訪問記録", "CL-4") && speaks(question, "訪問記録", "CL-5"));
+        assert!(!speaks(question, "訪問記録", "CL-9"));
     }
 
     #[test]
     fn a_question_that_names_nobody_may_be_answered_from_any_row() {
-        for question in ["酸素流量は", "奥さんの体調", "たくさんの記録", "お母さんの連絡先", "利用者様の人数"]
-        {
+        for question in [
+            "酸素流量は",
+            "奥さんの体調",
+            "たくさんの記録",
+            "お母さんの連絡先",
+            "利用者様の人数",
+            "前回同様の処置でよいか",
+            "最近様子が変です",
+        ] {
+            assert!(people(question).is_empty(), "{question}");
             assert!(speaks(question, "訪問記録", "CL-4"), "{question}");
         }
+    }
+
+    #[test]
+    fn who_is_no_client_is_looked_for_in_the_texts() {
+        assert!(speaks("三浦さんの電話番号", "主担当は三浦。", ""));
+        assert!(speaks("三浦さんの電話番号", "三浦 恵 名刺", ""));
+        assert!(!speaks("三浦さんの電話番号", "三浦海岸の名刺", ""));
     }
 }

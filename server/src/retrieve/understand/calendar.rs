@@ -1,0 +1,299 @@
+//! Words and signs for days, one at a time.
+
+use time::{Date, Duration, Month, Weekday};
+
+/// The length of a phrase in bytes, its first day and its last.
+type Found = Option<(usize, Date, Date)>;
+
+/// Words for days around today, with the days counted from today.
+const AROUND_TODAY: [(&str, i64); 18] = [
+    ("一昨日", -2),
+    ("おととい", -2),
+    ("昨日", -1),
+    ("きのう", -1),
+    ("昨夜", -1),
+    ("昨晩", -1),
+    ("ゆうべ", -1),
+    ("本日", 0),
+    ("今日", 0),
+    ("今朝", 0),
+    ("けさ", 0),
+    ("今夜", 0),
+    ("今晩", 0),
+    ("明後日", 2),
+    ("あさって", 2),
+    ("明日", 1),
+    ("あした", 1),
+    ("翌日", 1),
+];
+
+/// Words for weeks, counted from this one.
+const WEEKS: [(&str, i64); 6] =
+    [("先々週", -2), ("先先週", -2), ("再来週", 2), ("先週", -1), ("今週", 0), ("来週", 1)];
+
+/// Words for months, counted from this one.
+const MONTHS: [(&str, i32); 6] =
+    [("先々月", -2), ("先先月", -2), ("再来月", 2), ("先月", -1), ("今月", 0), ("来月", 1)];
+
+/// Words for years, counted from this one.
+const YEARS: [(&str, i32); 6] =
+    [("一昨年", -2), ("おととし", -2), ("昨年", -1), ("去年", -1), ("今年", 0), ("来年", 1)];
+
+/// Parts of a month, with their first and last day.
+const PARTS: [(&str, u8, u8); 8] = [
+    ("上旬", 1, 10),
+    ("中旬", 11, 20),
+    ("下旬", 21, 31),
+    ("前半", 1, 15),
+    ("後半", 16, 31),
+    ("初め", 1, 7),
+    ("初旬", 1, 10),
+    ("末", 25, 31),
+];
+
+/// Behind or before 2/3 these say that it is a share and no day.
+const SHARES_BEFORE: [&str; 9] = ["食事", "主食", "副食", "食", "量", "摂取", "mmt", "分", "約"];
+const SHARES_AFTER: [&str; 8] = ["摂取", "量", "程度", "杯", "くらい", "ほど", "以上", "以下"];
+
+/// The days that `text` begins with; `before` stands to the left of it.
+pub(super) fn at_start(text: &str, before: &str, today: Date, ahead: Duration) -> Found {
+    words(text, before, today).or_else(|| match before.chars().next_back() {
+        // A number goes on to the left: 2/13 in 112/13 is no day.
+        Some(last) if last.is_ascii_digit() || matches!(last, '/' | '-' | '.') => None,
+        _ => ago(text, today).or_else(|| date(text, before, today, ahead)),
+    })
+}
+
+/// 昨日, 先週, 先週の月曜, 先月, 先月20日, 昨年10月.
+fn words(text: &str, before: &str, today: Date) -> Found {
+    if let Some((word, days)) = AROUND_TODAY.iter().find(|(word, _)| text.starts_with(word)) {
+        let after = text[word.len()..].chars().next();
+        // 明日香 is a name, and 嚥下きのう a function.
+        let named = after.is_some_and(|c| matches!(c, '香' | '葉' | '子' | '美'));
+        let kana = word.starts_with(|c| matches!(c, 'ぁ'..='ゖ'));
+        let joined = kana && before.ends_with(|c: char| matches!(c, '\u{4e00}'..='\u{9fff}' | 'ァ'..='ヺ'));
+        if named || joined {
+            return None;
+        }
+        let day = today.checked_add(Duration::days(*days))?;
+        return Some((word.len(), day, day));
+    }
+    week(text, today).or_else(|| month_from_here(text, today)).or_else(|| year_from_here(text, today))
+}
+
+fn week(text: &str, today: Date) -> Found {
+    let (word, weeks) = WEEKS.iter().find(|(word, _)| text.starts_with(word))?;
+    let monday = i64::from(today.weekday().number_days_from_monday());
+    let first = today.checked_add(Duration::days(7 * weeks - monday))?;
+    let (of, rest) = of(&text[word.len()..]);
+    match weekday(rest) {
+        Some((length, weekday)) => {
+            let day = first.checked_add(Duration::days(i64::from(weekday.number_days_from_monday())))?;
+            Some((word.len() + of + length, day, day))
+        }
+        None => Some((word.len(), first, first.checked_add(Duration::days(6))?)),
+    }
+}
+
+fn month_from_here(text: &str, today: Date) -> Found {
+    let (word, months) = MONTHS.iter().find(|(word, _)| text.starts_with(word))?;
+    let number = today.year() * 12 + i32::from(u8::from(today.month())) - 1 + months;
+    let (first, last) = month(number.div_euclid(12), u32::try_from(number.rem_euclid(12) + 1).ok()?)?;
+    let (of, rest) = of(&text[word.len()..]);
+    let day = number_at(rest, 1, 2)
+        .filter(|(digits, _)| rest[*digits..].starts_with('日') && !rest[*digits..].starts_with("日間"));
+    match day {
+        Some((digits, day)) => {
+            let day = first.replace_day(u8::try_from(day).ok()?).ok()?;
+            Some((word.len() + of + digits + '日'.len_utf8(), day, day))
+        }
+        None => {
+            let (length, first, last) =
+                part(rest, first, last).map_or((0, first, last), |(l, f, t)| (of + l, f, t));
+            Some((word.len() + length, first, last))
+        }
+    }
+}
+
+fn year_from_here(text: &str, today: Date) -> Found {
+    let (word, years) = YEARS.iter().find(|(word, _)| text.starts_with(word))?;
+    let year = today.year() + years;
+    let (of, rest) = of(&text[word.len()..]);
+    match of_year(rest, year) {
+        Some((length, first, last)) => Some((word.len() + of + length, first, last)),
+        None => Some((
+            word.len(),
+            Date::from_calendar_date(year, Month::January, 1).ok()?,
+            Date::from_calendar_date(year, Month::December, 31).ok()?,
+        )),
+    }
+}
+
+/// 10月20日 or 10月 of a year that is known.
+fn of_year(text: &str, year: i32) -> Found {
+    let (digits, number) = number_at(text, 1, 2)?;
+    let rest = text[digits..].strip_prefix('月')?;
+    let at = digits + '月'.len_utf8();
+    match number_at(rest, 1, 2).filter(|(digits, _)| rest[*digits..].starts_with('日')) {
+        Some((digits, day)) => {
+            let month = Month::try_from(u8::try_from(number).ok()?).ok()?;
+            let date = Date::from_calendar_date(year, month, u8::try_from(day).ok()?).ok()?;
+            Some((at + digits + '日'.len_utf8(), date, date))
+        }
+        None => {
+            let (first, last) = month(year, number)?;
+            let (length, first, last) = part(rest, first, last).unwrap_or((0, first, last));
+            Some((at + length, first, last))
+        }
+    }
+}
+
+/// Bytes of a の, and what follows.
+fn of(text: &str) -> (usize, &str) {
+    text.strip_prefix('の').map_or((0, text), |rest| ('の'.len_utf8(), rest))
+}
+
+/// 上旬 and the like behind a month.
+fn part(text: &str, first: Date, last: Date) -> Found {
+    let (word, from, to) = PARTS.iter().find(|(word, ..)| text.starts_with(word))?;
+    Some((word.len(), first.replace_day(*from).ok()?, first.replace_day((*to).min(last.day())).ok()?))
+}
+
+/// 月曜 and the like, with 日 or without.
+fn weekday(text: &str) -> Option<(usize, Weekday)> {
+    let mut characters = text.chars();
+    let weekday = match characters.next()? {
+        '月' => Weekday::Monday,
+        '火' => Weekday::Tuesday,
+        '水' => Weekday::Wednesday,
+        '木' => Weekday::Thursday,
+        '金' => Weekday::Friday,
+        '土' => Weekday::Saturday,
+        '日' => Weekday::Sunday,
+        _ => return None,
+    };
+    (characters.next()? == '曜').then_some(())?;
+    let day = characters.next() == Some('日');
+    Some((if day { "月曜日".len() } else { "月曜".len() }, weekday))
+}
+
+/// 3日前, 2週間前, 1か月前, 半年前: a day, or the days around one that is said loosely.
+fn ago(text: &str, today: Date) -> Found {
+    let (digits, count) = match text.strip_prefix('半') {
+        Some(rest) if rest.starts_with("年前") => {
+            let middle = today.checked_sub(Duration::days(182))?;
+            let around = Duration::days(30);
+            return Some(("半年前".len(), middle.checked_sub(around)?, middle.checked_add(around)?));
+        }
+        _ => number_at(text, 1, 3)?,
+    };
+    let rest = &text[digits..];
+    for (unit, days) in [("日前", 1), ("週間前", 7), ("週前", 7), ("か月前", 30), ("年前", 365)] {
+        // 20日前後 is around the twentieth.
+        if rest.starts_with(unit) && !rest[unit.len()..].starts_with('後') {
+            let middle = today.checked_sub(Duration::days(i64::from(count) * days))?;
+            let around = Duration::days((days / 2).min(45));
+            let first = middle.checked_sub(around)?;
+            return Some((digits + unit.len(), first, middle.checked_add(around)?));
+        }
+    }
+    None
+}
+
+/// 2026年10月20日, 令和8年10月, 10月20日, 10月, 2026-10-20, 2026/10/20, 2026.10.20, 10/20.
+fn date(text: &str, before: &str, today: Date, ahead: Duration) -> Found {
+    let (mut at, year) = match year(text) {
+        Some((length, year)) => (length, Some(year)),
+        None => (0, None),
+    };
+    let (digits, month_number) = number_at(&text[at..], 1, 2)?;
+    at += digits;
+    let sign = text[at..].chars().next()?;
+    at += sign.len_utf8();
+    let rest = &text[at..];
+    match sign {
+        '月' => match number_at(rest, 1, 2).filter(|(digits, _)| rest[*digits..].starts_with('日')) {
+            Some((digits, day)) => {
+                let date = nearest(year, month_number, day, today, ahead)?;
+                Some((at + digits + '日'.len_utf8(), date, date))
+            }
+            // 3月分, 10月に; 6月間 and 3月前 are lengths.
+            None if rest.starts_with(['間', '前', '後']) && part(rest, today, today).is_none() => None,
+            None => {
+                let first = nearest(year, month_number, 1, today, ahead)?;
+                let (first, last) = month(first.year(), u32::from(u8::from(first.month())))?;
+                let (length, first, last) = part(rest, first, last).unwrap_or((0, first, last));
+                Some((at + length, first, last))
+            }
+        },
+        '/' | '-' | '.' => {
+            let (digits, day) = number_at(rest, 1, 2)?;
+            let over = &rest[digits..];
+            let goes_on = |next: char| next.is_ascii_alphanumeric() || matches!(next, '/' | '-' | '.' | '%');
+            if over.chars().next().is_some_and(goes_on) {
+                return None;
+            }
+            if year.is_none() && (sign != '/' || is_share(before, month_number, day, over)) {
+                return None;
+            }
+            let date = nearest(year, month_number, day, today, ahead)?;
+            Some((at + digits, date, date))
+        }
+        _ => None,
+    }
+}
+
+/// Whether 2/3 is two thirds: 120/80 never gets here, since there is no such month.
+fn is_share(before: &str, above: u32, below: u32, after: &str) -> bool {
+    let before = before.trim_end().to_lowercase();
+    let said = SHARES_BEFORE.iter().any(|word| before.ends_with(word))
+        || SHARES_AFTER.iter().any(|word| after.trim_start().starts_with(word));
+    // A small one is a day only where something belongs to it.
+    said || above < below && below <= 5 && !after.starts_with(['の', 'に', 'か', 'は'])
+}
+
+/// A year at the start of `text` with the sign behind it: 2026年, 令和8年, R8., H30年, 2026-, 2026/, 2026.
+fn year(text: &str) -> Option<(usize, i32)> {
+    const ERAS: [(&str, i32); 7] =
+        [("令和", 2018), ("平成", 1988), ("昭和", 1925), ("R", 2018), ("r", 2018), ("H", 1988), ("S", 1925)];
+    for (era, before) in ERAS {
+        if let Some(rest) = text.strip_prefix(era) {
+            let (digits, count) = match rest.strip_prefix('元') {
+                Some(_) => ('元'.len_utf8(), 1),
+                None => number_at(rest, 1, 2)?,
+            };
+            let sign = rest[digits..].chars().next().filter(|sign| matches!(sign, '年' | '.' | '/'))?;
+            return Some((era.len() + digits + sign.len_utf8(), before + i32::try_from(count).ok()?));
+        }
+    }
+    let (digits, year) = number_at(text, 4, 4)?;
+    let sign = text[digits..].chars().next().filter(|sign| matches!(sign, '年' | '-' | '/' | '.'))?;
+    Some((digits + sign.len_utf8(), i32::try_from(year).ok()?))
+}
+
+/// Digits at the start of `text`, `least` to `most` of them and no more: how many, and their number.
+fn number_at(text: &str, least: usize, most: usize) -> Option<(usize, u32)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    (least..=most).contains(&digits).then(|| text[..digits].parse().ok().map(|number| (digits, number)))?
+}
+
+/// The day in `year`, or, without one, the one that is nearest before `today` or not further `ahead`.
+fn nearest(year: Option<i32>, month: u32, day: u32, today: Date, ahead: Duration) -> Option<Date> {
+    let (month, day) = (Month::try_from(u8::try_from(month).ok()?).ok()?, u8::try_from(day).ok()?);
+    if let Some(year) = year {
+        return Date::from_calendar_date(year, month, day).ok();
+    }
+    // 29 February is a day of some years only.
+    let latest = today.checked_add(ahead)?;
+    (0..8).find_map(|back| {
+        let year = latest.year() - back;
+        Date::from_calendar_date(year, month, day).ok().filter(|date| *date <= latest)
+    })
+}
+
+/// The first and the last day of a month.
+fn month(year: i32, month: u32) -> Option<(Date, Date)> {
+    let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
+    let first = Date::from_calendar_date(year, month, 1).ok()?;
+    Some((first, Date::from_calendar_date(year, month, month.length(year)).ok()?))
+}

@@ -1,0 +1,276 @@
+//! Where names stand in a text: before an honorific, or as a word of its own. 久保 is not in 久保田, nor 江口 in 小江口.
+
+/// What follows a person's name.
+pub(super) const HONORIFICS: [&str; 8] = ["さん", "様", "さま", "氏", "殿", "先生", "夫人", "ちゃん"];
+
+/// What makes of an honorific a part of another word: 様子, 氏名.
+const GOES_ON: [(&str, &str); 9] = [
+    ("様", "子式々相態"),
+    ("氏", "名神族"),
+    ("殿", "部様"),
+    ("さん", "ぽざ"),
+    ("先生", ""),
+    ("夫人", "科"),
+    ("さま", "ざ"),
+    ("ちゃん", "と"),
+    ("々", ""),
+];
+
+/// Words before an honorific that name nobody in particular, whole.
+const NOBODY: [&str; 62] = [
+    "奥",
+    "母",
+    "父",
+    "兄",
+    "姉",
+    "弟",
+    "妹",
+    "息子",
+    "娘",
+    "孫",
+    "嫁",
+    "婿",
+    "夫",
+    "妻",
+    "旦那",
+    "家族",
+    "患者",
+    "利用者",
+    "皆",
+    "業者",
+    "看護師",
+    "薬剤師",
+    "医師",
+    "主任",
+    "管理者",
+    "職員",
+    "担当者",
+    "隣",
+    "主治医",
+    "相談員",
+    "客",
+    "本人",
+    "同",
+    "仕",
+    "模",
+    "多",
+    "一",
+    "異",
+    "各",
+    "有",
+    "逆",
+    "神",
+    "王",
+    "坊",
+    "赤",
+    "の",
+    "は",
+    "が",
+    "を",
+    "に",
+    "と",
+    "たく",
+    "みな",
+    "おかあ",
+    "おとう",
+    "おく",
+    "おばあ",
+    "おじい",
+    "むすこ",
+    "むすめ",
+    "かぞく",
+    "りようしゃ",
+];
+
+/// How words end that name nobody, before an honorific: 前回同様, 最近様.
+const NOBODY_ENDS: [&str; 12] =
+    ["同", "最近", "同じ", "仕", "模", "利用者", "患者", "家族", "業者", "医師", "看護師", "かんじゃ"];
+
+/// What may stand before a name in one run of kanji.
+const BEFORE: [&str; 22] = [
+    "利用者",
+    "患者",
+    "担当",
+    "昨日",
+    "今日",
+    "本日",
+    "先週",
+    "先月",
+    "今週",
+    "今月",
+    "最近",
+    "直近",
+    "前回",
+    "現在",
+    "当日",
+    "故",
+    "例",
+    "先日",
+    "今朝",
+    "昨夜",
+    "明日",
+    "今回",
+];
+
+/// What may follow a name in one run of kanji, when no honorific does: 江口体温は.
+const AFTER: [&str; 26] = [
+    "体温",
+    "血圧",
+    "体重",
+    "脈",
+    "酸素",
+    "内服",
+    "服薬",
+    "薬",
+    "食事",
+    "排便",
+    "排尿",
+    "訪問",
+    "記録",
+    "様子",
+    "状態",
+    "予定",
+    "今日",
+    "昨日",
+    "先週",
+    "先月",
+    "最近",
+    "家族",
+    "主治医",
+    "連絡",
+    "褥瘡",
+    "点滴",
+];
+
+pub(super) fn is_kanji(c: char) -> bool {
+    matches!(c, '\u{4e00}'..='\u{9fff}' | '々' | 'ヶ')
+}
+
+fn is_kana(c: char) -> bool {
+    matches!(c, 'ぁ'..='ゖ' | 'ァ'..='ヺ' | 'ー')
+}
+
+/// Without white space, which does not matter inside a name.
+pub(super) fn squeeze(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+/// Katakana as hiragana, without white space.
+pub(super) fn reading(text: &str) -> String {
+    let fold = |c: char| match c {
+        'ァ'..='ヶ' => char::from_u32(c as u32 - 0x60).unwrap_or(c),
+        other => other,
+    };
+    squeeze(text).chars().map(fold).collect()
+}
+
+/// Whether `text` consists of kana.
+pub(super) fn is_reading(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(is_kana)
+}
+
+/// The names before honorifics, without white space: the run of one script that ends there.
+pub(super) fn before_honorifics(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for (at, honorific) in HONORIFICS.iter().flat_map(|honorific| text.match_indices(honorific)) {
+        let after = text[at + honorific.len()..].chars().next();
+        let part_of_a_word = GOES_ON
+            .iter()
+            .any(|(own, next)| own == &honorific && after.is_some_and(|after| next.contains(after)));
+        if part_of_a_word {
+            continue;
+        }
+        let name = squeeze(last_run(&text[..at]));
+        if names_somebody(&name) && !found.contains(&name) {
+            found.push(name);
+        }
+    }
+    found
+}
+
+/// The run of one script at the end of `text`; a run of kanji or katakana may hold spaces.
+fn last_run(text: &str) -> &str {
+    let text = text.trim_end();
+    let Some(last) = text.chars().next_back() else { return text };
+    let belongs = |c: char| match last {
+        'ぁ'..='ゖ' => matches!(c, 'ぁ'..='ゖ' | 'ー'),
+        _ if is_kanji(last) || is_kana(last) => is_kanji(c) || matches!(c, 'ァ'..='ヺ' | 'ー' | ' ' | '　'),
+        _ => false,
+    };
+    let start = text.char_indices().rev().find(|(_, c)| !belongs(*c)).map_or(0, |(at, c)| at + c.len_utf8());
+    &text[start..]
+}
+
+fn names_somebody(name: &str) -> bool {
+    !name.is_empty()
+        && !NOBODY.contains(&name)
+        && !NOBODY_ENDS.iter().any(|end| name.ends_with(end))
+        // Kana of one letter is a particle; so is the end of a sentence that was cut.
+        && (name.chars().count() >= 2 || name.chars().all(is_kanji))
+}
+
+/// `run` without what may stand before a name.
+pub(super) fn without_title(run: &str) -> &str {
+    BEFORE.iter().find_map(|word| run.strip_prefix(word).filter(|rest| !rest.is_empty())).unwrap_or(run)
+}
+
+/// Whether `name` stands in `text` as a name of its own: no kanji before it, and behind it none, an honorific, or, with
+/// `loosely`, a word that often follows a name. One kanji needs an honorific.
+pub(super) fn stands_in(text: &str, name: &str, loosely: bool) -> bool {
+    let katakana = |c: char| matches!(c, 'ァ'..='ヺ' | 'ー');
+    text.match_indices(name).any(|(at, _)| {
+        let (left, right) = (&text[..at], &text[at + name.len()..]);
+        let follows = HONORIFICS.iter().any(|honorific| right.trim_start().starts_with(honorific));
+        let same_script = |c: char| {
+            is_kanji(c) || katakana(c) && name.chars().any(katakana) || is_kana(c) && is_reading(name)
+        };
+        let open_left = left.chars().next_back().is_none_or(|c| !same_script(c))
+            || BEFORE.iter().any(|word| left.ends_with(word));
+        let open_right = right.chars().next().is_none_or(|c| !same_script(c))
+            || loosely && AFTER.iter().any(|word| right.starts_with(word));
+        let long = name.chars().count() >= 2;
+        open_left && (follows || long && open_right)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_before_honorifics() {
+        for (text, expected) in [
+            ("江口さんの酸素", vec!["江口"]),
+            ("江口 花子さんの酸素", vec!["江口花子"]),
+            ("林さんと森様", vec!["林", "森"]),
+            ("えぐちさんは", vec!["えぐち"]),
+            ("エグチさんは", vec!["エグチ"]),
+            ("小江口さん", vec!["小江口"]),
+            ("前回同様の処置でよいか", vec![]),
+            ("最近様子が変です", vec![]),
+            ("奥さんとお母さん、皆さん、利用者様", vec![]),
+            ("たくさんの記録", vec![]),
+            ("氏名と様式", vec![]),
+        ] {
+            assert_eq!(before_honorifics(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_not_found_inside_another() {
+        for (text, name, expected) in [
+            ("久保田さんのバルーン", "久保", false),
+            ("久保田さんのバルーン", "久保田", true),
+            ("小江口さん", "江口", false),
+            ("江口町の酸素", "江口", false),
+            ("江口の酸素", "江口", true),
+            ("江口体温は", "江口", true),
+            ("江口花子の体温は", "江口", false),
+            ("林檎を食べた", "林", false),
+            ("林様の訪問", "林", true),
+            ("利用者江口の様子", "江口", true),
+        ] {
+            assert_eq!(stands_in(text, name, true), expected, "{text} {name}");
+        }
+    }
+}
