@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use karute_engine::{Store, StoreError};
+use karute_server::catalogue::Catalogue;
 use karute_sync::google::{Credentials, GoogleError, Limits};
 use karute_sync::job::{self, How, Silent, SyncError};
 use karute_sync::lexical::Lexical;
-use karute_sync::report::Reason;
+use karute_sync::report::{QualityReport, Reason};
 use karute_sync::source::{Source, SourceError};
 use karute_sync::workbook::Workbook;
 use karute_tests::google::workbook::{Cell, Tab};
@@ -32,7 +33,20 @@ fn the_sample_as_a_spreadsheet_gives_the_rows_of_the_sample_as_a_file() {
     let spreadsheet = source(&emulator, Credentials::nobody(), limits(), 2_000_000);
     let live = run(&spreadsheet, &Store::open(one.path()).expect("a store"));
     let file = run(&Workbook::sample(), &Store::open(two.path()).expect("a store"));
-    assert_eq!(live.report, file.report);
+    // Only a spreadsheet has links.
+    let gid = live.report.gid;
+    assert_eq!(live.report, QualityReport { gid, ..file.report });
+    let origin = live.index.row(0).expect("a row").origin;
+    let catalogue = Catalogue::of(&live.index).expect("sound");
+    let row = origin.row_number;
+    let link = format!(
+        "https://docs.google.com/spreadsheets/d/{}/edit#gid={}&range=A{row}:O{row}",
+        google::SPREADSHEET,
+        gid.expect("a number")
+    );
+    assert_eq!(catalogue.link(&origin), Some(link));
+    assert_eq!(Catalogue::of(&file.index).expect("sound").link(&origin), None);
+    assert!(catalogue.clients.iter().any(|client| client.name_kana == "エグチ テルオ"));
     let bare = |index| {
         let mut rows = contents(index);
         rows.iter_mut().for_each(|(row, _)| row.origin.spreadsheet.clear());

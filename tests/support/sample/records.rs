@@ -114,11 +114,7 @@ fn cells(number: usize, record: &Record) -> Vec<String> {
         record.client.clone(),
         record.title.clone(),
         record.content.clone(),
-        if record.structured.is_empty() {
-            String::new()
-        } else {
-            Value::from(record.structured.clone()).to_string()
-        },
+        structured(record),
         json!({ "staff": record.staff }).to_string(),
         record.tags.join(","),
         record.keywords.join(";"),
@@ -126,6 +122,17 @@ fn cells(number: usize, record: &Record) -> Vec<String> {
         moment.clone(),
         moment,
     ]
+}
+
+/// What the system of record keeps in fields of their own; of a client's basic record also how the name is read.
+fn structured(record: &Record) -> String {
+    let mut fields = record.structured.clone();
+    if record.source_type == "client_info"
+        && let Some((.., kana)) = CLIENTS.iter().find(|(client, ..)| *client == record.client)
+    {
+        fields.insert("フリガナ".into(), Value::from(*kana));
+    }
+    if fields.is_empty() { String::new() } else { Value::from(fields).to_string() }
 }
 
 /// The MedicalTerms sheet's rows.
