@@ -3,13 +3,15 @@
 
 use std::collections::HashMap;
 
-use karute_engine::words::normalise;
-
 use super::Evidence;
 
-/// A text without white space, width and case.
+/// A text without white space, and with letters, digits and signs in one width.
 fn said(text: &str) -> String {
-    normalise(text).iter().map(|symbol| symbol.folded).filter(|c| !c.is_whitespace()).collect()
+    let half = |c: char| match c {
+        '！'..='～' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
+        c => c,
+    };
+    text.chars().filter(|c| !c.is_whitespace()).map(half).collect()
 }
 
 /// Keeps the best of equal rows, which remembers the places of the others. Rows stand best first.

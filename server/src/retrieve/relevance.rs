@@ -45,9 +45,18 @@ const THERE: f32 = 0.8;
 #[derive(Clone, Debug)]
 pub(crate) struct Vocabulary {
     places: HashMap<u64, usize>,
+    /// One bit for each remainder of a known hash: nearly every piece of a text is known by it to be none of these.
+    remainders: Box<[u64; REMAINDERS / 64]>,
     question: Vec<(usize, f32)>,
     synonyms: Vec<Synonyms>,
     words: Vec<Vec<(usize, f32)>>,
+}
+
+/// Far more than a question has pieces.
+const REMAINDERS: usize = 4096;
+
+fn remainder(hash: u64) -> usize {
+    (hash % REMAINDERS as u64) as usize
 }
 
 /// A term of the question: the pieces of its form there, and of each other form.
@@ -107,14 +116,22 @@ impl Vocabulary {
         let synonyms = synonyms.collect();
         let words =
             words(&asked).iter().map(|word| features(word).into_iter().map(&mut place).collect()).collect();
-        Self { places, question, synonyms, words }
+        let mut remainders = Box::new([0; REMAINDERS / 64]);
+        for hash in places.keys() {
+            let at = remainder(*hash);
+            remainders[at / 64] |= 1 << (at % 64);
+        }
+        Self { places, remainders, question, synonyms, words }
     }
 
     /// The pieces that `text` holds.
     pub(crate) fn held(&self, text: &str) -> Held {
         let mut held = Held::default();
         each_feature(text, |piece| {
-            if let Some(place) = self.places.get(&piece.hash) {
+            let at = remainder(piece.hash);
+            if self.remainders[at / 64] >> (at % 64) & 1 == 1
+                && let Some(place) = self.places.get(&piece.hash)
+            {
                 held.insert(*place);
             }
         });
