@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
+use unicode_normalization::UnicodeNormalization;
 
 /// The script in which a symbol was written, before folding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,12 +41,36 @@ const LONG_WORD: usize = 4;
 
 /// Folds `text`. Runs of separators become one; there is none at either end.
 pub fn normalise(text: &str) -> Vec<Symbol> {
-    // Most texts are in that form already, which is quicker to see than to bring about.
-    let folded: Vec<char> = match is_nfkc_quick(text.chars()) {
-        IsNormalized::Yes => text.chars().flat_map(char::to_lowercase).collect(),
-        IsNormalized::No | IsNormalized::Maybe => text.nfkc().flat_map(char::to_lowercase).collect(),
-    };
+    let folded = lower_nfkc(text);
     fold_all(&folded).into_iter().map(|(symbol, _)| symbol).collect()
+}
+
+/// `text` in lower case and normalisation form KC, character by character. Japanese is nearly all of it in that form already, so
+/// only the stretches that may not be, each with the character before it, are brought into it.
+fn lower_nfkc(text: &str) -> Vec<char> {
+    let mut folded = Vec::with_capacity(text.len() / 2);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let plain = rest.find(|char| !is_plain(char)).unwrap_or(rest.len());
+        folded.extend(rest[..plain].chars().map(|char| char.to_ascii_lowercase()));
+        let odd = rest[plain..].find(is_plain).map_or(rest.len(), |length| plain + length);
+        // A mark joins the character before it.
+        let from = match rest[..plain].char_indices().next_back() {
+            Some((last, _)) if odd > plain => {
+                folded.pop();
+                last
+            }
+            _ => plain,
+        };
+        folded.extend(rest[from..odd].nfkc().flat_map(char::to_lowercase));
+        rest = &rest[odd..];
+    }
+    folded
+}
+
+/// Whether a character is in form KC by itself, joins nothing before it, and has no case but that of ASCII.
+fn is_plain(char: char) -> bool {
+    matches!(char, '\0'..='\x7f' | '\u{3001}'..='\u{3002}' | '\u{300c}'..='\u{300f}' | '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fc}' | '\u{4e00}'..='\u{9fff}')
 }
 
 /// As [`normalise`], each symbol with the bytes of `text` that it was written with.
@@ -222,6 +246,14 @@ mod tests {
             let spans: Vec<_> = normalise_with_spans(&text).into_iter().map(|(_, span)| span).collect();
             prop_assert!(spans.iter().all(|span| text.get(span.clone()).is_some()));
             prop_assert!(spans.is_sorted_by_key(|span| span.start));
+        }
+
+        #[test]
+        fn stretches_are_brought_into_form_as_the_whole_is(
+            text in "([ぁ-んァ-ヶー一-龠0-9０-９a-zA-ZＡ-Ｚ、。 ℃㎎./ﾊﾞｶ-]|\\u{3099}|\\u{309a}|\\u{301}|é|각|\\PC){0,30}"
+        ) {
+            let whole: Vec<char> = text.nfkc().flat_map(char::to_lowercase).collect();
+            prop_assert_eq!(lower_nfkc(&text), whole);
         }
 
         #[test]
