@@ -275,3 +275,96 @@ async fn a_caller_who_goes_away_ends_the_call_to_the_model() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(emulator.sent(), sent, "the emulator still sends");
 }
+
+/// An answer that is handed over in one piece.
+async fn ask_at_once(app: &App) -> (String, Result<Summary, Failure>) {
+    let question = Question { at_once: true, ..Question::new(QUESTION, Caller::everything()) };
+    let mut steps = std::pin::pin!(run(app.clone(), question, Vec::new()));
+    let mut text = String::new();
+    while let Some(step) = steps.next().await {
+        match step {
+            Ok(Step::Text(piece)) => text += &piece,
+            Ok(Step::Done(summary)) => return (text, Ok(*summary)),
+            Ok(_) => {}
+            Err(failure) => return (text, Err(failure)),
+        }
+    }
+    panic!("a stream without an end");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_before_it_was_handed_over_gives_way_to_the_rows() {
+    let emulator = emulator();
+    let app = app(&emulator, &[]);
+    let broken = || vec![says("久保田さんの次回交換は"), says("10月")];
+    emulator.write(broken());
+    emulator.write(broken());
+    let (text, summary) = ask_at_once(&app).await;
+    let summary = summary.expect("the rows");
+    assert_eq!((summary.mode, summary.reason), ("search_only", Some("model_failed")));
+    assert!(
+        text.contains("10月20日14時") && summary.citations.iter().all(|citation| citation.number > 0),
+        "{text}"
+    );
+    assert!(!summary.highlights.is_empty() && summary.highlights.iter().any(|ranges| !ranges.is_empty()));
+    // What was handed over in part cannot be taken back.
+    assert!(ask(&app).await.1.is_err());
+
+    emulator.heal();
+    emulator.fault("POST", "streamGenerateContent", 100, Effect::Wait(Duration::from_secs(30)));
+    let began = Instant::now();
+    let summary = ask_at_once(&app).await.1.expect("the rows");
+    assert_eq!((summary.mode, summary.reason), ("search_only", Some("model_timed_out")));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_model_that_finds_nothing_has_answered_nothing_and_nothing_is_wrong_with_it() {
+    let emulator = emulator();
+    let app = app(&emulator, &[]);
+    emulator.write(vec![says("記録には見当たりません。"), ends("STOP")]);
+    let (text, summary) = ask(&app).await;
+    let summary = summary.expect("an answer");
+    assert_eq!(text, "記録には見当たりません。");
+    assert!(!summary.answered && summary.verdicts.is_empty() && summary.citations.is_empty());
+    assert_eq!((summary.mode, summary.reason), ("generated", Some("model_found_nothing")));
+}
+
+#[tokio::test]
+async fn a_row_that_the_model_was_not_shown_cannot_be_cited() {
+    let emulator = emulator();
+    let app = app(&emulator, &[("KARUTE_PROMPT_TOKENS", "1000")]);
+    let long = "体温36.5℃。".repeat(200);
+    let lexical = Lexical::default();
+    let mut draft = Draft::new(lexical.identity().clone());
+    for (id, content) in [("a", "久保田さんの膀胱留置カテーテルの次回交換は10月20日14時。"), ("b", &long)]
+    {
+        let row =
+            Row {
+                id: id.into(), title: "久保田 実 記録".into(), content: content.into(), ..Row::default()
+            };
+        draft.push(&row, &[]).expect("a row");
+    }
+    let sealed = draft.finish(Provenance::default()).expect("a draft").to_bytes();
+    let index = Index::from_slice(&sealed).expect("a snapshot");
+    app.serve(Serving::Ready { index: Arc::new(index), problems: Arc::new([]) });
+    emulator.write(vec![says("次回交換は10月20日14時です[9]。"), ends("STOP")]);
+    let summary = ask(&app).await.1.expect("an answer");
+    assert!(summary.citations.is_empty());
+    assert!(summary.verdicts[0].faults.contains(&Fault::UnknownCitation), "{:?}", summary.verdicts);
+}
+
+#[tokio::test]
+async fn who_answers_in_the_place_of_another_says_so_and_is_asked_again_next_time() {
+    let emulator = emulator();
+    let given = [("KARUTE_ANSWERERS", "vertex,extractive"), ("KARUTE_CACHE_ANSWERS", "true")];
+    let app = app(&emulator, &given);
+    emulator.fault("POST", "streamGenerateContent", 100, Effect::Status(503));
+    let summary = ask(&app).await.1.expect("an answer");
+    assert_eq!(summary.mode, "extractive");
+    assert!(summary.degraded.is_some());
+    emulator.heal();
+    let summary = ask(&app).await.1.expect("an answer");
+    assert_eq!((summary.mode, summary.cached), ("generated", false));
+    assert!(ask(&app).await.1.expect("an answer").cached);
+}

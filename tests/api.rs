@@ -356,8 +356,12 @@ async fn a_failure_in_a_stream_is_an_error_event_and_no_apology() {
     assert!(!events.iter().any(|(_, event)| event["type"] == "done"));
     assert_eq!(events.iter().filter(|(_, event)| event["type"] == "text").count(), 1);
     let whole = ask(&app, "/chat", json!({ "message": "久保田さんのバルーンの交換" })).await;
-    assert_eq!(whole.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(!whole.text.contains("the secret cause"));
+    // In one piece nothing was handed over yet, so that the rows can take its place.
+    assert_eq!(
+        (whole.status, whole.json()["metadata"]["mode"].as_str()),
+        (StatusCode::OK, Some("search_only"))
+    );
+    assert!(!whole.text.contains("the secret cause") && !whole.text.contains("はじめ"));
 }
 
 #[tokio::test]

@@ -59,9 +59,9 @@ async fn server(given: &[(&str, &str)]) -> Server {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().to_str().expect("a path").to_owned();
     let mut given = given.to_vec();
-    given.push(("KARUTE_DATA_DIR", &path));
-    let mut app = unready(&given, Extractive);
-    app.state = Some(Database::open(&app.settings.database, directory.path()).await.expect("a state"));
+    given.extend([("KARUTE_DATA_DIR", path.as_str()), ("KARUTE_CHAT_HISTORY", "true")]);
+    let app = unready(&given, Extractive);
+    app.keep_in(Database::open(&app.settings.database, directory.path()).await.expect("a state"));
     app.serve(Serving::Ready { index: Arc::new(index(CATHETER)), problems: Arc::new([]) });
     Server { routes: routes::app(app.clone()), app, _directory: directory }
 }

@@ -144,8 +144,8 @@ async fn texts_are_embedded_as_openai_clients_expect() {
 #[tokio::test]
 async fn suggestions_learn_what_people_confirm() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut state = karute_tests::http::unready(&[], Extractive);
-    state.state = Some(
+    let state = karute_tests::http::unready(&[], Extractive);
+    state.keep_in(
         karute_server::state::Database::open(&state.settings.database, directory.path())
             .await
             .expect("a state"),

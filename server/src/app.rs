@@ -1,6 +1,6 @@
 //! What requests share.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use karute_engine::Index;
@@ -59,8 +59,8 @@ pub struct App {
     pub silence: Arc<Silence>,
     /// Tells the time; a function, so that tests can stop it.
     pub now: fn() -> OffsetDateTime,
-    /// Conversations, answers, feedback; `None` where they are not kept.
-    pub state: Option<Database>,
+    /// Conversations, answers, feedback, once they are open; empty where they are not kept.
+    state: Arc<OnceLock<Database>>,
     /// What is kept in memory.
     pub caches: Arc<Caches>,
     /// Answers that are being made, by their keys, where answers are kept.
@@ -81,7 +81,7 @@ impl App {
             embedder,
             answerers,
             reranker: None,
-            state: None,
+            state: Arc::default(),
             flights: moka::future::Cache::new(FLIGHTS),
             catalogue: Arc::default(),
             silence: Arc::default(),
@@ -123,12 +123,27 @@ impl App {
         Ok(held.clone())
     }
 
-    /// The state, where it is kept.
+    /// Keeps conversations, answers and feedback in `state` from now on.
+    pub fn keep_in(&self, state: Database) {
+        // Whoever was first stays: there is one state.
+        let _ = self.state.set(state);
+    }
+
+    /// The state, where it is kept and open.
+    pub fn state(&self) -> Option<&Database> {
+        self.state.get()
+    }
+
+    /// The state.
     ///
     /// # Errors
-    /// [`Failure::NoHistory`] where it is not.
+    /// [`Failure::NoHistory`] where nothing is kept, [`Failure::State`] where the database has not been reached yet.
     pub fn kept(&self) -> Result<&Database, Failure> {
-        self.state.as_ref().ok_or(Failure::NoHistory)
+        match (self.state(), self.settings.history) {
+            (Some(state), _) => Ok(state),
+            (None, true) => Err(Failure::State("the database has not been reached yet".into())),
+            (None, false) => Err(Failure::NoHistory),
+        }
     }
 
     /// How long a question may take.

@@ -57,7 +57,7 @@ pub(crate) enum Problems {
     /// A language model, or another service, failed.
     #[response(status = 502)]
     Model(Problem),
-    /// No snapshot is served yet.
+    /// No snapshot is served yet, or the database of conversations does not answer.
     #[response(status = 503)]
     NotReady(Problem),
     /// It took too long.
@@ -104,6 +104,8 @@ pub enum Failure {
     NoHistory,
     /// Records do not come from a spreadsheet that could be written to: 409.
     NoSpreadsheet,
+    /// The database of conversations does not answer: 503. The text is for the log and never reaches the caller.
+    State(String),
     /// Google, or the way there: 502. The text is for the log and never reaches the caller.
     Google(String),
     /// Something failed inside: 500. The text is for the log and never reaches the caller.
@@ -123,6 +125,7 @@ impl Failure {
             Self::Model(_) => StatusCode::BAD_GATEWAY,
             Self::NoHistory => StatusCode::NOT_IMPLEMENTED,
             Self::NoSpreadsheet => StatusCode::CONFLICT,
+            Self::State(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Google(_) => StatusCode::BAD_GATEWAY,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -141,6 +144,7 @@ impl Failure {
             Self::Model(_) => "model_failed",
             Self::NoHistory => "no_history",
             Self::NoSpreadsheet => "no_spreadsheet",
+            Self::State(_) => "state_failed",
             Self::Google(_) => "google_failed",
             Self::Internal(_) => "internal",
         }
@@ -159,6 +163,9 @@ impl Failure {
             Self::Model(_) => "回答モデルとの通信が途中で切れました。もう一度お試しください。".into(),
             Self::NoHistory => "Chat history feature is disabled".into(),
             Self::NoSpreadsheet => "書き出し先のスプレッドシートが設定されていません。".into(),
+            Self::State(_) => {
+                "履歴のデータベースが応答しません。しばらくしてからもう一度お試しください。".into()
+            }
             Self::Google(_) => {
                 "Google との通信に失敗しました。しばらくしてからもう一度お試しください。".into()
             }
@@ -169,7 +176,9 @@ impl Failure {
     /// What happened, for the log.
     pub fn detail(&self) -> String {
         match self {
-            Self::Internal(detail) | Self::Model(detail) | Self::Google(detail) => detail.clone(),
+            Self::Internal(detail) | Self::Model(detail) | Self::Google(detail) | Self::State(detail) => {
+                detail.clone()
+            }
             other => other.code().to_owned(),
         }
     }
@@ -180,6 +189,7 @@ impl Failure {
             Self::Internal(detail) => tracing::error!(detail, "request failed"),
             Self::TimedOut => tracing::warn!("request timed out"),
             Self::Model(detail) => tracing::warn!(detail, "an answer broke off"),
+            Self::State(detail) => tracing::error!(detail, "the state does not answer"),
             Self::Google(detail) => tracing::warn!(detail, "Google did not do what was asked"),
             _ => {}
         }
@@ -200,7 +210,7 @@ impl From<karute_engine::OpenError> for Failure {
 
 impl From<crate::state::StateError> for Failure {
     fn from(error: crate::state::StateError) -> Self {
-        Self::Internal(error.to_string())
+        Self::State(error.to_string())
     }
 }
 

@@ -41,9 +41,20 @@ const SIGNS: &[&str] = &[
     r#""role":"(system|user|assistant)""#,
     r"---(end)?\[\d+\]",
     r"event:(error|message|done)|data:(\{|\[done\])",
+    r"endof(the)?records|記録はここまで",
+    // Say what the answer is to be.
+    r"回答(の最後|の冒頭|の末尾|には|に必ず|は必ず)|(答え|回答)に(含め|加え|書き添え)(ること|て|よ|なさい)",
+    r"(以降|以後|今後|ここから先)の?(質問|回答|は管理者)",
+    r"(respond|reply|answer)(only)?(with|in)(only)?(the)?(word|phrase|capital)",
+    r"(出典|引用|番号)(番号)?を?付けず(に)?(答|回答)",
+    r"(リスト|一覧|すべて|全部)を?(出力|開示)(せよ|しろ|しなさい|してください|すること)",
+    r"pretend(to|you|that)|imaginethatyou|donotfollow|dontfollow",
+    r"(管理者|開発者|特権|デバッグ|メンテナンス)モード|制約は(適用|無効)|adminmode|developermode",
+    r"記録係(へ|は|への)[:：、]?",
+    r"忽略.{0,12}(指令|指示|提示|规则)|无视.{0,12}(指令|指示)",
     // Send something away, or run something.
     r"!\[[^\]]*\]\(https?://|https?://[^ ]*(leak|\?q=|\?d=)",
-    r"(call|execute)(the)?(function|following|command)",
+    r"(call|execute)(the)?(function|following|command)|(send|mail|forward)(every|all|the).{0,40}@",
 ];
 
 static FOUND: LazyLock<RegexSet> = LazyLock::new(|| {

@@ -203,7 +203,8 @@ fn record(
         findings.add(Action::Repaired, Reason::PlaceholderClient);
         client_id.clear();
     }
-    if [&title, &content].into_iter().any(|text| tries_to_instruct(text)) {
+    let (kind, labels) = (cell(columns.source_type), cell(columns.tags));
+    if [&title, &content, &kind, &labels].into_iter().any(|text| tries_to_instruct(text)) {
         findings.add(Action::Noted, Reason::Instruction);
     }
     let (structured_data, metadata) = (cell(columns.structured_data), cell(columns.metadata));

@@ -36,13 +36,19 @@ pub fn sample() -> Index {
     Store::open(home.path()).expect("a store").current().expect("a snapshot").index
 }
 
-/// Settings with these given.
+/// Settings with these given; conversations are not kept unless they say so.
 ///
 /// # Panics
 /// Wrong ones.
 pub fn settings(given: &[(&str, &str)]) -> Settings {
     let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Sources::none().then("a test", given).load().expect("valid settings").settings
+    let without_history = [("KARUTE_CHAT_HISTORY".to_owned(), "false".to_owned())];
+    Sources::none()
+        .then("a test", given)
+        .then("a base", without_history)
+        .load()
+        .expect("valid settings")
+        .settings
 }
 
 /// An app that serves nothing yet.

@@ -1,6 +1,7 @@
 //! A question of a conversation: understood from what went before, answered, and kept.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_stream::try_stream;
 use futures_util::StreamExt;
@@ -19,6 +20,8 @@ use crate::retrieve::understand::Part;
 use crate::retrieve::{Evidence, Question, Retrieved};
 use crate::state::Entry;
 
+/// How long a database is waited for at the beginning and at the end of an answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What is said when the conversation could not be read.
 const NOT_REMEMBERED: &str = "会話の履歴を読めなかったため、この質問だけから答えました。";
 /// What is said when the answer could not be kept.
@@ -163,8 +166,12 @@ pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure
 /// The conversation so far, and what to say if it could not be read.
 async fn remembered(app: &App, owner: &str, conversation: &str) -> (Vec<Exchange>, Option<&'static str>) {
     let most = i64::try_from(app.settings.history_exchanges).unwrap_or(i64::MAX);
-    let Some(state) = app.state.as_ref().filter(|_| most > 0) else { return (Vec::new(), None) };
-    let reading = tokio::time::timeout(app.deadline() / 3, state.exchanges(owner, conversation, most));
+    if most == 0 || !app.settings.history {
+        return (Vec::new(), None);
+    }
+    let Some(state) = app.state() else { return (Vec::new(), Some(NOT_REMEMBERED)) };
+    let reading =
+        tokio::time::timeout(PATIENCE.min(app.deadline() / 3), state.exchanges(owner, conversation, most));
     match reading.await {
         Ok(Ok(exchanges)) => (exchanges, None),
         Ok(Err(error)) => {
@@ -180,8 +187,11 @@ async fn remembered(app: &App, owner: &str, conversation: &str) -> (Vec<Exchange
 
 /// Whether the exchange was kept, or need not be.
 async fn kept(app: &App, entry: &Entry) -> bool {
-    let Some(state) = &app.state else { return true };
-    match tokio::time::timeout(app.deadline() / 3, state.keep(entry)).await {
+    if !app.settings.history {
+        return true;
+    }
+    let Some(state) = app.state() else { return false };
+    match tokio::time::timeout(PATIENCE.min(app.deadline() / 3), state.keep(entry)).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
             tracing::error!(%error, "an answer was not kept");

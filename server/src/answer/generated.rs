@@ -59,6 +59,8 @@ impl Answerer for Generated {
             let mut said = false;
             while let Some(delta) = deltas.next().await {
                 match delta.map_err(failed)? {
+                    // White space alone is no answer.
+                    Delta::Text(text) if !said && text.trim().is_empty() => {}
                     Delta::Text(text) => {
                         said = true;
                         yield Piece::Text(text);
@@ -70,7 +72,7 @@ impl Answerer for Generated {
                     Delta::Done(finished) => {
                         let usd = self.generator.usd(&finished.usage);
                         let template = self.templates.version(&asked.question).to_owned();
-                        yield Piece::Done { finished, usd, template, prompt_digest: prompt_digest.clone() };
+                        yield Piece::Done { finished, usd, template, prompt_digest: prompt_digest.clone(), rows };
                     }
                 }
             }

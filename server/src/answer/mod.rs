@@ -8,6 +8,7 @@ mod generated;
 pub mod prompt;
 pub mod remembered;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,8 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::error::Failure;
 use crate::retrieve::gate::NOTHING_FOUND;
-use crate::retrieve::understand::ExpandedTerm;
+use crate::retrieve::highlight::Highlighter;
+use crate::retrieve::understand::{ExpandedTerm, Understood};
 use crate::retrieve::{Evidence, Question, Retrieved, retrieve};
 use check::{Checker, Verdict};
 pub use cite::Citation;
@@ -67,6 +69,8 @@ pub enum Piece {
         template: String,
         /// BLAKE3 of the prompt, without the mark that is another one each time; hexadecimal.
         prompt_digest: String,
+        /// How many of the rows it was shown: the first so many.
+        rows: usize,
     },
 }
 
@@ -94,7 +98,8 @@ pub struct Summary {
     pub answered: bool,
     /// The probability that the records answer the question, 0 to 1, by the gate.
     pub evidence_score: f32,
-    /// How the answerer works: `extractive`, `generated`, or `search_only` where no answerer answered.
+    /// How the answerer works: `extractive`, `generated`, `search_only` where no answerer answered, `refused` where none was
+    /// asked, since the records hold no answer.
     pub mode: &'static str,
     /// Name and version of what answered, by its own word.
     pub model: String,
@@ -112,7 +117,7 @@ pub struct Summary {
     /// What had to be left out; absent when all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
-    /// Why no answerer answered, for programs: `model_failed`, `model_timed_out`; `ambiguous_person` where the question names
+    /// Why no answerer answered, for programs: `model_failed`, `model_timed_out`, `model_found_nothing`; `ambiguous_person` where the question names
     /// several clients by one name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
@@ -123,6 +128,10 @@ pub struct Summary {
     /// Words to try, where the records hold no answer.
     #[serde(skip)]
     pub suggested_terms: Vec<String>,
+    /// Of each row that is shown in the place of an answer, the bytes of its content that hold words of the question.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Vec<Object>>)]
+    pub highlights: Vec<Vec<Range<usize>>>,
     /// What the answer rests on, in the order of its sentences.
     pub citations: Vec<Citation>,
     /// What became of each sentence that a model wrote.
@@ -169,6 +178,8 @@ pub enum Step {
     Done(Box<Summary>),
 }
 
+/// What is said where not the first answerer answered.
+const ANOTHER_ANSWERED: &str = "先の回答モデルが応答しないため、次のものが答えました。";
 /// What is said where no answerer answered.
 const SEARCH_ONLY: &str = "回答モデルが応答しないため、見つかった記録をそのまま示します。";
 /// Rows that are shown then.
@@ -185,15 +196,16 @@ pub fn run(
     try_stream! {
         let began = tokio::time::Instant::now();
         let Some(key) = answer_key(&app, &question, &earlier) else {
-            let mut steps = std::pin::pin!(fresh(app, question, earlier));
+            let mut steps = std::pin::pin!(fresh(app, question, earlier, began));
             while let Some(step) = steps.next().await {
                 yield step?;
             }
             return;
         };
-        // Of several who ask the same at once, one asks the model; a second one waits for the answer, not for the lock alone.
+        // Of several who ask the same at once, one asks the model and the others wait for his answer, but not so long that
+        // none would be left of the time for their own.
         let flight = app.flights.get_with(key, async { Arc::default() }).await;
-        let _flight = tokio::time::timeout(app.stream_deadline(), flight.lock()).await.map_err(|_| Failure::TimedOut)?;
+        let _flight = tokio::time::timeout(app.deadline() / 2, flight.lock()).await;
         if let Some(known) = app.caches.answers.look(&key).await {
             yield Step::Searching;
             yield Step::Found(known.retrieved.clone());
@@ -209,7 +221,7 @@ pub fn run(
             return;
         }
         let (mut found, mut text) = (None, String::new());
-        let mut steps = std::pin::pin!(fresh(app.clone(), question, earlier));
+        let mut steps = std::pin::pin!(fresh(app.clone(), question, earlier, began));
         while let Some(step) = steps.next().await {
             let step = step?;
             match &step {
@@ -233,9 +245,9 @@ fn fresh(
     app: App,
     question: Question,
     earlier: Vec<Exchange>,
+    began: tokio::time::Instant,
 ) -> impl Stream<Item = Result<Step, Failure>> + Send {
     try_stream! {
-        let began = tokio::time::Instant::now();
         yield Step::Searching;
         let retrieved = retrieve(&app, &question).await?;
         let mut summary = Summary {
@@ -249,8 +261,8 @@ fn fresh(
             search_time_ms: milliseconds(retrieved.took),
             ..Summary::default()
         };
-        let asked = Asked { question: question.text, earlier, evidence: retrieved.evidence.clone() };
-        let ambiguous = retrieved.understood.people.ambiguous.clone();
+        let asked = Asked { question: question.text.clone(), earlier, evidence: retrieved.evidence.clone() };
+        let understood = retrieved.understood.clone();
         yield Step::Found(Box::new(retrieved));
         yield Step::Generating;
 
@@ -268,6 +280,9 @@ fn fresh(
                 let mut pieces = answerer.answer(&asked);
                 match tokio::time::timeout(patience, pieces.next()).await {
                     Ok(Some(Ok(piece))) => {
+                        if at > 0 {
+                            summary.also(ANOTHER_ANSWERED);
+                        }
                         answering = Some((piece, pieces));
                         break;
                     }
@@ -282,18 +297,35 @@ fn fresh(
                     }
                 }
             }
-            match answering {
-                Some((first, mut pieces)) => {
+            let mut rows = asked.evidence.len();
+            let mut is_answered = answering.is_some();
+            if let Some((first, mut pieces)) = answering {
                     summary.reason = None;
                     let mut next = Some(Ok::<Piece, Failure>(first));
                     while let Some(piece) = next {
-                        match piece? {
+                        let piece = match piece {
+                            // Nothing of it has been handed over yet, so that something better can be.
+                            Err(failure) if question.at_once => {
+                                tracing::warn!(model = summary.model, reason = failure.detail(), "an answer broke off");
+                                summary.reason = Some(match failure {
+                                    Failure::TimedOut => "model_timed_out",
+                                    _ => "model_failed",
+                                });
+                                is_answered = false;
+                                break;
+                            }
+                            piece => piece?,
+                        };
+                        match piece {
                             Piece::Text(piece) => {
                                 text.push_str(&piece);
-                                yield Step::Text(piece);
+                                if !question.at_once {
+                                    yield Step::Text(piece);
+                                }
                             }
                             Piece::Cited(citation) => summary.citations.push(citation),
-                            Piece::Done { finished, usd, template, prompt_digest } => {
+                            Piece::Done { finished, usd, template, prompt_digest, rows: shown } => {
+                                rows = shown;
                                 summary.model = finished.model;
                                 summary.finish = Some(finished.finish);
                                 summary.usage = Some(finished.usage);
@@ -302,35 +334,47 @@ fn fresh(
                                 summary.prompt_digest = Some(prompt_digest);
                             }
                         }
-                        next = tokio::time::timeout_at(until, pieces.next()).await.map_err(|_| Failure::TimedOut)?;
+                        next = match tokio::time::timeout_at(until, pieces.next()).await {
+                            Ok(next) => next,
+                            Err(_) => Some(Err(Failure::TimedOut)),
+                        };
                     }
-                }
-                None => {
-                    summary.mode = "search_only";
-                    summary.model = String::new();
-                    summary.also(SEARCH_ONLY);
-                    for (piece, citation) in shown(&asked) {
-                        text.push_str(&piece);
-                        yield Step::Text(piece);
-                        summary.citations.push(citation);
-                    }
-                }
             }
-            let wrote = summary.mode == "generated";
+            if is_answered && question.at_once {
+                yield Step::Text(text.clone());
+            } else if !is_answered {
+                summary.mode = "search_only";
+                summary.model = String::new();
+                summary.also(SEARCH_ONLY);
+                (text, summary.citations) = Default::default();
+                for (piece, citation) in shown(&asked) {
+                    text.push_str(&piece);
+                    yield Step::Text(piece);
+                    summary.citations.push(citation);
+                }
+                summary.highlights = highlights(&understood, &asked.evidence);
+            }
+            // A model that found nothing in the rows has said so, and has nothing to cite.
+            if check::says_nothing(&text) {
+                summary.answered = false;
+                summary.reason = Some("model_found_nothing");
+            }
+            let wrote = summary.mode == "generated" && summary.answered;
             let (evidence, mut citations, newest) = (asked.evidence.clone(), summary.citations, app.index()?);
             let catalogue = app.catalogue(&newest)?;
             let last = app.on_pool(move || {
                 let mut verdicts = Vec::new();
                 if wrote {
-                    (citations, verdicts) = checked(&text, &evidence);
+                    // What the model was not shown it cannot cite.
+                    (citations, verdicts) = checked(&text, evidence.get(..rows).unwrap_or(&evidence));
                 }
                 cite::locate(&mut citations, &catalogue, &newest)?;
                 Ok::<_, Failure>((citations, verdicts))
             });
             (summary.citations, summary.verdicts) = last.await??;
         } else {
-            summary.mode = app.answerers.first().map_or("search_only", |answerer| answerer.mode());
-            summary.model = app.answerers.first().map(|answerer| answerer.model().to_owned()).unwrap_or_default();
+            summary.mode = "refused";
+            let ambiguous = &understood.people.ambiguous;
             if ambiguous.is_empty() {
                 yield Step::Text(NOTHING_FOUND.to_owned());
             } else {
@@ -365,6 +409,13 @@ fn shown(asked: &Asked) -> Vec<(String, Citation)> {
         Some((format!("{}{date}: {said} [{number}]\n", evidence.row.title), citation))
     };
     about.filter_map(line).collect()
+}
+
+/// Where the rows that are shown say what was asked.
+fn highlights(understood: &Understood, evidence: &[Evidence]) -> Vec<Vec<Range<usize>>> {
+    let marks = Highlighter::new(understood);
+    let about = evidence.iter().filter(|evidence| evidence.about).take(SHOWN);
+    about.map(|evidence| marks.find(&evidence.row.content)).collect()
 }
 
 /// Whole milliseconds.

@@ -6,6 +6,7 @@ use karute_engine::words::{Script, normalise, sentences};
 use karute_sync::generate::{Prompt, Role, Turn};
 use rand::RngExt;
 
+use super::cite::without_marks;
 use super::{Asked, Exchange};
 use crate::retrieve::Evidence;
 
@@ -16,6 +17,8 @@ const ENGLISH: &str = include_str!("templates/en.txt");
 const EXCHANGES: usize = 4;
 /// Earlier questions that a prompt holds.
 const EARLIER: usize = 6;
+/// What is left to the conversation of what rules and question leave: one part in so many.
+const HISTORY_SHARE: usize = 4;
 /// The most that one earlier answer may take, in characters.
 const EARLIER_ANSWER: usize = 600;
 
@@ -127,8 +130,9 @@ pub(super) fn build(
 ) -> (Prompt, usize) {
     let template = templates.of(&asked.question);
     let system = template.text.replace("{marker}", marker);
-    let mut turns = history(&asked.earlier);
     let (mut used, mut rows, mut data) = (tokens(&system) + tokens(&asked.question), 0, String::new());
+    // Rows come first: a long conversation must not leave the model without any.
+    let mut turns = history(&asked.earlier, most_tokens.saturating_sub(used) / HISTORY_SHARE);
     used += turns.iter().map(|turn| tokens(&turn.text)).sum::<usize>();
     for (number, evidence) in (1..).zip(asked.evidence.iter()) {
         let left = most_tokens.saturating_sub(used);
@@ -175,22 +179,46 @@ fn clean(text: &str, marker: &str) -> String {
     visible.replace(marker, "")
 }
 
-/// The conversation so far: the latest exchanges whole, of earlier ones the questions.
-fn history(earlier: &[Exchange]) -> Vec<Turn> {
-    let latest = earlier.len().saturating_sub(EXCHANGES);
-    let (older, newer) = earlier.split_at(latest);
-    let mut turns = Vec::new();
-    let questions: Vec<&str> =
-        older.iter().rev().take(EARLIER).rev().map(|exchange| exchange.question.as_str()).collect();
-    if !questions.is_empty() {
-        turns.push(Turn { role: Role::User, text: questions.join("\n") });
-        turns.push(Turn { role: Role::Model, text: "…".into() });
-    }
-    for Exchange { question, answer } in newer {
+/// The conversation so far within `most_tokens`: the latest exchanges with their answers, of earlier ones the questions, in
+/// one turn with the first that is kept. Answers lose their marks, which numbered other rows.
+fn history(earlier: &[Exchange], most_tokens: usize) -> Vec<Turn> {
+    let mut left = most_tokens;
+    let mut fits = |text: &str| match left.checked_sub(tokens(text)) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    let mut turns: Vec<Turn> = Vec::new();
+    let mut whole = 0;
+    for Exchange { question, answer } in earlier.iter().rev().take(EXCHANGES) {
+        let answer = shortened(&without_marks(answer), EARLIER_ANSWER);
+        if !fits(&format!("{question}{answer}")) {
+            break;
+        }
+        whole += 1;
+        turns.push(Turn { role: Role::Model, text: answer });
         turns.push(Turn { role: Role::User, text: question.clone() });
-        turns.push(Turn { role: Role::Model, text: answer.chars().take(EARLIER_ANSWER).collect() });
+    }
+    turns.reverse();
+    let older = earlier.iter().rev().skip(whole).take(EARLIER);
+    let questions: Vec<&str> =
+        older.map(|exchange| exchange.question.as_str()).take_while(|question| fits(question)).collect();
+    if let Some(first) = turns.first_mut()
+        && !questions.is_empty()
+    {
+        let before: Vec<&str> = questions.into_iter().rev().collect();
+        first.text = format!("{}\n{}", before.join("\n"), first.text);
     }
     turns
+}
+
+/// The first sentences of `text` that fit into `most` characters; of a first one that does not, its beginning.
+fn shortened(text: &str, most: usize) -> String {
+    let fitting = sentences(text).into_iter().map(|sentence| sentence.end);
+    let end = fitting.take_while(|end| text[..*end].chars().count() <= most).last();
+    end.map_or_else(|| text.chars().take(most).collect(), |end| text[..end].to_owned())
 }
 
 /// About how many tokens a text takes, rather too many: one for each Japanese character, one for four letters.
@@ -260,12 +288,27 @@ mod tests {
     }
 
     #[test]
+    fn a_long_conversation_leaves_room_for_the_rows() {
+        let templates = Templates::built_in().expect("templates");
+        let long = Exchange { question: "問".repeat(2000), answer: "答".repeat(2000) };
+        let asked = Asked { earlier: vec![long; 10], ..asked(&["体温36.5℃。", "血圧120/80。"]) };
+        let (prompt, rows) = build(&asked, &templates, "MARK", 4_000, 100);
+        assert_eq!(rows, 2, "{:?}", prompt.turns.len());
+    }
+
+    #[test]
     fn the_latest_exchanges_are_kept_whole() {
         let exchange =
             |number: usize| Exchange { question: format!("問{number}"), answer: format!("答{number}") };
-        let turns = history(&(0..7).map(exchange).collect::<Vec<_>>());
-        let texts: Vec<&str> = turns.iter().map(|turn| turn.text.as_str()).collect();
-        assert_eq!(texts, ["問0\n問1\n問2", "…", "問3", "答3", "問4", "答4", "問5", "答5", "問6", "答6"]);
+        let earlier: Vec<Exchange> = (0..7).map(exchange).collect();
+        let texts = |most: usize| -> Vec<String> {
+            history(&earlier, most).into_iter().map(|turn| turn.text).collect()
+        };
+        assert_eq!(texts(1000), ["問0\n問1\n問2\n問3", "答3", "問4", "答4", "問5", "答5", "問6", "答6"]);
+        assert_eq!(texts(6), ["問5", "答5", "問6", "答6"]);
+        assert_eq!(texts(0), Vec::<String>::new());
+        let cited = [Exchange { question: "問".into(), answer: "一番目[1]。二番目[2]。".into() }];
+        assert_eq!(history(&cited, 1000)[1].text, "一番目。二番目。");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use karute_sync::generate::Finish;
+
 use super::{Exchange, Summary};
 use crate::app::App;
 use crate::cache::{Fresh, Key, key};
@@ -22,7 +24,8 @@ pub struct Remembered {
 impl Remembered {
     /// The answer, to be kept, if it is one that may be given again: nothing was left out, and nothing in it is doubtful.
     pub fn keep(retrieved: Box<Retrieved>, text: String, summary: &Summary) -> Option<Fresh<Arc<Self>>> {
-        let sound = summary.degraded.is_none()
+        let sound = matches!(summary.finish, None | Some(Finish::Stop))
+            && summary.degraded.is_none()
             && summary.reason.is_none()
             && summary.verdicts.iter().all(|verdict| verdict.supported);
         let rows: usize = retrieved.evidence.iter().map(crate::retrieve::bytes).sum();

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::{Outcome, app, prepare};
 use crate::app::App;
 use crate::config::Settings;
-use crate::state::Database;
+use crate::state::{Database, StateError};
 use crate::{reload, routes, shutdown};
 
 /// Listens first, so that a port in use is known before any work, and so that `/health/ready` tells how things stand
@@ -26,8 +26,8 @@ pub(super) async fn run(settings: Settings) -> Outcome {
             "listening on {address} without sign-in: everyone who reaches it can read every record"
         );
     }
-    let mut app = app(settings)?;
-    app.state = state(&app.settings).await?;
+    let app = app(settings)?;
+    open_state(&app).await?;
     let (stop, stopped) = oneshot::channel::<()>();
     let service = routes::app(app.clone());
     let mut server = tokio::spawn(async move {
@@ -63,20 +63,46 @@ pub(super) async fn run(settings: Settings) -> Outcome {
     Ok(())
 }
 
-/// Opens what outlives a request, where it is to be kept, and says if it will not outlive the instance.
-async fn state(settings: &Settings) -> Result<Option<Database>, Box<dyn std::error::Error>> {
+/// Opens what outlives a request, where it is to be kept, and says if it will not outlive the instance. A database that
+/// cannot be reached is tried again while questions are answered; a file that cannot be opened ends the start.
+async fn open_state(app: &App) -> Outcome {
+    let settings = app.settings.clone();
     if !settings.history {
-        return Ok(None);
+        return Ok(());
     }
     Store::open(&settings.data_dir)?;
-    let state = Database::open(&settings.database, &settings.data_dir).await?;
-    if !settings.cloud_run.is_empty() && settings.database.reveal().is_none() {
+    let is_file = settings.database.reveal().is_none();
+    match Database::open(&settings.database, &settings.data_dir).await {
+        Ok(state) => app.keep_in(state),
+        Err(error) if is_file || matches!(error, StateError::Address) => return Err(error.into()),
+        Err(error) => {
+            tracing::error!(%error, "questions are answered, but conversations are not kept until it is reached");
+            tokio::spawn(reach_state(app.clone()));
+        }
+    }
+    if is_file && !settings.cloud_run.is_empty() {
         tracing::warn!(
-            "conversations and feedback are kept in {}, which ends with this instance of Cloud Run: set DATABASE_URL",
-            state.place()
+            "conversations and feedback are kept in a file that ends with this instance of Cloud Run: set DATABASE_URL"
         );
     }
-    Ok(Some(state))
+    Ok(())
+}
+
+/// How often a database that could not be reached is tried again.
+const REACH_EVERY: Duration = Duration::from_secs(10);
+
+/// Tries until the database is reached.
+async fn reach_state(app: App) {
+    loop {
+        tokio::time::sleep(REACH_EVERY).await;
+        match Database::open(&app.settings.database, &app.settings.data_dir).await {
+            Ok(state) => {
+                tracing::info!("the database is reached: conversations are kept from now on");
+                return app.keep_in(state);
+            }
+            Err(error) => tracing::warn!(%error, "conversations are still not kept"),
+        }
+    }
 }
 
 /// How often conversations that are kept no longer are looked for.
@@ -84,10 +110,10 @@ const RETAIN_EVERY: Duration = Duration::from_secs(3600);
 
 /// Removes conversations that were last answered too long ago, now and every hour.
 async fn retain(app: App) {
-    let Some(state) = app.state.clone() else { return };
     let mut ticks = tokio::time::interval(RETAIN_EVERY);
     loop {
         ticks.tick().await;
+        let Some(state) = app.state() else { continue };
         let oldest = (app.now)() - time::Duration::days(i64::from(app.settings.history_days));
         match state.remove_before(oldest).await {
             Ok(0) => {}

@@ -66,6 +66,8 @@ pub struct Question {
     pub plan: Plan,
     /// Parts of the understanding that are switched off.
     pub without: Vec<Part>,
+    /// Whether the answer is handed over in one piece, so that one that breaks off can still be replaced.
+    pub at_once: bool,
     /// When it is asked, if not now: 昨日 is another day then.
     pub asked_at: Option<OffsetDateTime>,
     /// Who asks.
@@ -83,6 +85,7 @@ impl Question {
             top: 10,
             plan: Plan::Auto,
             without: Vec::new(),
+            at_once: false,
             asked_at: None,
             caller,
         }
@@ -176,7 +179,8 @@ impl Retrieved {
 
 /// What the rows found for `question` in `index` depend on. The day is part of it, since questions speak of 昨日.
 pub(crate) fn question_key(app: &App, question: &Question, index: &Index) -> Key {
-    let Question { text, earlier, client_id, domain, top, plan, without, asked_at, caller } = question;
+    let Question { text, earlier, client_id, domain, top, plan, without, at_once: _, asked_at, caller } =
+        question;
     let Caller { name: _, clients, domains, unowned } = caller;
     let today = understand::japan(asked_at.unwrap_or_else(app.now)).date();
     let asked = format!(

@@ -56,7 +56,7 @@ pub(super) struct ChatRequest {
     context_size: Option<u8>,
     /// Not used: the address says whether the answer is streamed.
     #[schema(default = true)]
-    stream: bool,
+    stream: Option<bool>,
     /// Parts of the understanding of the question to switch off.
     without: Option<Vec<Part>>,
 }
@@ -127,12 +127,11 @@ pub(super) async fn chat(
     caller: Caller,
     fields: Fields,
 ) -> Result<Json<ChatResponse>, Failure> {
-    let turn = read(fields, caller)?;
-    let (now, deadline) = (app.now, app.deadline());
+    let mut turn = read(fields, caller)?;
+    turn.question.at_once = true;
+    let now = app.now;
     let Turn { session_id, message_id, .. } = turn.clone();
-    let steps = whole(converse(app, turn));
-    let Whole { text, evidence, mut summary } =
-        tokio::time::timeout(deadline, steps).await.map_err(|_| Failure::TimedOut)??;
+    let Whole { text, evidence, mut summary } = whole(converse(app, turn)).await?;
     Ok(Json(ChatResponse {
         session_id: session_id.clone(),
         message: Said { role: "assistant", content: text, timestamp: rfc3339(now()) },

@@ -55,8 +55,12 @@ pub(super) async fn health(State(app): State<App>) -> Response {
     // Configured or not is all that can be told without a paid call.
     let vertex_ai = !app.embedder.is_free();
     details["vertex_ai"] = json!(if vertex_ai { "embeds questions" } else { "not configured" });
-    details["state"] = match &app.state {
-        None => json!("conversations are not kept"),
+    details["state"] = match app.state() {
+        None if !app.settings.history => json!("conversations are not kept"),
+        None => {
+            problems.push("conversations are not kept: the database has not been reached yet".into());
+            json!("not reached yet")
+        }
         Some(state) => {
             let ephemeral = !app.settings.cloud_run.is_empty() && app.settings.database.reveal().is_none();
             if ephemeral {

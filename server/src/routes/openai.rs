@@ -40,7 +40,7 @@ pub(super) struct ChatMessage {
     role: String,
     /// A text, or a list of parts `{"type": "text", "text": ...}`.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     content: Value,
 }
 
@@ -65,8 +65,10 @@ pub(super) struct CompletionRequest {
     /// The last one is the question, of the role user.
     messages: Vec<ChatMessage>,
     /// Whether to stream.
-    #[schema(default = false)]
-    stream: bool,
+    stream: Option<bool>,
+    /// `include_usage`: whether a streamed answer ends with an event of its usage.
+    #[schema(value_type = Option<Object>)]
+    stream_options: Option<Value>,
     /// Only records of this client; a field of karute's own.
     client_id: Option<String>,
     /// Only records of this domain; a field of karute's own.
@@ -84,11 +86,21 @@ pub(super) struct Extension {
     summary: Summary,
 }
 
-fn read(mut fields: Fields, caller: Caller) -> Result<(Question, Vec<Exchange>, bool), Failure> {
+/// How the answer is to come.
+struct Delivery {
+    streamed: bool,
+    with_usage: bool,
+}
+
+fn read(mut fields: Fields, caller: Caller) -> Result<(Question, Vec<Exchange>, Delivery), Failure> {
     fields.must("messages");
     fields.optional_text("model");
     let messages: Vec<ChatMessage> = fields.optional("messages", "a list of objects with role and content");
-    let streamed = fields.flag("stream", false);
+    let options: serde_json::Map<String, Value> = fields.optional("stream_options", "an object");
+    let delivery = Delivery {
+        streamed: fields.optional::<Option<bool>>("stream", "true or false").unwrap_or(false),
+        with_usage: options.get("include_usage") == Some(&Value::Bool(true)),
+    };
     let (client_id, domain) = (fields.optional_text("client_id"), fields.optional_text("domain"));
     let text = messages.last().filter(|last| last.role == "user").map(ChatMessage::text).unwrap_or_default();
     fields.check(
@@ -105,7 +117,7 @@ fn read(mut fields: Fields, caller: Caller) -> Result<(Question, Vec<Exchange>, 
         earlier: earlier.iter().map(|exchange| exchange.question.clone()).collect(),
         ..Question::new(text, caller)
     };
-    Ok((question, earlier, streamed))
+    Ok((question, earlier, delivery))
 }
 
 /// Questions with the answers that follow them; the last message, which is not answered yet, is none.
@@ -149,17 +161,15 @@ pub(super) async fn completions(
     caller: Caller,
     fields: Fields,
 ) -> Result<Response, Failure> {
-    let (question, earlier, streamed) = read(fields, caller)?;
+    let (question, earlier, delivery) = read(fields, caller)?;
     let id = format!("chatcmpl-{}", uuid::Uuid::new_v4().simple());
     let created = (app.now)().unix_timestamp();
-    if streamed {
+    if delivery.streamed {
         app.index()?;
-        return Ok(chunks(app, question, earlier, id, created));
+        return Ok(chunks(app, question, earlier, delivery, id, created));
     }
-    let deadline = app.deadline();
-    let steps = whole(answer::run(app, question, earlier));
-    let Whole { text, evidence, mut summary } =
-        tokio::time::timeout(deadline, steps).await.map_err(|_| Failure::TimedOut)??;
+    let question = Question { at_once: true, ..question };
+    let Whole { text, evidence, mut summary } = whole(answer::run(app, question, earlier)).await?;
     let (finish_reason, usage) = (finish_reason(&summary), usage(&summary));
     let suggested_terms = std::mem::take(&mut summary.suggested_terms);
     Ok(Json(json!({
@@ -180,15 +190,28 @@ pub(super) async fn completions(
 }
 
 /// The answer as it comes.
-fn chunks(app: App, question: Question, earlier: Vec<Exchange>, id: String, created: i64) -> Response {
-    let chunk = move |delta: Value, finish_reason: Value, karute: Value| {
-        let mut chunk = json!({
+fn chunks(
+    app: App,
+    question: Question,
+    earlier: Vec<Exchange>,
+    delivery: Delivery,
+    id: String,
+    created: i64,
+) -> Response {
+    let bare = move |choices: Value| {
+        json!({
             "id": id,
             "object": "chat.completion.chunk",
             "created": created,
             "model": MODEL,
-            "choices": [{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason }],
-        });
+            "choices": choices,
+        })
+    };
+    let with_usage = delivery.with_usage;
+    let last = bare.clone();
+    let chunk = move |delta: Value, finish_reason: Value, karute: Value| {
+        let mut chunk =
+            bare(json!([{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason }]));
         if !karute.is_null() {
             chunk["karute"] = karute;
         }
@@ -206,8 +229,16 @@ fn chunks(app: App, question: Question, earlier: Vec<Exchange>, id: String, crea
             Ok(Step::Generating) => Vec::new(),
             Ok(Step::Text(text)) => vec![chunk(json!({ "content": text }), Value::Null, Value::Null)],
             Ok(Step::Done(summary)) => {
-                let last = chunk(json!({}), json!(finish_reason(&summary)), json!(summary));
-                vec![last, Event::default().data("[DONE]")]
+                let mut karute = json!(summary);
+                karute["suggested_terms"] = json!(summary.suggested_terms);
+                let mut events = vec![chunk(json!({}), json!(finish_reason(&summary)), karute)];
+                if with_usage {
+                    let mut counted = last(json!([]));
+                    counted["usage"] = usage(&summary);
+                    events.push(Event::default().data(counted.to_string()));
+                }
+                events.push(Event::default().data("[DONE]"));
+                events
             }
             // OpenAI's client raises what stands in `error`.
             Err(failure) => {
@@ -227,9 +258,11 @@ fn chunks(app: App, question: Question, earlier: Vec<Exchange>, id: String, crea
 pub(super) struct EmbeddingRequest {
     /// Any: the embedder of the snapshot embeds.
     model: String,
-    /// A text, or a list of 1 to 32 texts of 1 to 8192 characters.
-    #[schema(value_type = Object)]
+    /// A text, or a list of 1 to 32 texts of 1 to 8192 characters, as far as they fit into a body (KARUTE_MAX_BODY_BYTES).
+    #[schema(value_type = serde_json::Value)]
     input: Value,
+    /// Must be that of the embedder, if it is there: vectors are not cut.
+    dimensions: Option<u32>,
     /// `float` or `base64` (little-endian f32).
     encoding_format: Option<String>,
 }
@@ -256,9 +289,15 @@ pub(super) async fn embeddings(
         "a text or a list of 1 to 32 texts of 1 to 8192 characters",
     );
     let format = fields.optional_text("encoding_format").unwrap_or_else(|| "float".into());
+    let dimensions = app.embedder.identity().dimensions as usize;
+    let wanted: Option<usize> = fields.optional("dimensions", "a whole number");
+    fields.check(
+        "dimensions",
+        wanted.is_none_or(|wanted| wanted == dimensions),
+        &format!("{dimensions}, which is what the embedder gives"),
+    );
     fields.check("encoding_format", ["float", "base64"].contains(&format.as_str()), "float or base64");
     fields.finish()?;
-    let dimensions = app.embedder.identity().dimensions as usize;
     let mut data = Vec::with_capacity(texts.len());
     let embed = async {
         for batch in texts.chunks(app.embedder.batch_size().max(1)) {

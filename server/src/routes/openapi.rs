@@ -2,7 +2,7 @@
 //! served from the program itself.
 
 use utoipa::OpenApi;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{answers, cache, chat, clients, feedback, health, openai, root, search, sessions, terms};
 
@@ -47,5 +47,7 @@ pub struct Document;
 
 /// The document and the page.
 pub(super) fn page() -> SwaggerUi {
-    SwaggerUi::new("/docs").url("/openapi.json", Document::openapi())
+    // Nothing is asked of anybody else: not even whether the document is valid.
+    let config = Config::default().validator_url("none");
+    SwaggerUi::new("/docs").config(config).url("/openapi.json", Document::openapi())
 }

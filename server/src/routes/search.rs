@@ -37,10 +37,10 @@ pub(super) struct SearchRequest {
     top_k: Option<u8>,
     /// Not used: vectors are never sent.
     #[schema(default = false)]
-    include_embeddings: bool,
+    include_embeddings: Option<bool>,
     /// Whether to say how each row was found.
     #[schema(default = false)]
-    explain: bool,
+    explain: Option<bool>,
     /// Parts of the understanding of the question to switch off.
     without: Option<Vec<Part>>,
 }

@@ -79,9 +79,15 @@ pub(super) async fn suggest_terms(
         Ok(found)
     });
     let mut suggestions = found.await??;
-    if let Some(state) = &app.state {
-        let canonicals: Vec<String> = suggestions.iter().map(|found| found.canonical.clone()).collect();
-        let learned = state.learned(&canonicals).await?;
+    let canonicals: Vec<String> = suggestions.iter().map(|found| found.canonical.clone()).collect();
+    let learned = match app.state() {
+        None => None,
+        // Without it suggestions only lose their order.
+        Some(state) => {
+            state.learned(&canonicals).await.inspect_err(|error| tracing::warn!(%error, "unordered")).ok()
+        }
+    };
+    if let Some(learned) = learned {
         for found in &mut suggestions {
             found.frequency = learned.get(&found.canonical).copied().unwrap_or(0);
         }

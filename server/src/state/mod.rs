@@ -27,8 +27,9 @@ const FILE: &str = "state.sqlite";
 const CONNECTIONS: u32 = 8;
 /// How long a connection, or the lock of another writer, is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A write-ahead log that is flushed with every transaction: what was said to be kept is kept, whatever ends the process.
-const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;";
+/// A write-ahead log that is flushed with every transaction: what was said to be kept is kept, whatever ends the process. What
+/// is removed is overwritten.
+const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON;";
 /// Characters of a path that stay as they are in an address.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -102,6 +103,10 @@ impl Database {
         if !is_file && !["postgres://", "postgresql://"].iter().any(|scheme| address.starts_with(scheme)) {
             return Err(StateError::Address);
         }
+        if is_file {
+            own(&directory.join(FILE))
+                .map_err(|error| StateError::Open { place: place.to_string(), detail: error.to_string() })?;
+        }
         let options: AnyConnectOptions = address.parse().map_err(|_| StateError::Address)?;
         let failed = |detail: String| StateError::Open { place: place.to_string(), detail };
         let pool = AnyPoolOptions::new()
@@ -138,6 +143,15 @@ impl Database {
     pub async fn ping(&self) -> Result<(), StateError> {
         sqlx::query("SELECT 1").execute(&self.pool).await.map_err(unread).map(drop)
     }
+}
+
+/// Makes the file, if it is not there, for its owner alone; SQLite gives its companions the same rights.
+fn own(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
 }
 
 fn unread(error: sqlx::Error) -> StateError {

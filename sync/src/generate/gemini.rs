@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::sse::{Event, Parser};
-use super::{Delta, Deltas, Finish, Finished, GenerateError, Generator, Prompt, Role, Usage};
+use super::{Delta, Deltas, Finish, Finished, GenerateError, Generator, Prompt, Role, Usage, place};
 use crate::google::client::{Call, Effect};
 use crate::google::drive::built;
 use crate::google::{Client, vertex_host};
@@ -59,8 +59,7 @@ impl Gemini {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Chunk {
-    #[serde(default)]
-    candidates: Vec<Candidate>,
+    candidates: Option<Vec<Candidate>>,
     prompt_feedback: Option<Feedback>,
     usage_metadata: Option<Counted>,
     model_version: Option<String>,
@@ -70,15 +69,13 @@ struct Chunk {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Candidate {
-    #[serde(default)]
-    content: Content,
+    content: Option<Content>,
     finish_reason: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct Content {
-    #[serde(default)]
-    parts: Vec<Part>,
+    parts: Option<Vec<Part>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,13 +136,14 @@ impl Reading {
             Event::Data(text) | Event::Bare(text) => text,
         };
         let malformed = |detail: String| GenerateError::Malformed { model: self.model.clone(), detail };
-        let value: Value = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
+        let value: Value = serde_json::from_str(text).map_err(|error| malformed(place(&error)))?;
         // A service that answers with a list wraps each piece, or its only error, in one.
         let value = match value {
             Value::Array(mut list) if list.len() == 1 => list.remove(0),
             other => other,
         };
-        let chunk: Chunk = serde_json::from_value(value).map_err(|error| malformed(error.to_string()))?;
+        let chunk: Chunk =
+            serde_json::from_value(value).map_err(|_| malformed("it has another shape".into()))?;
         if let Some(error) = chunk.error {
             return Err(GenerateError::Failed { model: self.model.clone(), detail: told(&error) });
         }
@@ -157,8 +155,14 @@ impl Reading {
             return Err(GenerateError::Blocked { model: self.model.clone(), reason });
         }
         let mut said = String::new();
-        for candidate in chunk.candidates {
-            let spoken = candidate.content.parts.into_iter().filter(|part| !part.thought);
+        for candidate in chunk.candidates.unwrap_or_default() {
+            let spoken = candidate
+                .content
+                .unwrap_or_default()
+                .parts
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|part| !part.thought);
             spoken.for_each(|part| said.push_str(&part.text));
             if let Some(reason) = candidate.finish_reason {
                 self.finish = Some(self.finish(reason)?);
@@ -195,8 +199,8 @@ impl Reading {
 
 /// What an error object says.
 fn told(error: &Value) -> String {
-    let text = |name: &str| error[name].as_str().unwrap_or_default();
-    format!("{} {} {}", error["code"], text("status"), text("message")).trim().to_owned()
+    // Its message may quote the prompt, which holds records.
+    format!("{} {}", error["code"], error["status"].as_str().unwrap_or_default()).trim().to_owned()
 }
 
 #[async_trait]
@@ -310,7 +314,7 @@ mod tests {
         let failed = json!({"error": {"code": 503, "status": "UNAVAILABLE", "message": "busy"}});
         for event in [failed.clone(), json!([failed])] {
             let error = read(&[says("a"), event]).expect_err("an error").to_string();
-            assert!(error.contains("503 UNAVAILABLE busy"), "{error}");
+            assert!(error.contains("503 UNAVAILABLE") && !error.contains("busy"), "{error}");
         }
         assert!(matches!(read(&[json!("text")]), Err(GenerateError::Malformed { .. })));
     }

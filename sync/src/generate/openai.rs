@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::sse::{Event, Parser};
-use super::{Delta, Deltas, Finish, Finished, GenerateError, Generator, Prompt, Role, Usage};
+use super::{Delta, Deltas, Finish, Finished, GenerateError, Generator, Prompt, Role, Usage, place};
 
 /// A model behind `{base}/chat/completions`.
 pub struct OpenAi {
@@ -29,8 +29,7 @@ impl std::fmt::Debug for OpenAi {
 
 #[derive(Deserialize)]
 struct Chunk {
-    #[serde(default)]
-    choices: Vec<Choice>,
+    choices: Option<Vec<Choice>>,
     usage: Option<Counted>,
     model: Option<String>,
     error: Option<Value>,
@@ -38,8 +37,7 @@ struct Chunk {
 
 #[derive(Deserialize)]
 struct Choice {
-    #[serde(default)]
-    delta: Said,
+    delta: Option<Said>,
     finish_reason: Option<String>,
 }
 
@@ -138,11 +136,14 @@ impl Generator for OpenAi {
                 for event in events {
                     let (Event::Data(text) | Event::Bare(text)) = event;
                     if text.trim() == "[DONE]" {
+                        // Some services leave the connection open behind it.
+                        ended = true;
                         continue;
                     }
-                    let chunk: Chunk = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+                    let chunk: Chunk = serde_json::from_str(&text).map_err(|error| malformed(place(&error)))?;
                     if let Some(error) = chunk.error {
-                        let detail = error["message"].as_str().unwrap_or_default().to_owned();
+                        // Its message may quote the prompt, which holds records.
+                        let detail = format!("{} {}", error["type"].as_str().unwrap_or("error"), error["code"]);
                         Err(GenerateError::Failed { model: model.clone(), detail })?;
                     }
                     named = chunk.model.or(named);
@@ -150,8 +151,8 @@ impl Generator for OpenAi {
                         usage.input_tokens = counted.prompt_tokens;
                         usage.output_tokens = counted.completion_tokens;
                     }
-                    for choice in chunk.choices {
-                        if let Some(text) = choice.delta.content.filter(|text| !text.is_empty()) {
+                    for choice in chunk.choices.unwrap_or_default() {
+                        if let Some(text) = choice.delta.unwrap_or_default().content.filter(|text| !text.is_empty()) {
                             yield Delta::Text(text);
                         }
                         finish = match choice.finish_reason.as_deref() {

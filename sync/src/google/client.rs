@@ -281,7 +281,9 @@ impl Client {
     /// What a status that is no success means.
     fn refusal(&self, call: &Call<'_>, status: StatusCode, after: Option<Duration>, said: &Said) -> Ended {
         let (service, what) = (call.service, call.what.clone());
-        let message = said.message.clone();
+        // What a model's service says of a refusal may quote the request, which holds records.
+        let private = ["aiplatform", "discoveryengine"].iter().any(|api| call.api.starts_with(api));
+        let message = if private { String::new() } else { said.message.clone() };
         let in_time = status == StatusCode::TOO_MANY_REQUESTS
             // Drive says 403 for its quotas.
             || said.has("rateLimitExceeded")

@@ -123,6 +123,17 @@ fn leading_marks(text: &str) -> usize {
     text.len() - rest.len()
 }
 
+/// Words by which a model says, as its rules tell it to, that the rows hold no answer; without signs and case.
+const NOTHING: [&str; 4] =
+    ["記録には見当たりません", "記録に見当たりません", "therecordsdonotsay", "therecordsdontsay"];
+
+/// Whether an answer says nothing but that the rows hold none.
+pub(super) fn says_nothing(answer: &str) -> bool {
+    let bare: String =
+        without_marks(answer).chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    NOTHING.contains(&bare.as_str())
+}
+
 fn verdict(sentence: String, cited: &[usize], rows: &[&Row]) -> Verdict {
     let text = without_marks(&sentence);
     let mut faults = BTreeSet::new();
