@@ -73,7 +73,6 @@ fn index(rows: &[(&str, &str, &str, &str, &str)]) -> Index {
         canonical: "疼痛".into(),
         synonyms: vec!["痛み".into(), "いたみ".into()],
         category: "症状".into(),
-        ..Term::default()
     };
     draft.set_terms(vec![term]);
     Index::from_slice(&draft.finish(Provenance::default()).expect("a draft").to_bytes()).expect("a snapshot")

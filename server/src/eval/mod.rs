@@ -48,7 +48,7 @@ pub struct Judged {
     /// Questions of the same conversation before it, the latest last.
     #[serde(default)]
     pub earlier: Vec<String>,
-    /// The day on which it is asked, `YYYY-MM-DD` in Japan; [`ASKED_ON`] if none is named, so that no figure changes with the
+    /// The day on which it is asked, `YYYY-MM-DD` in Japan; 2026-11-25 if none is named, so that no figure changes with the
     /// calendar.
     #[serde(default)]
     pub asked_on: Option<String>,

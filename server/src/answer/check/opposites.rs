@@ -50,7 +50,7 @@ pub(super) fn turned(text: &str, evidence: &str) -> bool {
         let named: Vec<&&str> = choice.iter().filter(|word| has(evidence, word)).collect();
         !named.is_empty() && choice.iter().any(|word| has(text, word) && !named.contains(&word))
     };
-    turned.any(|turned| turned) || CHOICES.iter().any(|choice| chosen(choice))
+    turned.any(|turned| turned) || CHOICES.iter().any(chosen)
 }
 
 /// Whether `text` holds `word`; an English one at the beginning of a word.
