@@ -28,7 +28,9 @@ pub(super) fn pieces(models: &mut Models, call: &Call, model: &str) -> Result<Ve
     }
     let prompt = last["parts"][0]["text"].as_str().unwrap_or_default();
     models.prompts.push(body.clone());
-    if let Some(written) = models.written.pop_front() {
+    let written = models.written.pop_front();
+    models.by_hand = written.is_some();
+    if let Some(written) = written {
         return Ok(written);
     }
     let answer = quote(prompt);

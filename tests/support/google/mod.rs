@@ -458,6 +458,7 @@ fn send(
     let malformed = matches!(effect, Some(Effect::Body(_) | Effect::Torn(_) | Effect::Flipped(_)));
     {
         let mut state = lock(state);
+        let malformed = malformed || streams && state.models.by_hand;
         if let Some(file) = &state.exchanges {
             // Each piece of a stream is an answer of its own to whoever checks it.
             match &body {

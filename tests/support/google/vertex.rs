@@ -18,6 +18,8 @@ pub(super) struct Models {
     pub(super) prompts: Vec<Value>,
     /// Answers that a test has written, each in pieces, for the requests to come.
     pub(super) written: VecDeque<Vec<Value>>,
+    /// Whether the last answer was one of those: it may be malformed on purpose.
+    pub(super) by_hand: bool,
 }
 
 pub(super) fn answer(models: &mut Models, call: &Call, model: &str) -> Result<Value, Refusal> {
