@@ -71,7 +71,8 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
                         say!("別の言葉: {}", plain(&summary.suggested_terms.join("、")))?;
                     }
                 }
-                say!("({}, {})", summary.model, summary.embedder)?;
+                let who = [summary.model, summary.embedder].into_iter().filter(|who| !who.is_empty());
+                say!("({})", who.collect::<Vec<_>>().join(", "))?;
             }
             Step::Searching | Step::Generating => {}
         }
