@@ -138,6 +138,11 @@ async fn texts_are_embedded_as_openai_clients_expect() {
     {
         let answer = ask(&app, "/v1/chat/completions", json!({ "messages": messages })).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{messages}");
+        let error = answer.json()["error"].clone();
+        assert_eq!(
+            (error["param"].as_str(), error["type"].as_str()),
+            (Some("messages"), Some("invalid_request_error"))
+        );
     }
 }
 

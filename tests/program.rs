@@ -201,6 +201,35 @@ fn a_server_that_was_killed_starts_again_on_what_was_published() {
 }
 
 #[test]
+fn what_was_said_and_rated_survives_a_kill_and_can_be_replayed() {
+    let home = home();
+    let server = Server::start(karute(home.path()));
+    let body = |answer: String| -> Value {
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        serde_json::from_str(body).expect("JSON")
+    };
+    let question = r#"{"message": "久保田さんのバルーンの交換はいつですか", "session_id": "s"}"#;
+    let answer = body(server.post("/chat", question));
+    let id = answer["metadata"]["message_id"].as_str().expect("an id").to_owned();
+    let rated = server.post("/feedback", &format!(r#"{{"message_id": "{id}", "rating": 4}}"#));
+    assert!(rated.starts_with("HTTP/1.1 200"), "{rated}");
+    // Nothing is closed, flushed or finished.
+    drop(server);
+
+    let server = Server::start(karute(home.path()));
+    let kept = body(server.get("/chat/sessions/s/messages"));
+    assert_eq!(kept["total"], 2);
+    assert_eq!(kept["messages"][1]["content"], answer["message"]["content"]);
+    assert_eq!(kept["messages"][1]["rating"], 4);
+    let replayed = json(&run(home.path(), &["replay", &id, "--json"]));
+    assert_eq!(replayed["answer"], answer["message"]["content"]);
+    assert_eq!(replayed["difference"]["moved"], serde_json::json!([]), "{replayed}");
+    let then = run(home.path(), &["replay", &id, "--then"]);
+    assert!(text(&then.stdout).contains("rows at the same rank: 20 of 20"), "{then:?}");
+    assert!(!run(home.path(), &["replay", "nothing"]).status.success());
+}
+
+#[test]
 fn the_verbs_speak_to_people_and_in_json() {
     let home = home();
     let report = json(&run(home.path(), &["sync", "--json"]));

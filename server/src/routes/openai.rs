@@ -13,14 +13,14 @@ use futures_util::StreamExt;
 use karute_sync::embed::Task;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use super::chat::{LONGEST_MESSAGE, MOST_CONTEXT, sse};
 use super::item::{KnowledgeItem, items};
 use crate::answer::converse::{Whole, whole};
 use crate::answer::{self, Exchange, Step, Summary};
 use crate::app::App;
-use crate::error::{Failure, Problems};
+use crate::error::Failure;
 use crate::request::Fields;
 use crate::retrieve::Question;
 use crate::retrieve::caller::Caller;
@@ -73,6 +73,79 @@ pub(super) struct CompletionRequest {
     client_id: Option<String>,
     /// Only records of this domain; a field of karute's own.
     domain: Option<String>,
+}
+
+/// A failure in the shape of OpenAI's errors.
+#[derive(Debug)]
+pub(super) struct Refused(Failure);
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self(failure)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        self.0.log();
+        (self.0.status(), Json(json!({ "error": ErrorBody::of(&self.0) }))).into_response()
+    }
+}
+
+/// What failed.
+#[derive(Serialize, ToSchema)]
+struct ErrorBody {
+    message: String,
+    /// `invalid_request_error` or `karute`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The first field that is wrong.
+    param: Option<String>,
+    code: &'static str,
+}
+
+impl ErrorBody {
+    fn of(failure: &Failure) -> Self {
+        let fault = match failure {
+            Failure::Invalid(faults) => faults.first(),
+            _ => None,
+        };
+        let param = fault.and_then(|fault| Some(fault.loc.last()?.as_str()?.to_owned()));
+        let kind = if failure.status().is_client_error() { "invalid_request_error" } else { "karute" };
+        let message = fault.map_or_else(|| failure.message(), |fault| fault.msg.clone());
+        Self { message, kind, param, code: failure.code() }
+    }
+}
+
+/// The body of a failed request.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the shape of what `Refused` writes, for the OpenAPI document")]
+struct ErrorAnswer {
+    error: ErrorBody,
+}
+
+/// How requests fail, for the OpenAPI document.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "as above")]
+enum Refusals {
+    /// The body is too large.
+    #[response(status = 413)]
+    TooLarge(ErrorAnswer),
+    /// The body is not said to be JSON.
+    #[response(status = 415)]
+    NotJson(ErrorAnswer),
+    /// The request's fields are wrong.
+    #[response(status = 422)]
+    Invalid(ErrorAnswer),
+    /// Something failed inside.
+    #[response(status = 500)]
+    Internal(ErrorAnswer),
+    /// No snapshot is served yet.
+    #[response(status = 503)]
+    NotReady(ErrorAnswer),
+    /// It took too long.
+    #[response(status = 504)]
+    TimedOut(ErrorAnswer),
 }
 
 /// Where an answer comes from.
@@ -155,13 +228,13 @@ fn usage(summary: &Summary) -> Value {
 /// A question and its answer.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "OpenAI", request_body = CompletionRequest,
     responses((status = 200, description = "The answer as a `chat.completion`, or, streamed, `chat.completion.chunk` events and `[DONE]`; \
-    the field `karute` says where it comes from", content((Object = "application/json"), (String = "text/event-stream"))), Problems))]
+    the field `karute` says where it comes from", content((Object = "application/json"), (String = "text/event-stream"))), Refusals))]
 pub(super) async fn completions(
     State(app): State<App>,
     caller: Caller,
-    fields: Fields,
-) -> Result<Response, Failure> {
-    let (question, earlier, delivery) = read(fields, caller)?;
+    fields: Result<Fields, Failure>,
+) -> Result<Response, Refused> {
+    let (question, earlier, delivery) = read(fields?, caller)?;
     let id = format!("chatcmpl-{}", uuid::Uuid::new_v4().simple());
     let created = (app.now)().unix_timestamp();
     if delivery.streamed {
@@ -243,8 +316,7 @@ fn chunks(
             // OpenAI's client raises what stands in `error`.
             Err(failure) => {
                 failure.log();
-                let error = json!({ "message": failure.message(), "type": "karute", "code": failure.code() });
-                vec![Event::default().data(json!({ "error": error }).to_string())]
+                vec![Event::default().data(json!({ "error": ErrorBody::of(&failure) }).to_string())]
             }
         };
         futures_util::stream::iter(events.into_iter().map(Ok::<Event, Infallible>))
@@ -269,12 +341,13 @@ pub(super) struct EmbeddingRequest {
 
 /// Embeds texts as questions are embedded. A text without a word gets a vector of zeros.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "OpenAI", request_body = EmbeddingRequest,
-    responses((status = 200, description = "A list of `embedding` objects", body = Object), Problems))]
+    responses((status = 200, description = "A list of `embedding` objects", body = Object), Refusals))]
 pub(super) async fn embeddings(
     State(app): State<App>,
     _caller: Caller,
-    mut fields: Fields,
-) -> Result<Json<Value>, Failure> {
+    fields: Result<Fields, Failure>,
+) -> Result<Json<Value>, Refused> {
+    let mut fields = fields?;
     fields.must("input");
     fields.optional_text("model");
     let input: Value = fields.optional("input", "a text or a list of texts");
@@ -350,8 +423,8 @@ pub(super) struct Models {
 
 /// Lists what answers and what embeds.
 #[utoipa::path(get, path = "/v1/models", tag = "OpenAI",
-    responses((status = 200, description = "Models", body = Models), Problems))]
-pub(super) async fn models(State(app): State<App>, _caller: Caller) -> Result<Json<Models>, Failure> {
+    responses((status = 200, description = "Models", body = Models), Refusals))]
+pub(super) async fn models(State(app): State<App>, _caller: Caller) -> Result<Json<Models>, Refused> {
     use time::OffsetDateTime;
     use time::format_description::well_known::Rfc3339;
     let built_at = OffsetDateTime::parse(&app.index()?.provenance().built_at, &Rfc3339).ok();
