@@ -66,8 +66,8 @@ fn app(emulator: &Emulator, given: &[(&str, &str)]) -> App {
 }
 
 /// The text and the summary of an answer, or how it broke off.
-async fn ask_after(app: &App, earlier: Vec<Exchange>) -> (String, Result<Summary, Failure>) {
-    let mut steps = std::pin::pin!(run(app.clone(), Question::new(QUESTION, Caller::everything()), earlier));
+async fn answer(app: &App, question: Question, earlier: Vec<Exchange>) -> (String, Result<Summary, Failure>) {
+    let mut steps = std::pin::pin!(run(app.clone(), question, earlier));
     let mut text = String::new();
     while let Some(step) = steps.next().await {
         match step {
@@ -78,6 +78,10 @@ async fn ask_after(app: &App, earlier: Vec<Exchange>) -> (String, Result<Summary
         }
     }
     panic!("a stream without an end");
+}
+
+async fn ask_after(app: &App, earlier: Vec<Exchange>) -> (String, Result<Summary, Failure>) {
+    answer(app, Question::new(QUESTION, Caller::everything()), earlier).await
 }
 
 async fn ask(app: &App) -> (String, Result<Summary, Failure>) {
@@ -279,17 +283,7 @@ async fn a_caller_who_goes_away_ends_the_call_to_the_model() {
 /// An answer that is handed over in one piece.
 async fn ask_at_once(app: &App) -> (String, Result<Summary, Failure>) {
     let question = Question { at_once: true, ..Question::new(QUESTION, Caller::everything()) };
-    let mut steps = std::pin::pin!(run(app.clone(), question, Vec::new()));
-    let mut text = String::new();
-    while let Some(step) = steps.next().await {
-        match step {
-            Ok(Step::Text(piece)) => text += &piece,
-            Ok(Step::Done(summary)) => return (text, Ok(*summary)),
-            Ok(_) => {}
-            Err(failure) => return (text, Err(failure)),
-        }
-    }
-    panic!("a stream without an end");
+    answer(app, question, Vec::new()).await
 }
 
 #[tokio::test]

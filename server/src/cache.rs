@@ -51,6 +51,12 @@ struct Kept<T> {
     created_at: OffsetDateTime,
 }
 
+impl<T> Kept<T> {
+    fn new(Fresh { value, bytes, yen }: Fresh<T>, created_at: OffsetDateTime) -> Self {
+        Self { value, bytes: bytes as u64, yen, hits: AtomicU64::new(0), created_at }
+    }
+}
+
 #[derive(Default)]
 struct Counts {
     hits: AtomicU64,
@@ -61,7 +67,7 @@ struct Counts {
     saved: AtomicU64,
 }
 
-/// One kind of what is kept. Cheap to clone.
+/// One kind of what is kept.
 pub struct Namespace<T> {
     name: &'static str,
     ttl: Duration,
@@ -115,10 +121,7 @@ impl<T: Clone + Send + Sync + 'static> Namespace<T> {
         make: impl Future<Output = Result<Fresh<T>, E>>,
     ) -> Result<(T, bool), E> {
         let Some(cache) = &self.cache else { return Ok((make.await?.value, false)) };
-        let make = async {
-            let Fresh { value, bytes, yen } = make.await?;
-            Ok(Arc::new(Kept { value, bytes: bytes as u64, yen, hits: AtomicU64::new(0), created_at: now }))
-        };
+        let make = async { Ok(Arc::new(Kept::new(make.await?, now))) };
         let entry =
             cache.entry(key).or_try_insert_with(make).await.map_err(|error: Arc<E>| (*error).clone())?;
         let hit = !entry.is_fresh();
@@ -135,10 +138,9 @@ impl<T: Clone + Send + Sync + 'static> Namespace<T> {
     }
 
     /// Keeps a value.
-    pub async fn put(&self, key: Key, now: OffsetDateTime, Fresh { value, bytes, yen }: Fresh<T>) {
+    pub async fn put(&self, key: Key, now: OffsetDateTime, fresh: Fresh<T>) {
         if let Some(cache) = &self.cache {
-            let kept = Kept { value, bytes: bytes as u64, yen, hits: AtomicU64::new(0), created_at: now };
-            cache.insert(key, Arc::new(kept)).await;
+            cache.insert(key, Arc::new(Kept::new(fresh, now))).await;
         }
     }
 

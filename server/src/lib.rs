@@ -18,6 +18,7 @@ mod cli;
 pub mod config;
 pub mod error;
 pub mod eval;
+mod numerals;
 mod progress;
 mod reload;
 mod request;

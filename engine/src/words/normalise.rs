@@ -45,6 +45,24 @@ pub fn normalise(text: &str) -> Vec<Symbol> {
     fold_all(&folded).into_iter().map(|(symbol, _)| symbol).collect()
 }
 
+/// A sign of full width as its ASCII twin; any other character as it is.
+pub fn half_width(char: char) -> char {
+    match char {
+        // The two blocks are laid out alike.
+        '！'..='～' => char::from_u32(char as u32 - 0xfee0).unwrap_or(char),
+        other => other,
+    }
+}
+
+/// Katakana as hiragana; any other character as it is.
+pub fn hiragana(char: char) -> char {
+    match char {
+        // The two kana blocks are laid out alike, 0x60 apart.
+        'ァ'..='ヶ' => char::from_u32(char as u32 - 0x60).unwrap_or(char),
+        other => other,
+    }
+}
+
 /// `text` in lower case and normalisation form KC, character by character. Japanese is nearly all of it in that form already, so
 /// only the stretches that may not be, each with the character before it, are brought into it.
 fn lower_nfkc(text: &str) -> Vec<char> {
@@ -151,10 +169,7 @@ fn fold(char: char, previous: Option<Symbol>, next: Option<char>) -> Option<Symb
             _ => symbol(' ', Script::Separator),
         },
         'ぁ'..='ゖ' => symbol(char, Script::Hiragana),
-        'ァ'..='ヶ' => {
-            // The two kana blocks are laid out alike, 0x60 apart.
-            symbol(char::from_u32(char as u32 - 0x60).unwrap_or(char), Script::Katakana)
-        }
+        'ァ'..='ヶ' => symbol(hiragana(char), Script::Katakana),
         '\u{3400}'..='\u{4dbf}'
         | '\u{4e00}'..='\u{9fff}'
         | '\u{f900}'..='\u{faff}'

@@ -1,6 +1,6 @@
 //! The marks `[1]` in an answer: where they stand, and which bytes of which row they point at.
 
-use karute_engine::words::sentences;
+use karute_engine::words::{half_width, sentences};
 use karute_engine::{Index, OpenError, Row};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -110,14 +110,7 @@ pub fn marks(text: &str) -> Vec<(usize, usize)> {
 
 /// A number of up to three digits, in either width.
 fn number(text: &str) -> Option<usize> {
-    let half: String = text
-        .trim()
-        .chars()
-        .map(|char| match char {
-            '０'..='９' => char::from_u32(char as u32 - '０' as u32 + '0' as u32).unwrap_or(char),
-            other => other,
-        })
-        .collect();
+    let half: String = text.trim().chars().map(half_width).collect();
     (half.len() <= 3 && !half.is_empty() && half.bytes().all(|byte| byte.is_ascii_digit()))
         .then(|| half.parse().ok())?
 }

@@ -275,15 +275,12 @@ impl Difference {
     }
 }
 
-/// The evidence of a retrieval, for those who only collect.
-pub type Found = Arc<[Evidence]>;
-
 /// A whole answer.
 pub struct Whole {
     /// Its text.
     pub text: String,
     /// The rows that were found.
-    pub evidence: Found,
+    pub evidence: Arc<[Evidence]>,
     /// How it came about.
     pub summary: Box<Summary>,
 }
@@ -294,7 +291,7 @@ pub struct Whole {
 /// The first failure.
 pub async fn whole(steps: impl Stream<Item = Result<Step, Failure>>) -> Result<Whole, Failure> {
     let mut steps = std::pin::pin!(steps);
-    let (mut text, mut evidence) = (String::new(), Found::default());
+    let (mut text, mut evidence) = (String::new(), Arc::default());
     while let Some(step) = steps.next().await {
         match step? {
             Step::Found(retrieved) => evidence = retrieved.evidence,

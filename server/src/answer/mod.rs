@@ -270,75 +270,48 @@ fn fresh(
         let mut text = String::new();
         if summary.answered {
             let until = began + app.stream_deadline();
-            let mut answering = None;
-            for (at, answerer) in app.answerers.iter().enumerate() {
-                summary.mode = answerer.mode();
-                summary.model = answerer.model().to_owned();
-                // Who is asked first leaves time for those behind him.
-                let left = (began + app.deadline()).saturating_duration_since(tokio::time::Instant::now());
-                let patience = left / u32::try_from(app.answerers.len() - at).unwrap_or(1);
-                let mut pieces = answerer.answer(&asked);
-                match tokio::time::timeout(patience, pieces.next()).await {
-                    Ok(Some(Ok(piece))) => {
-                        if at > 0 {
-                            summary.also(ANOTHER_ANSWERED);
-                        }
-                        answering = Some((piece, pieces));
-                        break;
-                    }
-                    Ok(Some(Err(failure))) => {
-                        tracing::warn!(model = answerer.model(), reason = failure.detail(), "no answer");
-                        summary.reason = Some("model_failed");
-                    }
-                    Ok(None) => summary.reason = Some("model_failed"),
-                    Err(_) => {
-                        tracing::warn!(model = answerer.model(), "no answer in time");
-                        summary.reason = Some("model_timed_out");
-                    }
-                }
-            }
+            let answering = first_to_answer(&app, &asked, began, &mut summary).await;
             let mut rows = asked.evidence.len();
             let mut is_answered = answering.is_some();
             if let Some((first, mut pieces)) = answering {
-                    summary.reason = None;
-                    let mut next = Some(Ok::<Piece, Failure>(first));
-                    while let Some(piece) = next {
-                        let piece = match piece {
-                            // Nothing of it has been handed over yet, so that something better can be.
-                            Err(failure) if question.at_once => {
-                                tracing::warn!(model = summary.model, reason = failure.detail(), "an answer broke off");
-                                summary.reason = Some(match failure {
-                                    Failure::TimedOut => "model_timed_out",
-                                    _ => "model_failed",
-                                });
-                                is_answered = false;
-                                break;
-                            }
-                            piece => piece?,
-                        };
-                        match piece {
-                            Piece::Text(piece) => {
-                                text.push_str(&piece);
-                                if !question.at_once {
-                                    yield Step::Text(piece);
-                                }
-                            }
-                            Piece::Cited(citation) => summary.citations.push(citation),
-                            Piece::Done { finished, usd, template, prompt_digest, rows: shown } => {
-                                rows = shown;
-                                summary.model = finished.model;
-                                summary.finish = Some(finished.finish);
-                                summary.usage = Some(finished.usage);
-                                summary.total_cost_jpy = Some(usd * app.settings.usd_jpy);
-                                summary.template = Some(template);
-                                summary.prompt_digest = Some(prompt_digest);
+                let mut next = Some(Ok::<Piece, Failure>(first));
+                while let Some(piece) = next {
+                    let piece = match piece {
+                        // Nothing of it has been handed over yet, so that something better can be.
+                        Err(failure) if question.at_once => {
+                            tracing::warn!(model = summary.model, reason = failure.detail(), "an answer broke off");
+                            summary.reason = Some(match failure {
+                                Failure::TimedOut => "model_timed_out",
+                                _ => "model_failed",
+                            });
+                            is_answered = false;
+                            break;
+                        }
+                        piece => piece?,
+                    };
+                    match piece {
+                        Piece::Text(piece) => {
+                            text.push_str(&piece);
+                            if !question.at_once {
+                                yield Step::Text(piece);
                             }
                         }
-                        next = match tokio::time::timeout_at(until, pieces.next()).await {
-                            Ok(next) => next,
-                            Err(_) => Some(Err(Failure::TimedOut)),
-                        };
+                        Piece::Cited(citation) => summary.citations.push(citation),
+                        Piece::Done { finished, usd, template, prompt_digest, rows: shown } => {
+                            rows = shown;
+                            summary.model = finished.model;
+                            summary.finish = Some(finished.finish);
+                            summary.usage = Some(finished.usage);
+                            summary.total_cost_jpy = Some(usd * app.settings.usd_jpy);
+                            summary.template = Some(template);
+                            summary.prompt_digest = Some(prompt_digest);
+                        }
                     }
+                    next = match tokio::time::timeout_at(until, pieces.next()).await {
+                        Ok(next) => next,
+                        Err(_) => Some(Err(Failure::TimedOut)),
+                    };
+                }
             }
             if is_answered && question.at_once {
                 yield Step::Text(text.clone());
@@ -387,6 +360,43 @@ fn fresh(
         summary.generation_time_ms = milliseconds(generating.elapsed());
         yield Step::Done(Box::new(summary));
     }
+}
+
+/// The first piece of the first answerer that gives one in time, with those behind it. `summary` says who it is, and why if it
+/// is nobody.
+async fn first_to_answer<'a>(
+    app: &'a App,
+    asked: &'a Asked,
+    began: tokio::time::Instant,
+    summary: &mut Summary,
+) -> Option<(Piece, BoxStream<'a, Result<Piece, Failure>>)> {
+    for (at, answerer) in app.answerers.iter().enumerate() {
+        summary.mode = answerer.mode();
+        summary.model = answerer.model().to_owned();
+        // Who is asked first leaves time for those behind him.
+        let left = (began + app.deadline()).saturating_duration_since(tokio::time::Instant::now());
+        let patience = left / u32::try_from(app.answerers.len() - at).unwrap_or(1);
+        let mut pieces = answerer.answer(asked);
+        match tokio::time::timeout(patience, pieces.next()).await {
+            Ok(Some(Ok(piece))) => {
+                if at > 0 {
+                    summary.also(ANOTHER_ANSWERED);
+                }
+                summary.reason = None;
+                return Some((piece, pieces));
+            }
+            Ok(Some(Err(failure))) => {
+                tracing::warn!(model = answerer.model(), reason = failure.detail(), "no answer");
+                summary.reason = Some("model_failed");
+            }
+            Ok(None) => summary.reason = Some("model_failed"),
+            Err(_) => {
+                tracing::warn!(model = answerer.model(), "no answer in time");
+                summary.reason = Some("model_timed_out");
+            }
+        }
+    }
+    None
 }
 
 /// What a model wrote, held against the rows that it cites.

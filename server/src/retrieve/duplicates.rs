@@ -3,15 +3,13 @@
 
 use std::collections::HashMap;
 
+use karute_engine::words::half_width;
+
 use super::Evidence;
 
 /// A text without white space, and with letters, digits and signs in one width.
 fn said(text: &str) -> String {
-    let half = |c: char| match c {
-        '！'..='～' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
-        c => c,
-    };
-    text.chars().filter(|c| !c.is_whitespace()).map(half).collect()
+    text.chars().filter(|c| !c.is_whitespace()).map(half_width).collect()
 }
 
 /// Keeps the best of equal rows, which remembers the places of the others. Rows stand best first.

@@ -431,12 +431,9 @@ fn rank(found: &mut [Evidence], understood: &Understood, locally: bool) {
         // A row about somebody else answers nothing, however well its words fit; it stays in sight as a near miss.
         // Nor does one of other days, unless it speaks of those that are asked for.
         let row = &evidence.row;
-        let of_the_day = understood.days.is_empty()
-            || understood
-                .days
-                .iter()
-                .any(|span| span.holds(&row.date) || span.stands_in(&row.content, &row.date));
-        evidence.about = understood.people.any_in(row) && of_the_day;
+        let days = &understood.days;
+        evidence.about = understood.people.any_in(row)
+            && (days.is_empty() || understand::dates::any_in(days, &row.content, &row.date));
         let score = if locally { local.score(&signals) } else { signals.mixed };
         let score = score * if evidence.about { 1.0 } else { ABOUT_ANOTHER };
         let newer = newest.as_ref().and_then(|ages| ages.get(at)).copied().unwrap_or(0.0);

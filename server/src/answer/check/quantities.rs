@@ -1,6 +1,9 @@
 //! Numbers with their units, days and times of a text, in one form however they are written.
 
+use karute_engine::words::half_width;
 use time::Month;
+
+use crate::numerals::{self, ERAS, numeral};
 
 /// Something that is counted or measured, or a moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,10 +204,9 @@ pub(super) fn folded(text: &str) -> String {
     let half: String = text
         .chars()
         .map(|char| match char {
-            '！'..='～' => char::from_u32(char as u32 - 0xfee0).unwrap_or(char),
             '　' => ' ',
             '〜' => '~',
-            other => other,
+            other => half_width(other),
         })
         .flat_map(char::to_lowercase)
         .collect();
@@ -222,15 +224,15 @@ pub(super) fn folded(text: &str) -> String {
             at += 1;
             continue;
         }
-        let numeral = characters[at..].iter().take_while(|char| kanji(**char).is_some()).count();
+        let length = characters[at..].iter().take_while(|char| numeral(**char).is_some()).count();
         let counts =
-            characters.get(at + numeral).is_some_and(|next| "回錠日月時分歳人名度週本枚個種".contains(*next));
-        if numeral > 0
+            characters.get(at + length).is_some_and(|next| "回錠日月時分歳人名度週本枚個種".contains(*next));
+        if length > 0
             && counts
-            && let Some(value) = kanji_number(&characters[at..at + numeral])
+            && let Some(value) = numerals::number(&characters[at..at + length])
         {
             folded.push_str(&value.to_string());
-            at += numeral;
+            at += length;
             continue;
         }
         folded.push(characters[at]);
@@ -244,7 +246,7 @@ fn eras(text: &str) -> String {
     let mut whole = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let era = [("令和", 2018), ("平成", 1988), ("昭和", 1925)].into_iter().find_map(|(era, before)| {
+        let era = ERAS.into_iter().find_map(|(era, before)| {
             let after = rest.strip_prefix(era)?;
             let (length, year) =
                 digits(after).or_else(|| after.starts_with('元').then_some(('元'.len_utf8(), 1)))?;
@@ -310,29 +312,6 @@ fn counted(text: &str) -> String {
 
 /// Stands before a number that was written as a word.
 const SPELT: char = '\u{1}';
-
-fn kanji(char: char) -> Option<u32> {
-    "〇一二三四五六七八九".chars().position(|digit| digit == char).map(|digit| digit as u32).or(match char {
-        '十' => Some(10),
-        '百' => Some(100),
-        _ => None,
-    })
-}
-
-/// 二十一 and the like, below 1000.
-fn kanji_number(characters: &[char]) -> Option<u32> {
-    let (mut whole, mut digit) = (0, 0);
-    for char in characters {
-        match kanji(*char)? {
-            unit @ (10 | 100) => {
-                whole += digit.max(1) * unit;
-                digit = 0;
-            }
-            value => digit = digit * 10 + value,
-        }
-    }
-    Some(whole + digit)
-}
 
 /// Digits at the start: how many bytes, and their number.
 fn digits(text: &str) -> Option<(usize, u32)> {

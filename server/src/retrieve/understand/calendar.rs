@@ -2,6 +2,8 @@
 
 use time::{Date, Duration, Month, Weekday};
 
+use crate::numerals::ERAS;
+
 /// The length of a phrase in bytes, its first day and its last.
 type Found = Option<(usize, Date, Date)>;
 
@@ -254,16 +256,15 @@ fn is_share(before: &str, above: u32, below: u32, after: &str) -> bool {
 
 /// A year at the start of `text` with the sign behind it: 2026年, 令和8年, R8., H30年, 2026-, 2026/, 2026.
 fn year(text: &str) -> Option<(usize, i32)> {
-    const ERAS: [(&str, i32); 7] =
-        [("令和", 2018), ("平成", 1988), ("昭和", 1925), ("R", 2018), ("r", 2018), ("H", 1988), ("S", 1925)];
-    for (era, before) in ERAS {
+    const LETTERS: [(&str, u32); 4] = [("R", 2018), ("r", 2018), ("H", 1988), ("S", 1925)];
+    for (era, before) in ERAS.into_iter().chain(LETTERS) {
         if let Some(rest) = text.strip_prefix(era) {
             let (digits, count) = match rest.strip_prefix('元') {
                 Some(_) => ('元'.len_utf8(), 1),
                 None => number_at(rest, 1, 2)?,
             };
             let sign = rest[digits..].chars().next().filter(|sign| matches!(sign, '年' | '.' | '/'))?;
-            return Some((era.len() + digits + sign.len_utf8(), before + i32::try_from(count).ok()?));
+            return Some((era.len() + digits + sign.len_utf8(), i32::try_from(before + count).ok()?));
         }
     }
     let (digits, year) = number_at(text, 4, 4)?;

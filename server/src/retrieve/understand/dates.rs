@@ -9,7 +9,10 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::{date, format_description};
 use time::{Date, Duration};
 
+use karute_engine::words::half_width;
+
 use super::calendar;
+use crate::numerals::{self, numeral};
 
 /// How far ahead a day without a year may lie, else the year before is meant; and how far where a question speaks of plans.
 const AHEAD: Duration = Duration::days(31);
@@ -37,14 +40,18 @@ impl Span {
     pub fn holds(&self, day: &str) -> bool {
         parsed(day).is_some_and(|day| self.first <= day && day <= self.last)
     }
+}
 
-    /// Whether a text that was written on `day` speaks of one of these days.
-    pub fn stands_in(&self, text: &str, day: &str) -> bool {
-        let Some(written) = parsed(day) else { return false };
-        let ahead = PLANNED;
-        let spoken = read(text, written, ahead);
-        spoken.iter().any(|(_, span)| span.first >= self.first && span.last <= self.last)
+/// Whether a text that was written on `day` is of one of these days, or speaks of one.
+pub(crate) fn any_in(spans: &[Span], text: &str, day: &str) -> bool {
+    if spans.iter().any(|span| span.holds(day)) {
+        return true;
     }
+    let Some(written) = parsed(day) else { return false };
+    let spoken = read(&folded(text), written, PLANNED);
+    let within =
+        |span: &Span| spoken.iter().any(|(_, said)| said.first >= span.first && said.last <= span.last);
+    spans.iter().any(within)
 }
 
 fn parsed(day: &str) -> Option<Date> {
@@ -64,8 +71,8 @@ pub(super) fn newest(question: &str) -> Option<&'static str> {
 /// The days of `question`, asked on `today`, in the order of its words, and the question without the words for them.
 pub(super) fn spans(question: &str, today: Date) -> (Vec<Span>, String) {
     let ahead = if PLANS.iter().any(|word| question.contains(word)) { PLANNED } else { AHEAD };
-    let found = read(question, today, ahead);
     let text = folded(question);
+    let found = read(&text, today, ahead);
     let (mut rest, mut at) = (String::with_capacity(text.len()), 0);
     for (start, span) in &found {
         rest.push_str(&text[at..*start]);
@@ -78,9 +85,8 @@ pub(super) fn spans(question: &str, today: Date) -> (Vec<Span>, String) {
     (found.into_iter().map(|(_, span)| span).collect(), rest)
 }
 
-/// The days of `text` with the bytes of the folded text where each begins.
+/// The days of `text`, which is folded, each with the byte where it begins.
 fn read(text: &str, today: Date, ahead: Duration) -> Vec<(usize, Span)> {
-    let text = folded(text);
     let mut found: Vec<(usize, Span)> = Vec::new();
     let mut rest = 0;
     while rest < text.len() {
@@ -113,29 +119,28 @@ fn opened(span: Span, after: &str, today: Date) -> Span {
 /// Digits and signs of full width become those of half width, numerals of kanji before a unit of time digits; spaces between a
 /// number and 月 or 日 vanish.
 fn folded(text: &str) -> String {
-    let half: Vec<char> = text
-        .chars()
-        .map(|char| match char {
-            '０'..='９' => char::from_u32(char as u32 - '０' as u32 + '0' as u32).unwrap_or(char),
-            '／' => '/',
-            '－' | '‐' => '-',
-            '．' => '.',
+    let written: Vec<char> = text.chars().collect();
+    let half: Vec<char> = written
+        .iter()
+        .map(|&char| match char {
+            '０'..='９' | '／' | '－' | '．' => half_width(char),
+            '‐' => '-',
             'ヵ' | 'カ' | 'ケ' | 'ヶ' | '箇' => 'か',
             other => other,
         })
         .collect();
-    let katakana = |at: usize| text.chars().nth(at);
     let mut folded = String::with_capacity(text.len());
     let mut at = 0;
     while let Some(&char) = half.get(at) {
-        let numeral = half[at..].iter().take_while(|c| digit(**c).is_some()).count();
-        let behind = half.get(at + numeral).copied();
-        if (1..=4).contains(&numeral)
+        let length = half[at..].iter().take_while(|c| numeral(**c).is_some()).count();
+        let behind = half.get(at + length).copied();
+        if (1..=4).contains(&length)
             && behind.is_some_and(|c| matches!(c, '日' | '月' | '年' | '週' | 'か'))
-            && let Some(value) = value(&half[at..at + numeral])
+            && let Some(value) =
+                numerals::number(&half[at..at + length]).filter(|value| (1..100).contains(value))
         {
             folded.push_str(&value.to_string());
-            at += numeral;
+            at += length;
             continue;
         }
         let between = char == ' '
@@ -146,34 +151,11 @@ fn folded(text: &str) -> String {
         if !between {
             // Only か月 is folded; other words keep their katakana.
             let counts = char == 'か' && folded.ends_with(|c: char| c.is_ascii_digit());
-            folded.push(if char == 'か' && !counts { katakana(at).unwrap_or(char) } else { char });
+            folded.push(if char == 'か' && !counts { written[at] } else { char });
         }
         at += 1;
     }
     folded
-}
-
-fn digit(char: char) -> Option<u32> {
-    "〇一二三四五六七八九"
-        .chars()
-        .position(|known| known == char)
-        .map(|at| at as u32)
-        .or((char == '十').then_some(10))
-}
-
-/// 二十一 and the like, below 100.
-fn value(numerals: &[char]) -> Option<u32> {
-    let (mut whole, mut last) = (0, 0);
-    for numeral in numerals {
-        match digit(*numeral)? {
-            10 => {
-                whole += last.max(1) * 10;
-                last = 0;
-            }
-            value => last = last * 10 + value,
-        }
-    }
-    Some(whole + last).filter(|value| (1..100).contains(value))
 }
 
 #[cfg(test)]
@@ -284,10 +266,10 @@ mod tests {
     #[test]
     fn a_text_speaks_of_the_days_that_it_names() {
         let (spans, _) = spans("10月20日の予定", TODAY);
-        assert!(spans[0].stands_in("次回の交換は10月20日14時。", "2026-10-05"));
-        assert!(spans[0].stands_in("明日カテーテル交換。", "2026-10-19"));
-        assert!(!spans[0].stands_in("次回の交換は10月20日14時。", "2025-10-05"));
-        assert!(!spans[0].stands_in("交換は10月27日。", "2026-10-05"));
+        assert!(any_in(&spans, "次回の交換は10月20日14時。", "2026-10-05"));
+        assert!(any_in(&spans, "明日カテーテル交換。", "2026-10-19"));
+        assert!(!any_in(&spans, "次回の交換は10月20日14時。", "2025-10-05"));
+        assert!(!any_in(&spans, "交換は10月27日。", "2026-10-05"));
     }
 
     proptest! {

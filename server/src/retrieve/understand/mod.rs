@@ -2,7 +2,7 @@
 //! conversation. Local and deterministic; each part is shown to the caller and can be switched off.
 
 mod calendar;
-mod dates;
+pub(super) mod dates;
 mod followup;
 mod names;
 mod people;

@@ -1,5 +1,7 @@
 //! Where names stand in a text: before an honorific, or as a word of its own. 久保 is not in 久保田, nor 江口 in 小江口.
 
+use karute_engine::words::hiragana;
+
 /// What follows a person's name.
 pub(super) const HONORIFICS: [&str; 8] = ["さん", "様", "さま", "氏", "殿", "先生", "夫人", "ちゃん"];
 
@@ -157,11 +159,7 @@ pub(super) fn squeeze(text: &str) -> String {
 
 /// Katakana as hiragana, without white space.
 pub(super) fn reading(text: &str) -> String {
-    let fold = |c: char| match c {
-        'ァ'..='ヶ' => char::from_u32(c as u32 - 0x60).unwrap_or(c),
-        other => other,
-    };
-    squeeze(text).chars().map(fold).collect()
+    squeeze(text).chars().map(hiragana).collect()
 }
 
 /// Whether `text` consists of kana.
