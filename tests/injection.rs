@@ -92,7 +92,7 @@ impl Generator for Listener {
     fn model(&self) -> &str {
         "listener"
     }
-    fn usd(&self, _: &Usage) -> f64 {
+    fn cost(&self, _: &Usage) -> Cost {
         0.0
     }
     async fn generate(&self, prompt: &Prompt) -> Result<Deltas, GenerateError> {

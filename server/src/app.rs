@@ -3,24 +3,33 @@
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
-use karute_engine::Index;
+use karute_engine::{Index, Row};
 use karute_sync::embed::Embedder;
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, Semaphore, watch};
 
+use crate::access::Access;
+use crate::access::pace::Paces;
 use crate::answer::Answerer;
+use crate::audit::{Audit, Seen};
 use crate::cache::{Caches, Key};
 use crate::catalogue::Catalogue;
 use crate::config::Settings;
 use crate::error::Failure;
+use crate::metrics::Metrics;
+use crate::money::{Money, Payer, Till};
+use crate::retrieve::caller::Caller;
 use crate::retrieve::Silence;
 use crate::retrieve::gate::Gate;
 use crate::retrieve::rerank::Reranker;
 use crate::start::Prepared;
 use crate::state::Database;
+use crate::upstream::Upstream;
 
 /// Answers that may be in the making at once and still be shared; beyond that some are made twice.
 const FLIGHTS: u64 = 1000;
+/// How long the audit is waited for.
+const AUDIT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The snapshot in force and what is wrong around it.
 #[derive(Clone, Debug)]
@@ -61,6 +70,18 @@ pub struct App {
     pub now: fn() -> OffsetDateTime,
     /// Conversations, answers, feedback, once they are open; empty where they are not kept.
     state: Arc<OnceLock<Database>>,
+    /// Finds out who asks.
+    pub access: Arc<Access>,
+    /// How much one caller may ask.
+    pub paces: Arc<Paces>,
+    /// What an operator watches.
+    pub metrics: Arc<Metrics>,
+    /// What models may cost.
+    pub money: Arc<Money>,
+    /// Who saw whose records.
+    pub audit: Arc<Audit>,
+    /// The services that are called.
+    pub upstreams: Arc<Upstreams>,
     /// What is kept in memory.
     pub caches: Arc<Caches>,
     /// Answers that are being made, by their keys, where answers are kept.
@@ -68,6 +89,20 @@ pub struct App {
     catalogue: Arc<std::sync::Mutex<Arc<Catalogue>>>,
     serving: Arc<watch::Sender<Serving>>,
     work: Arc<Semaphore>,
+    /// Places for those who wait for a place in `work`.
+    queue: Arc<Semaphore>,
+    ending: Arc<watch::Sender<bool>>,
+}
+
+/// The services that are called.
+#[derive(Debug)]
+pub struct Upstreams {
+    /// What embeds questions.
+    pub embedder: Upstream,
+    /// What ranks rows.
+    pub reranker: Upstream,
+    /// What answers, in the order in which it is asked.
+    pub answerers: Vec<Upstream>,
 }
 
 impl App {
@@ -75,6 +110,18 @@ impl App {
     pub fn new(settings: Settings, embedder: Arc<dyn Embedder>, answerers: Arc<[Arc<dyn Answerer>]>) -> Self {
         Self {
             work: Arc::new(Semaphore::new(settings.max_concurrent)),
+            queue: Arc::new(Semaphore::new(settings.max_concurrent + settings.max_queue)),
+            ending: Arc::default(),
+            access: Arc::new(Access::by_keys(&settings)),
+            paces: Arc::new(Paces::new(&settings)),
+            metrics: Arc::default(),
+            money: Arc::new(Money::new(&settings)),
+            audit: Arc::new(Audit::new(&settings)),
+            upstreams: Arc::new(Upstreams {
+                embedder: Upstream::new(&embedder.identity().model),
+                reranker: Upstream::new(&settings.reranker_model),
+                answerers: answerers.iter().map(|answerer| Upstream::new(answerer.model())).collect(),
+            }),
             caches: Arc::new(Caches::new(&settings)),
             settings: Arc::new(settings),
             gate: Arc::new(Gate::shipped(&embedder.identity().model)),
@@ -134,15 +181,66 @@ impl App {
         self.state.get()
     }
 
-    /// The state.
+    /// Where paid calls of `payer` are reserved.
+    pub fn till(&self, payer: Payer) -> Till {
+        Till::new(self.money.clone(), self.state().cloned(), payer, self.now)
+    }
+
+    /// Keeps in the audit what `caller` is about to see. It is there when this returns.
+    ///
+    /// # Errors
+    /// [`Failure::State`] where it could not be kept and sign-in is required: then nothing may be shown. Elsewhere that is
+    /// logged.
+    pub async fn seen<'a>(
+        &self,
+        caller: &Caller,
+        seen: Seen<'_>,
+        rows: impl Iterator<Item = &'a Row>,
+    ) -> Result<(), Failure> {
+        let required = self.access.is_required();
+        let Some(state) = self.state() else {
+            return match required {
+                true => Err(Failure::State("the audit cannot be kept, so nothing is shown".into())),
+                false => Ok(()),
+            };
+        };
+        let link = self.audit.link(caller, &seen, rows, (self.now)());
+        // Kept to its end even if whoever asked goes away meanwhile: the chain does not end in the middle.
+        let (audit, state) = (self.audit.clone(), state.clone());
+        let keeping = tokio::spawn(async move { audit.keep(&state, link).await });
+        let failure = match tokio::time::timeout(AUDIT_PATIENCE, keeping).await {
+            Ok(Ok(Ok(()))) => return Ok(()),
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the audit was not kept in time".into(),
+        };
+        if required {
+            return Err(Failure::State(failure));
+        }
+        tracing::error!(detail = failure, "the audit has a gap");
+        Ok(())
+    }
+
+    /// The program is ending: streams end, too.
+    pub fn end(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// Resolves when the program is ending.
+    pub async fn ending(&self) {
+        // The sender lives as long as this app.
+        let _ = self.ending.subscribe().wait_for(|ending| *ending).await;
+    }
+
+    /// The state, where conversations are kept.
     ///
     /// # Errors
     /// [`Failure::NoHistory`] where nothing is kept, [`Failure::State`] where the database has not been reached yet.
     pub fn kept(&self) -> Result<&Database, Failure> {
         match (self.state(), self.settings.history) {
-            (Some(state), _) => Ok(state),
+            (_, false) => Err(Failure::NoHistory),
+            (Some(state), true) => Ok(state),
             (None, true) => Err(Failure::State("the database has not been reached yet".into())),
-            (None, false) => Err(Failure::NoHistory),
         }
     }
 
@@ -160,15 +258,18 @@ impl App {
     /// pieces at a time.
     ///
     /// # Errors
-    /// [`Failure::TimedOut`] when no place became free in time, [`Failure::Internal`] when the work panicked.
+    /// [`Failure::Busy`] when too many wait, [`Failure::TimedOut`] when no place became free in time,
+    /// [`Failure::Internal`] when the work panicked.
     pub async fn on_pool<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Failure> {
+        // Whoever could not be served in time had better know at once.
+        let queued = self.queue.clone().try_acquire_owned().map_err(|_| Failure::Busy)?;
         let permit = tokio::time::timeout(self.deadline(), self.work.clone().acquire_owned());
         let permit = permit.await.map_err(|_| Failure::TimedOut)?.map_err(|_| Failure::NotReady)?;
         let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _permits = (permit, queued);
             work()
         });
         let done = tokio::time::timeout(self.deadline(), task).await.map_err(|_| Failure::TimedOut)?;

@@ -1,7 +1,7 @@
 //! The one place where failures become HTTP answers, and where they are logged, once.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use karute_engine::QueryError;
 use karute_sync::embed::EmbedError;
@@ -77,6 +77,10 @@ pub(crate) enum Missing {
     NoHistory(Problem),
 }
 
+/// The code of a failure, for whoever counts them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Code(pub(crate) &'static str);
+
 /// Why a request was not answered.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -108,6 +112,27 @@ pub enum Failure {
     State(String),
     /// Google, or the way there: 502. The text is for the log and never reaches the caller.
     Google(String),
+    /// No credential, or one that is none: 401. The text is for the caller.
+    Unauthorised(&'static str),
+    /// Somebody who is known, but may not do this: 403.
+    Forbidden,
+    /// There is no admin key, so nobody can use it: 503.
+    NoAdminKey,
+    /// The keys that sign-in is verified with cannot be had: 503.
+    SignIn,
+    /// The caller asks too much: 429.
+    TooMany {
+        /// Seconds after which it may ask again.
+        after_seconds: u64,
+    },
+    /// More questions wait than can be answered in time: 503.
+    Busy,
+    /// The program is ending: 503.
+    Ending,
+    /// A limit of spending is used up: 503 where nothing can take a model's place. The text names the limit.
+    Budget(String),
+    /// A service that has just failed several times is left alone for a while: 502. The text names it.
+    Upstream(String),
     /// Something failed inside: 500. The text is for the log and never reaches the caller.
     Internal(String),
 }
@@ -128,8 +153,40 @@ impl Failure {
             Self::NoSpreadsheet => StatusCode::CONFLICT,
             Self::State(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Google(_) => StatusCode::BAD_GATEWAY,
+            Self::Unauthorised(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::NoAdminKey | Self::SignIn | Self::Busy | Self::Ending | Self::Budget(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Upstream(_) => StatusCode::BAD_GATEWAY,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// The answer with this body.
+    pub(crate) fn response(&self, body: serde_json::Value) -> Response {
+        let mut response = (self.status(), self.headers(), Json(body)).into_response();
+        response.extensions_mut().insert(Code(self.code()));
+        response
+    }
+
+    /// What the answer says besides its body.
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        match self {
+            Self::Unauthorised(_) => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::TooMany { after_seconds } => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(*after_seconds));
+            }
+            _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            }
+            _ => {}
+        }
+        headers
     }
 
     /// A short name for programs.
@@ -147,6 +204,15 @@ impl Failure {
             Self::NoSpreadsheet => "no_spreadsheet",
             Self::State(_) => "state_failed",
             Self::Google(_) => "google_failed",
+            Self::Unauthorised(_) => "unauthorised",
+            Self::Forbidden => "forbidden",
+            Self::NoAdminKey => "no_admin_key",
+            Self::SignIn => "sign_in_unavailable",
+            Self::TooMany { .. } => "too_many_requests",
+            Self::Busy => "busy",
+            Self::Ending => "ending",
+            Self::Budget(_) => "budget_used_up",
+            Self::Upstream(_) => "upstream_left_alone",
             Self::Internal(_) => "internal",
         }
     }
@@ -170,6 +236,21 @@ impl Failure {
             Self::Google(_) => {
                 "Google との通信に失敗しました。しばらくしてからもう一度お試しください。".into()
             }
+            Self::Unauthorised(detail) => (*detail).into(),
+            Self::Forbidden => "この操作を行う権限がありません。".into(),
+            Self::NoAdminKey => "ADMIN_API_KEY not configured".into(),
+            Self::SignIn => {
+                "ログイン情報を確認できません。しばらくしてからもう一度お試しください。".into()
+            }
+            Self::TooMany { after_seconds } => {
+                format!("リクエストが多すぎます。{after_seconds}秒後にもう一度お試しください。")
+            }
+            Self::Busy => "混み合っています。しばらくしてからもう一度お試しください。".into(),
+            Self::Ending => "サーバーを再起動しています。もう一度お試しください。".into(),
+            Self::Budget(_) => "モデルの利用料金が上限に達しました。管理者に連絡してください。".into(),
+            Self::Upstream(_) => {
+                "外部サービスが応答しません。しばらくしてからもう一度お試しください。".into()
+            }
             Self::Internal(_) => "処理中に問題が起きました。管理者に連絡してください。".into(),
         }
     }
@@ -180,6 +261,8 @@ impl Failure {
             Self::Internal(detail) | Self::Model(detail) | Self::Google(detail) | Self::State(detail) => {
                 detail.clone()
             }
+            Self::Budget(limit) => format!("the limit of {limit} is used up"),
+            Self::Upstream(name) => format!("{name} is left alone, since it failed"),
             other => other.code().to_owned(),
         }
     }
@@ -192,6 +275,9 @@ impl Failure {
             Self::Model(detail) => tracing::warn!(detail, "an answer broke off"),
             Self::State(detail) => tracing::error!(detail, "the state does not answer"),
             Self::Google(detail) => tracing::warn!(detail, "Google did not do what was asked"),
+            Self::SignIn => tracing::error!("nobody can sign in: the keys of ID tokens cannot be had"),
+            Self::Busy => tracing::warn!("a request was sent away: too many wait"),
+            Self::Budget(_) | Self::Upstream(_) => tracing::warn!(detail = self.detail(), "a model was not asked"),
             _ => {}
         }
     }
@@ -217,22 +303,26 @@ impl From<crate::state::StateError> for Failure {
 
 impl From<EmbedError> for Failure {
     fn from(error: EmbedError) -> Self {
-        Self::Internal(error.to_string())
+        match error {
+            EmbedError::Google(error) => Self::Google(error.to_string()),
+            error => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<crate::retrieve::rerank::RerankError> for Failure {
+    fn from(error: crate::retrieve::rerank::RerankError) -> Self {
+        Self::Google(error.to_string())
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         self.log();
-        let status = self.status();
-        let body = match self {
+        let body = match &self {
             Self::Invalid(faults) => json!({ "detail": faults }),
             other => json!({ "detail": other.message() }),
         };
-        let mut response = (status, Json(body)).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-        }
-        response
+        self.response(body)
     }
 }

@@ -7,17 +7,26 @@
 //! * [`app::App`]: what requests share; [`start::prepare`] finds or builds the snapshot to serve.
 //! * [`retrieve`]: from a question to the rows that may answer it, and whether they do; [`answer`]: from there to a cited
 //!   answer. Neither knows HTTP.
-//! * [`routes::app`]: all routes and layers on one screen.
+//! * [`routes::table`]: all routes, and what each needs, on one screen; [`access`] finds out who asks.
+//! * [`money`]: what models may cost, reserved before each call; [`audit`]: who saw whose records; [`state`]: the database
+//!   of both, and of conversations.
+//! * [`upstream`]: services that fail are left alone for a while.
 //! * [`main`]: the program.
 
+pub mod access;
 pub mod answer;
 pub mod app;
+pub mod audit;
 pub mod cache;
 pub mod catalogue;
 mod cli;
+pub mod costs;
 pub mod config;
 pub mod error;
 pub mod eval;
+pub mod metrics;
+pub mod money;
+mod listen;
 mod numerals;
 mod progress;
 mod reload;
@@ -29,5 +38,6 @@ mod shutdown;
 pub mod start;
 pub mod state;
 mod telemetry;
+pub mod upstream;
 
 pub use cli::main;

@@ -84,9 +84,10 @@ fn is_id(text: &str) -> bool {
 impl FromRequestParts<App> for Caller {
     type Rejection = Failure;
 
-    /// Everybody, until there is a sign-in.
-    async fn from_request_parts(_: &mut Parts, _: &App) -> Result<Self, Failure> {
-        Ok(Self::everything())
+    /// Whoever was let in.
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failure> {
+        let unasked = || Failure::Internal("a route that shows records let somebody in unasked".into());
+        parts.extensions.get::<Self>().cloned().ok_or_else(unasked)
     }
 }
 

@@ -139,9 +139,22 @@ pub async fn export(settings: &Settings, rows: &[Vec<String>]) -> Result<(), Fai
         return Err(Failure::NoSpreadsheet);
     }
     let id = spreadsheet_id(settings).map_err(|_| Failure::NoSpreadsheet)?;
+    append(settings, id, &settings.sheets.chat_history, rows).await
+}
+
+/// Appends rows to the log of costs.
+///
+/// # Errors
+/// [`Failure::NoSpreadsheet`] where there is none; [`Failure::Google`].
+pub async fn append_costs(settings: &Settings, rows: &[Vec<String>]) -> Result<(), Failure> {
+    let id = settings.cost_log.as_ref().ok_or(Failure::NoSpreadsheet)?;
+    append(settings, &id.0, &settings.cost_log_sheet, rows).await
+}
+
+async fn append(settings: &Settings, id: &str, sheet: &str, rows: &[Vec<String>]) -> Result<(), Failure> {
     let told = |error: GoogleError| Failure::Google(error.to_string());
     let client = client(settings, scope::WRITE).map_err(told)?;
-    sheets::append(&client, id, &settings.sheets.chat_history, rows).await.map_err(told)
+    sheets::append(&client, id, sheet, rows).await.map_err(told)
 }
 
 /// Where a gate that was fitted here is kept.
@@ -240,6 +253,7 @@ fn lasting_client(settings: &Settings) -> Result<Client, GoogleError> {
         max_calls: u64::MAX,
         deadline: Duration::MAX,
         attempts: 4,
+        retries_per_minute: 30,
         first_pause: Duration::from_millis(500),
     };
     Client::new(settings.google_endpoint.clone(), credentials(settings, None), scope::CLOUD, limits)
@@ -306,7 +320,8 @@ pub fn reranker(settings: &Settings) -> Result<Option<Arc<dyn Reranker>>, SetupE
         });
     }
     let client = lasting_client(settings)?;
-    Ok(Some(Arc::new(Ranker::new(client, &settings.gcp_project, &settings.reranker_model))))
+    let model = Models::load(settings.models.as_deref())?.ranking(&settings.reranker_model)?.clone();
+    Ok(Some(Arc::new(Ranker::new(client, &settings.gcp_project, model))))
 }
 
 /// Where vectors that were paid for are kept.

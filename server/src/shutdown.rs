@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// How long requests may go on after the program was asked to end.
 pub(crate) const GRACE: Duration = Duration::from_secs(9);
+/// How long a stream may go on then before it is ended with an event that says so.
+pub(crate) const STREAM_GRACE: Duration = Duration::from_secs(7);
 
 /// Resolves when the program is asked to end, by Ctrl-C or SIGTERM.
 pub(crate) async fn requested() {

@@ -94,6 +94,17 @@ pub enum EmbedError {
     },
 }
 
+impl EmbedError {
+    /// Whether the model refused before it did anything, so that nothing is billed.
+    pub fn refused(&self) -> bool {
+        match self {
+            Self::Google(error) => error.refused(),
+            Self::BatchTooLarge { .. } | Self::TooDear { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// The text of a row that its vector is made from.
 pub fn document_text(row: &Row) -> String {
     passage_text(&row.title, &row.content)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::generate::Usage;
+use crate::generate::{Cost, Usage};
 
 /// The table that comes with the program.
 const BUILT_IN: &str = include_str!("../models.toml");
@@ -20,6 +20,19 @@ pub struct Models {
     /// Models that write.
     #[serde(default)]
     pub generation: Vec<GenerationModel>,
+    /// Models that rank.
+    #[serde(default)]
+    pub ranking: Vec<RankingModel>,
+}
+
+/// A model that ranks.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RankingModel {
+    /// Its name at Google.
+    pub name: String,
+    /// Price of a call, US dollars.
+    pub usd_per_call: f64,
 }
 
 /// A model that writes.
@@ -162,6 +175,14 @@ impl Models {
         self.find(name, &self.generation, |model| &model.name)
     }
 
+    /// The ranking model of this name.
+    ///
+    /// # Errors
+    /// A model that is not in the table.
+    pub fn ranking(&self, name: &str) -> Result<&RankingModel, ModelsError> {
+        self.find(name, &self.ranking, |model| &model.name)
+    }
+
     fn find<'a, M>(&self, name: &str, all: &'a [M], named: fn(&M) -> &str) -> Result<&'a M, ModelsError> {
         all.iter().find(|model| named(model) == name).ok_or_else(|| ModelsError::Unknown {
             wanted: name.to_owned(),
@@ -172,14 +193,16 @@ impl Models {
 }
 
 impl GenerationModel {
-    /// What an answer that took so much costs, US dollars.
-    pub fn usd(&self, usage: &Usage) -> f64 {
+    /// What an answer that took so much costs.
+    pub fn cost(&self, usage: &Usage) -> Cost {
         let fresh = usage.input_tokens.saturating_sub(usage.cached_tokens);
         let output = usage.output_tokens + usage.thought_tokens;
         let of = |tokens: u64, price: f64| tokens as f64 / 1e6 * price;
-        of(fresh, self.usd_per_million_input)
-            + of(usage.cached_tokens, self.usd_per_million_cached)
-            + of(output, self.usd_per_million_output)
+        Cost {
+            input_usd: of(fresh, self.usd_per_million_input)
+                + of(usage.cached_tokens, self.usd_per_million_cached),
+            output_usd: of(output, self.usd_per_million_output),
+        }
     }
 }
 
@@ -209,7 +232,7 @@ mod tests {
         let expected = 0.5 * model.usd_per_million_input
             + 0.5 * model.usd_per_million_cached
             + 0.1 * model.usd_per_million_output;
-        assert!((model.usd(&usage) - expected).abs() < 1e-12);
+        assert!((model.cost(&usage).usd() - expected).abs() < 1e-12);
         let error = models.embedding("gemini-embedding-9").expect_err("unknown").to_string();
         assert!(error.contains("gemini-embedding-001") && error.contains("KARUTE_MODELS"), "{error}");
     }

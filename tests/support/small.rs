@@ -115,6 +115,7 @@ pub fn limits() -> Limits {
         max_calls: 200,
         deadline: Duration::from_secs(60),
         attempts: 4,
+        retries_per_minute: 1_000_000,
         first_pause: Duration::from_millis(1),
     }
 }

@@ -1,5 +1,6 @@
 //! A question of a conversation: understood from what went before, answered, and kept.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,9 @@ impl Turn {
     /// A question of this conversation, or of a new one.
     pub fn new(question: Question, session_id: Option<String>) -> Self {
         let fresh = || Uuid::new_v4().to_string();
-        Self { question, session_id: session_id.unwrap_or_else(fresh), message_id: fresh() }
+        let message_id = fresh();
+        let question = Question { answer_id: message_id.clone(), ..question };
+        Self { question, session_id: session_id.unwrap_or_else(fresh), message_id }
     }
 }
 
@@ -139,6 +142,7 @@ pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure
                             question: replayable.text.clone(),
                             answer: answer.clone(),
                             context_ids: retrieved.evidence.iter().map(|found| found.row.id.clone()).collect(),
+                            clients: clients(&retrieved.evidence),
                             suggested_terms: summary.suggested_terms.clone(),
                             record: record(&replayable, retrieved, &summary),
                             asked_at,
@@ -202,6 +206,12 @@ async fn kept(app: &App, entry: &Entry) -> bool {
             false
         }
     }
+}
+
+/// Whose rows these are.
+fn clients(evidence: &[Evidence]) -> BTreeSet<String> {
+    let clients = evidence.iter().map(|found| found.row.client_id.clone());
+    clients.filter(|client| !client.is_empty()).collect()
 }
 
 /// How an answer came about.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_stream::try_stream;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use karute_sync::generate::{Delta, Generator};
+use karute_sync::generate::{Delta, Finished, Generator};
 
 use super::prompt::{self, Templates};
 use super::{Answerer, Asked, Piece};
@@ -55,7 +55,18 @@ impl Answerer for Generated {
                 Err(Failure::Model("no row fits into the prompt: raise KARUTE_PROMPT_TOKENS".into()))?;
             }
             let prompt_digest = prompt::digest(&prompt, &marker);
-            let mut deltas = self.generator.generate(&prompt).await.map_err(failed)?;
+            let most = self.generator.cost(&self.generator.most(&prompt)).usd();
+            let mut ticket = asked.till.reserve("answer", self.model(), most).await?;
+            let mut deltas = match self.generator.generate(&prompt).await {
+                Ok(deltas) => deltas,
+                Err(error) => {
+                    if let Some(ticket) = ticket.filter(|_| error.refused()) {
+                        ticket.free().await;
+                    }
+                    Err(failed(error))?;
+                    return;
+                }
+            };
             let mut said = false;
             while let Some(delta) = deltas.next().await {
                 match delta.map_err(failed)? {
@@ -65,12 +76,17 @@ impl Answerer for Generated {
                         said = true;
                         yield Piece::Text(text);
                     }
-                    // A model that only thought has answered nothing.
-                    Delta::Done(finished) if !said => {
-                        Err(Failure::Model(format!("{} ended without a word ({:?})", finished.model, finished.finish)))?;
-                    }
                     Delta::Done(finished) => {
-                        let usd = self.generator.usd(&finished.usage);
+                        let cost = self.generator.cost(&finished.usage);
+                        if let Some(ticket) = ticket.take() {
+                            ticket.settle(cost, &finished.usage).await;
+                        }
+                        // A model that only thought has answered nothing.
+                        if !said {
+                            let Finished { model, finish, .. } = &finished;
+                            Err(Failure::Model(format!("{model} ended without a word ({finish:?})")))?;
+                        }
+                        let usd = cost.usd();
                         let template = self.templates.version(&asked.question).to_owned();
                         yield Piece::Done { finished, usd, template, prompt_digest: prompt_digest.clone(), rows };
                     }

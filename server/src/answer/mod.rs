@@ -21,7 +21,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::audit::Seen;
 use crate::error::Failure;
+use crate::money::Till;
 use crate::retrieve::gate::NOTHING_FOUND;
 use crate::retrieve::highlight::Highlighter;
 use crate::retrieve::understand::{ExpandedTerm, Understood};
@@ -50,6 +52,8 @@ pub struct Asked {
     pub earlier: Vec<Exchange>,
     /// The rows, best first, which the gate has found sufficient.
     pub evidence: Arc<[Evidence]>,
+    /// Where a call that costs something is reserved.
+    pub till: Till,
 }
 
 /// A piece of an answer as it comes.
@@ -117,8 +121,8 @@ pub struct Summary {
     /// What had to be left out; absent when all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
-    /// Why no answerer answered, for programs: `model_failed`, `model_timed_out`, `model_found_nothing`; `ambiguous_person` where the question names
-    /// several clients by one name.
+    /// Why no answerer answered, for programs: `model_failed`, `model_timed_out`, `model_found_nothing`, `budget_used_up`,
+    /// `ledger_unreachable`; `ambiguous_person` where the question names several clients by one name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// Id of the snapshot that was searched.
@@ -182,6 +186,8 @@ pub enum Step {
 const ANOTHER_ANSWERED: &str = "先の回答モデルが応答しないため、次のものが答えました。";
 /// What is said where no answerer answered.
 const SEARCH_ONLY: &str = "回答モデルが応答しないため、見つかった記録をそのまま示します。";
+/// What is said where none may be asked any more.
+const BUDGET_USED_UP: &str = "モデルの利用料金が上限に達したため、見つかった記録をそのまま示します。";
 /// Rows that are shown then.
 const SHOWN: usize = 5;
 
@@ -208,6 +214,10 @@ pub fn run(
         let _flight = tokio::time::timeout(app.deadline() / 2, flight.lock()).await;
         if let Some(known) = app.caches.answers.look(&key).await {
             yield Step::Searching;
+            see(&app, &question, &known.retrieved).await?;
+            if let Some(yen) = known.summary.total_cost_jpy.filter(|yen| *yen > 0.0) {
+                app.till(question.payer()).saved("answer", &known.summary.model, yen).await;
+            }
             yield Step::Found(known.retrieved.clone());
             yield Step::Generating;
             yield Step::Text(known.text.clone());
@@ -217,6 +227,7 @@ pub fn run(
             summary.total_cost_jpy = summary.total_cost_jpy.map(|_| 0.0);
             summary.total_time_ms = milliseconds(began.elapsed());
             (summary.search_time_ms, summary.generation_time_ms) = (0, 0);
+            app.metrics.answered(&summary);
             yield Step::Done(summary);
             return;
         }
@@ -261,8 +272,10 @@ fn fresh(
             search_time_ms: milliseconds(retrieved.took),
             ..Summary::default()
         };
-        let asked = Asked { question: question.text.clone(), earlier, evidence: retrieved.evidence.clone() };
+        let (till, evidence) = (app.till(question.payer()), retrieved.evidence.clone());
+        let asked = Asked { question: question.text.clone(), earlier, evidence, till };
         let understood = retrieved.understood.clone();
+        see(&app, &question, &retrieved).await?;
         yield Step::Found(Box::new(retrieved));
         yield Step::Generating;
 
@@ -318,7 +331,10 @@ fn fresh(
             } else if !is_answered {
                 summary.mode = "search_only";
                 summary.model = String::new();
-                summary.also(SEARCH_ONLY);
+                summary.also(match summary.reason {
+                    Some("budget_used_up") => BUDGET_USED_UP,
+                    _ => SEARCH_ONLY,
+                });
                 (text, summary.citations) = Default::default();
                 for (piece, citation) in shown(&asked) {
                     text.push_str(&piece);
@@ -358,8 +374,21 @@ fn fresh(
         }
         summary.total_time_ms = milliseconds(began.elapsed());
         summary.generation_time_ms = milliseconds(generating.elapsed());
+        app.metrics.answered(&summary);
         yield Step::Done(Box::new(summary));
     }
+}
+
+/// Keeps in the audit what is about to be shown.
+async fn see(app: &App, question: &Question, retrieved: &Retrieved) -> Result<(), Failure> {
+    let seen = Seen {
+        action: "ask",
+        question: Some(&question.text),
+        snapshot: Some(retrieved.snapshot.to_string()),
+        answer_id: Some(question.answer_id.as_str()).filter(|id| !id.is_empty()),
+        ..Seen::default()
+    };
+    app.seen(&question.caller, seen, retrieved.evidence.iter().map(|evidence| &evidence.row)).await
 }
 
 /// The first piece of the first answerer that gives one in time, with those behind it. `summary` says who it is, and why if it
@@ -376,9 +405,23 @@ async fn first_to_answer<'a>(
         // Who is asked first leaves time for those behind him.
         let left = (began + app.deadline()).saturating_duration_since(tokio::time::Instant::now());
         let patience = left / u32::try_from(app.answerers.len() - at).unwrap_or(1);
+        let Some(upstream) = app.upstreams.answerers.get(at) else { continue };
+        let pass = match tokio::time::timeout(patience, upstream.enter()).await {
+            Ok(Ok(pass)) => pass,
+            Ok(Err(failure)) => {
+                tracing::warn!(model = answerer.model(), reason = failure.detail(), "no answer");
+                summary.reason = Some("model_failed");
+                continue;
+            }
+            Err(_) => {
+                summary.reason = Some("model_timed_out");
+                continue;
+            }
+        };
         let mut pieces = answerer.answer(asked);
         match tokio::time::timeout(patience, pieces.next()).await {
             Ok(Some(Ok(piece))) => {
+                pass.answered();
                 if at > 0 {
                     summary.also(ANOTHER_ANSWERED);
                 }
@@ -387,10 +430,22 @@ async fn first_to_answer<'a>(
             }
             Ok(Some(Err(failure))) => {
                 tracing::warn!(model = answerer.model(), reason = failure.detail(), "no answer");
+                summary.reason = Some(match failure {
+                    // Not the service's fault.
+                    Failure::Budget(_) => "budget_used_up",
+                    Failure::State(_) => "ledger_unreachable",
+                    _ => {
+                        pass.failed();
+                        "model_failed"
+                    }
+                });
+            }
+            Ok(None) => {
+                pass.failed();
                 summary.reason = Some("model_failed");
             }
-            Ok(None) => summary.reason = Some("model_failed"),
             Err(_) => {
+                pass.failed();
                 tracing::warn!(model = answerer.model(), "no answer in time");
                 summary.reason = Some("model_timed_out");
             }

@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    telemetry::start(loaded.settings.log_level);
+    telemetry::start(&loaded.settings);
     run(cli, loaded).unwrap_or_else(|error| {
         eprintln!("karute: {error}");
         sync::exit_code(error.as_ref())

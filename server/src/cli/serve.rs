@@ -11,7 +11,7 @@ use super::{Outcome, app, prepare};
 use crate::app::App;
 use crate::config::Settings;
 use crate::state::{Database, StateError};
-use crate::{reload, routes, shutdown};
+use crate::{costs, listen, reload, routes, shutdown};
 
 /// Listens first, so that a port in use is known before any work, and so that `/health/ready` tells how things stand
 /// while the snapshot is built.
@@ -21,20 +21,20 @@ pub(super) async fn run(settings: Settings) -> Outcome {
         format!("cannot listen on {address}: {error}. Set PORT or HOST, or stop the program that has it")
     })?;
     let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
+    if !settings.sign_in_required() {
         tracing::warn!(
-            "listening on {address} without sign-in: everyone who reaches it can read every record"
+            "sign-in is not required: everyone who reaches {address} can read every record (REQUIRE_AUTHENTICATION)"
         );
     }
     let app = app(settings)?;
     open_state(&app).await?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let service = routes::app(app.clone());
+    let (service, served) = (routes::app(app.clone()), app.clone());
     let mut server = tokio::spawn(async move {
         let stopped = async {
             let _ = stopped.await;
         };
-        axum::serve(listener, service).with_graceful_shutdown(stopped).await
+        listen::serve(listener, &served, service, stopped).await;
     });
 
     let mut asked_to_end = std::pin::pin!(shutdown::requested());
@@ -44,6 +44,7 @@ pub(super) async fn run(settings: Settings) -> Outcome {
     }
     tokio::spawn(reload::watch(app.clone(), Store::open(&app.settings.data_dir)?));
     tokio::spawn(retain(app.clone()));
+    tokio::spawn(costs::watch(app.clone()));
     if app.settings.sync_every > 0 {
         tokio::spawn(reload::sync(app.clone()));
     }
@@ -52,31 +53,30 @@ pub(super) async fn run(settings: Settings) -> Outcome {
     }
     tokio::select! {
         () = asked_to_end => {}
-        ended = &mut server => return Ok(ended??),
+        ended = &mut server => return Ok(ended?),
     }
-    tracing::info!("ending: requests under way may finish");
     let _ = stop.send(());
-    match tokio::time::timeout(shutdown::GRACE, server).await {
-        Ok(ended) => ended??,
-        Err(_) => tracing::warn!("requests still under way were broken off"),
-    }
-    Ok(())
+    Ok(server.await?)
 }
 
 /// Opens what outlives a request, where it is to be kept, and says if it will not outlive the instance. A database that
 /// cannot be reached is tried again while questions are answered; a file that cannot be opened ends the start.
-async fn open_state(app: &App) -> Outcome {
+pub(super) async fn open_state(app: &App) -> Outcome {
     let settings = app.settings.clone();
-    if !settings.history {
-        return Ok(());
-    }
     Store::open(&settings.data_dir)?;
     let is_file = settings.database.reveal().is_none();
     match Database::open(&settings.database, &settings.data_dir).await {
-        Ok(state) => app.keep_in(state),
+        Ok(state) => {
+            // The file has one instance: whatever it left half done, nobody else is doing.
+            if is_file {
+                let now = (app.now)();
+                state.presume(now, now).await?;
+            }
+            app.keep_in(state);
+        }
         Err(error) if is_file || matches!(error, StateError::Address) => return Err(error.into()),
         Err(error) => {
-            tracing::error!(%error, "questions are answered, but conversations are not kept until it is reached");
+            tracing::error!(%error, "until the database is reached conversations are not kept and no paid model is asked");
             tokio::spawn(reach_state(app.clone()));
         }
     }

@@ -20,11 +20,12 @@ impl Legacy {
 }
 
 const NO_TUNING: &str = "not needed: the table of models (KARUTE_MODELS) says how each model is asked";
-const NO_SIGN_IN: &str = "not used by this version, which has no sign-in: keep HOST on a loopback address, behind a proxy that has one";
+const NO_SIGN_IN: &str =
+    "not needed: ID tokens are verified with the keys that Google publishes; FIREBASE_PROJECT_ID names the project";
 const NO_CACHE: &str = "not needed: the snapshot is memory-mapped, so there is nothing to cache";
 const NO_KEYWORDS: &str =
     "not used by this version, which mixes words and vectors by one fixed rule; SEARCH_FINAL_TOP_K is";
-const NO_EXPORT: &str = "not used: logs go to standard error; LOG_LEVEL says how much";
+const NO_EXPORT: &str = "not used: GET /metrics gives every figure to whoever collects them";
 
 macro_rules! legacy {
     ($($name:literal => $successor:expr;)*) => {
@@ -37,8 +38,6 @@ legacy! {
     "DEBUG" => "use LOG_LEVEL=DEBUG; callers are never shown internals";
     "APP_VERSION" => "not needed: the program knows its version";
     "RELOAD" => "not needed: start the program again after changing it";
-    "ADMIN_API_KEY" => "not used by this version, which has no admin endpoints to protect";
-    "ENABLE_ADMIN_ENDPOINTS" => "not used by this version, which has no admin endpoints";
     "CORS_METHODS" => "not needed: ALLOWED_ORIGINS decides; the methods are those of the API";
     "CORS_HEADERS" => "not needed: ALLOWED_ORIGINS decides; the headers are those of the API";
     "GCP_PROJECT_NUMBER" => "not needed: GCP_PROJECT_ID names the project";
@@ -57,11 +56,9 @@ legacy! {
     "BATCH_SIZE" => "not needed: each embedder knows its batch size";
     "CACHE_VECTOR_DB_TTL" => NO_CACHE;
     "CACHE_CLEANUP_INTERVAL" => "not needed: what has expired is never served, and its place is taken when it is needed";
-    "ENABLE_CLOUD_LOGGING" => NO_EXPORT;
     "ENABLE_CLOUD_MONITORING" => NO_EXPORT;
     "METRICS_EXPORT_INTERVAL" => NO_EXPORT;
     "FIREBASE_*" => NO_SIGN_IN;
-    "REQUIRE_AUTHENTICATION" => NO_SIGN_IN;
     "USE_FIRESTORE_VECTOR_SEARCH" => "not needed: the snapshot in KARUTE_DATA_DIR is what is searched";
     "FIRESTORE_VECTOR_*" => "not needed: the snapshot in KARUTE_DATA_DIR is what is searched";
     "LANGCHAIN_*" => NO_EXPORT;

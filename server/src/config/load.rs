@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use super::dotenv::{self, BadLine};
@@ -157,6 +156,7 @@ impl Sources {
     pub fn load(self) -> Result<Loaded, Invalid> {
         let mut reader = Reader { sources: &self, problems: self.problems.clone(), given: Vec::new() };
         let settings = Settings::read(&mut reader);
+        reader.problems.extend(settings.as_ref().and_then(open_production));
         for (given, values) in &self.layers {
             for name in values.keys().filter(|name| name.starts_with("KARUTE_") && !known(name)) {
                 let fault = "is no setting: `karute config` lists them all".to_owned();
@@ -164,10 +164,9 @@ impl Sources {
             }
         }
         match settings {
-            Some(mut settings) if reader.problems.is_empty() => {
+            Some(settings) if reader.problems.is_empty() => {
                 let mut warnings = self.warnings.clone();
                 warnings.extend(self.legacy_warnings());
-                warnings.extend(self.stay_private(&mut settings));
                 if self
                     .find("ALLOWED_ORIGINS")
                     .or(self.find("CORS_ORIGINS"))
@@ -191,25 +190,18 @@ impl Sources {
         };
         names.into_iter().filter_map(warning).collect()
     }
+}
 
-    /// Where sign-in is required, by the setting of the replaced system or by being in production, records must not
-    /// be open to a network: this version cannot ask who calls, so it listens on this machine alone.
-    fn stay_private(&self, settings: &mut Settings) -> Option<String> {
-        let required = match self.find("REQUIRE_AUTHENTICATION").map(|(_, text)| bool::parse(text)) {
-            // A text that cannot be read is taken as the safer of the two.
-            Some(given) => given.unwrap_or(true),
-            None => settings.environment == Environment::Production,
-        };
-        if !required || settings.host.is_loopback() {
-            return None;
-        }
-        let wanted = settings.host;
-        settings.host = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Some(format!(
-            "HOST={wanted} is not honoured: sign-in is required and this version has none, so it listens on \
-             127.0.0.1 only. Put a proxy with sign-in in front of it, or set REQUIRE_AUTHENTICATION=false"
-        ))
-    }
+/// Records in production are never open to a network: whoever wants that must say that it is no production.
+fn open_production(settings: &Settings) -> Option<Problem> {
+    let open = settings.require_authentication == Some(false)
+        && settings.environment == Environment::Production
+        && !settings.host.is_loopback();
+    open.then(|| Problem {
+        name: "REQUIRE_AUTHENTICATION".into(),
+        given: "HOST and ENVIRONMENT together".into(),
+        fault: "must not be false where ENVIRONMENT is production and HOST is a network".into(),
+    })
 }
 
 /// Whether a name is one that this build understands.
@@ -301,19 +293,22 @@ mod tests {
     }
 
     #[test]
-    fn where_sign_in_is_required_the_server_stays_on_this_machine() {
-        for values in [
-            [("HOST", "0.0.0.0"), ("REQUIRE_AUTHENTICATION", "true")],
-            [("HOST", "0.0.0.0"), ("REQUIRE_AUTHENTICATION", "ture")],
-            [("HOST", "0.0.0.0"), ("ENVIRONMENT", "production")],
-        ] {
-            let loaded = from(&values).load().expect("valid");
-            assert!(loaded.settings.host.is_loopback(), "{values:?}");
-            assert!(loaded.warnings.iter().any(|warning| warning.contains("HOST=0.0.0.0")), "{values:?}");
-        }
-        let open =
-            from(&[("HOST", "0.0.0.0"), ("REQUIRE_AUTHENTICATION", "false"), ("ENVIRONMENT", "production")]);
-        assert!(!open.load().expect("valid").settings.host.is_loopback());
+    fn sign_in_is_required_in_production_and_where_it_is_asked_for() {
+        let required = |values: &[(&str, &str)]| from(values).load().expect("valid").settings.sign_in_required();
+        assert!(!required(&[]));
+        assert!(required(&[("ENVIRONMENT", "production"), ("HOST", "0.0.0.0")]));
+        assert!(required(&[("REQUIRE_AUTHENTICATION", "true")]));
+        assert!(!required(&[("ENVIRONMENT", "production"), ("REQUIRE_AUTHENTICATION", "false")]));
+        let open = [("HOST", "0.0.0.0"), ("REQUIRE_AUTHENTICATION", "false"), ("ENVIRONMENT", "production")];
+        let Invalid(problems) = from(&open).load().expect_err("records open to a network");
+        assert_eq!(problems[0].name, "REQUIRE_AUTHENTICATION");
+        assert!(from(&[("REQUIRE_AUTHENTICATION", "ture")]).load().is_err(), "what cannot be read is no choice");
+    }
+
+    #[test]
+    fn a_short_key_is_refused_without_being_shown() {
+        let Invalid(problems) = from(&[("ADMIN_API_KEY", "hunter2")]).load().expect_err("a short key");
+        assert!(problems[0].fault.contains("karute keygen") && !problems[0].fault.contains("hunter2"));
     }
 
     #[test]

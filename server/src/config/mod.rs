@@ -16,11 +16,13 @@ use karute_sync::bucket::{BucketUrl, Endpoint};
 use karute_sync::google::Host;
 use karute_sync::source::SheetNames;
 
+use crate::access::role::Role;
+
 pub use legacy::{LEGACY, Legacy};
 pub use load::{Given, Invalid, Loaded, Problem, Sources};
 pub use value::{
-    AnswererKind, Answerers, EmbedderKind, Environment, LogLevel, Origins, RerankerKind, Secret, SourceKind,
-    SpreadsheetId, Value,
+    AnswererKind, Answerers, AuditLevel, EmbedderKind, Environment, LogLevel, Names, Origins, RerankerKind, Secret,
+    SourceKind, SpreadsheetId, Value,
 };
 
 /// What is known about a setting besides its value.
@@ -73,6 +75,14 @@ fn within<T: PartialOrd + std::fmt::Display>(low: T, high: T) -> impl Fn(&T) -> 
     move |value| match *value >= low && *value <= high {
         true => Ok(()),
         false => Err(format!("must be {low} to {high}")),
+    }
+}
+
+/// A key that cannot be guessed, or none.
+fn long_or_none(key: &Secret) -> Result<(), String> {
+    match key.reveal() {
+        Some(key) if key.len() < 16 => Err("must have at least 16 characters: `karute keygen` makes one".into()),
+        _ => Ok(()),
     }
 }
 
@@ -205,6 +215,52 @@ settings! {
         "Seconds that search results are kept, 1 to 31536000; another snapshot ends them at once";
     cache_answers_ttl: u64 = "CACHE_DEFAULT_TTL", default "3600", within(1, 31_536_000),
         "Seconds that answers are kept, 1 to 31536000; another snapshot ends them at once";
+    require_authentication: Option<bool> = "REQUIRE_AUTHENTICATION", default "", any,
+        "Whether every record needs a caller who has signed in: true or false; empty for true in production and false elsewhere";
+    admin_key: Secret = "ADMIN_API_KEY", default "", long_or_none,
+        "Key for /admin and the caches, 16 characters or more; empty for none, and then nobody may use them but by a token";
+    admin_key_previous: Secret = "ADMIN_API_KEY_PREVIOUS", default "", long_or_none,
+        "The admin key before, which is still good while it is being replaced; empty for none";
+    admin_endpoints: bool = "ENABLE_ADMIN_ENDPOINTS", default "true", any,
+        "Whether /admin and the endpoints that list or empty the caches are there at all: true or false";
+    firebase_project: String = "FIREBASE_PROJECT_ID", default "", any,
+        "Firebase project whose ID tokens are taken; empty for none";
+    google_clients: Names = "KARUTE_GOOGLE_CLIENT_IDS", default "", any,
+        "OAuth client ids whose Google ID tokens are taken, a comma list; empty for none";
+    allowed_domains: Names = "KARUTE_ALLOWED_DOMAINS", default "", any,
+        "Domains of e-mail addresses that may sign in without standing in KARUTE_PEOPLE, a comma list; empty for none";
+    people: Option<PathBuf> = "KARUTE_PEOPLE", default "", any,
+        "TOML file that says who has which role and sees which clients; empty for none";
+    default_role: Option<Role> = "KARUTE_DEFAULT_ROLE", default "", any,
+        "Role of somebody of an allowed domain whose token names none: admin, care_manager, nurse or readonly; empty to refuse him";
+    chats_per_minute: u32 = "KARUTE_CHATS_PER_MINUTE", default "20", within(0, 1_000_000),
+        "Questions that one caller who has signed in may ask a minute, 1 to 1000000; 0 for no limit";
+    searches_per_minute: u32 = "KARUTE_SEARCHES_PER_MINUTE", default "100", within(0, 1_000_000),
+        "Searches that one caller who has signed in may make a minute, 1 to 1000000; 0 for no limit";
+    caller_concurrency: usize = "KARUTE_CALLER_CONCURRENCY", default "16", within(1, 100_000),
+        "Requests that one caller who has signed in may have under way, 1 to 100000";
+    max_queue: usize = "KARUTE_MAX_QUEUE", default "256", within(0, 1_000_000),
+        "Questions that may wait for MAX_CONCURRENT_REQUESTS, 0 to 1000000; further ones are sent away with 503";
+    max_connections: usize = "KARUTE_MAX_CONNECTIONS", default "16384", within(1, 1_000_000),
+        "Connections that are held at the same time, 1 to 1000000; further ones wait to be taken";
+    yen_per_day: f64 = "KARUTE_YEN_PER_DAY", default "1000", within(0.0, 1e9),
+        "Most yen that models may cost in a day of Japan, 0 to 1000000000";
+    yen_per_month: f64 = "KARUTE_YEN_PER_MONTH", default "5000", within(0.0, 1e9),
+        "Most yen that models may cost in a month, 0 to 1000000000";
+    yen_per_caller: f64 = "KARUTE_YEN_PER_CALLER", default "500", within(0.0, 1e9),
+        "Most yen that models may cost for one caller in a day, 0 to 1000000000";
+    calls_per_day: i64 = "KARUTE_CALLS_PER_DAY", default "5000", within(0, 1_000_000_000),
+        "Most calls to paid models in a day, of whatever kind, 0 to 1000000000";
+    cost_log: Option<SpreadsheetId> = "COST_LOG_SPREADSHEET_ID", default "", any,
+        "Google spreadsheet that a row for each paid call is appended to; empty for none";
+    cost_log_sheet: String = "KARUTE_COST_LOG_SHEET", default "コスト管理", not_empty,
+        "Sheet of COST_LOG_SPREADSHEET_ID, with the 37 columns of the replaced system's cost log";
+    audit: AuditLevel = "KARUTE_AUDIT", default "metadata", any,
+        "What the audit keeps of who saw whose records: minimal, metadata (which rows and a digest of the question, too) or full (the question, too)";
+    audit_key: Secret = "KARUTE_AUDIT_KEY", default "", long_or_none,
+        "Key of the audit's chain, 16 characters or more: without it nobody can forge the chain, whatever he does to the database; empty for a chain without a key";
+    cloud_logging: bool = "ENABLE_CLOUD_LOGGING", default "false", any,
+        "Whether logs are JSON in the form of Google Cloud Logging: true or false";
     request_timeout: u64 = "REQUEST_TIMEOUT", default "30", within(1, 3600),
         "Seconds until the first word of an answer must be there, 1 to 3600";
     stream_timeout: u64 = "STREAM_TIMEOUT", default "120", within(1, 3600),
@@ -213,4 +269,11 @@ settings! {
         "Questions worked on at the same time, 1 to 10000; further ones wait";
     max_body_bytes: usize = "KARUTE_MAX_BODY_BYTES", default "65536", within(1024, 16 << 20),
         "Largest request body in bytes, 1024 to 16777216";
+}
+
+impl Settings {
+    /// Whether every record needs a caller who has signed in.
+    pub fn sign_in_required(&self) -> bool {
+        self.require_authentication.unwrap_or(self.environment == Environment::Production)
+    }
 }

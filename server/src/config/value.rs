@@ -9,6 +9,8 @@ use karute_sync::google::Host;
 use karute_sync::source::SheetNames;
 use serde_json::{Map, json};
 
+use crate::access::role::Role;
+
 /// A type of setting.
 pub trait Value: Sized {
     /// Reads a value; the error says what was expected.
@@ -50,6 +52,7 @@ plain! {
     u32, "a whole number";
     u16, "a whole number, 0 to 65535";
     f64, "a number";
+    i64, "a whole number";
     u64, "a whole number";
     usize, "a whole number";
 }
@@ -187,6 +190,19 @@ choices! {
 }
 
 choices! {
+    /// How much of a question the audit keeps.
+    AuditLevel {
+        /// Who saw whose records when.
+        Minimal = "minimal";
+        /// Which rows, too, and a digest of the question.
+        Metadata = "metadata";
+        /// The question itself, too.
+        Full = "full";
+    }
+    "minimal, metadata or full"
+}
+
+choices! {
     /// Where records come from.
     SourceKind {
         /// The spreadsheet if one is named and no workbook is, else the workbook.
@@ -256,6 +272,29 @@ impl Value for Answerers {
             [] => "auto".into(),
             kinds => kinds.iter().map(Value::show).collect::<Vec<_>>().join(","),
         }
+    }
+}
+
+impl Value for Role {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "must be admin, care_manager, nurse or readonly".into())
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// A list of names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names(pub Vec<String>);
+
+impl Value for Names {
+    fn parse(text: &str) -> Result<Self, String> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        Ok(Self(names.map(str::to_owned).collect()))
+    }
+    fn show(&self) -> String {
+        self.0.join(",")
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use karute_engine::{Facet, Filter};
 
+use crate::access::role::{Permission, Role};
+
 /// Whoever has not said who he is.
 pub const ANONYMOUS: &str = "anonymous";
 
@@ -35,6 +37,10 @@ impl Scope {
 pub struct Caller {
     /// Whose conversations, answers and feedback are this caller's.
     pub name: String,
+    /// What this caller is in the house.
+    pub role: Role,
+    /// What this caller may do.
+    pub permissions: BTreeSet<Permission>,
     /// Clients (利用者) whose rows may be seen.
     pub clients: Scope,
     /// Domains whose rows may be seen.
@@ -47,14 +53,28 @@ impl Default for Caller {
     /// Nothing.
     fn default() -> Self {
         let nothing = Scope::Only(BTreeSet::new());
-        Self { name: ANONYMOUS.into(), clients: nothing.clone(), domains: nothing, unowned: false }
+        Self {
+            name: ANONYMOUS.into(),
+            role: Role::Readonly,
+            permissions: BTreeSet::new(),
+            clients: nothing.clone(),
+            domains: nothing,
+            unowned: false,
+        }
     }
 }
 
 impl Caller {
     /// Whoever may see every row: an operator on the machine itself.
     pub fn everything() -> Self {
-        Self { name: ANONYMOUS.into(), clients: Scope::All, domains: Scope::All, unowned: true }
+        Self {
+            name: ANONYMOUS.into(),
+            role: Role::Admin,
+            permissions: Permission::ALL.into(),
+            clients: Scope::All,
+            domains: Scope::All,
+            unowned: true,
+        }
     }
 
     /// Narrows `filter` to what this caller may see.

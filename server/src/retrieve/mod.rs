@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use karute_engine::{Embedding, Explained, Facet, Filter, Index, Origin, Plan, Row, SnapshotId};
-use karute_sync::embed::{EmbedError, Task};
+use karute_sync::embed::Task;
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::cache::{Fresh, Key, key};
 use crate::config::RerankerKind;
 use crate::error::Failure;
+use crate::money::Payer;
 pub use arms::Silence;
 use caller::Caller;
 use gate::Verdict;
@@ -70,6 +71,8 @@ pub struct Question {
     pub at_once: bool,
     /// When it is asked, if not now: 昨日 is another day then.
     pub asked_at: Option<OffsetDateTime>,
+    /// Id of the answer that it is asked for; empty for none.
+    pub answer_id: String,
     /// Who asks.
     pub caller: Caller,
 }
@@ -87,8 +90,14 @@ impl Question {
             without: Vec::new(),
             at_once: false,
             asked_at: None,
+            answer_id: String::new(),
             caller,
         }
+    }
+
+    /// Who pays for it.
+    pub fn payer(&self) -> Payer {
+        Payer { caller: self.caller.name.clone(), answer_id: self.answer_id.clone() }
     }
 
     fn filter(&self) -> Filter {
@@ -179,9 +188,9 @@ impl Retrieved {
 
 /// What the rows found for `question` in `index` depend on. The day is part of it, since questions speak of 昨日.
 pub(crate) fn question_key(app: &App, question: &Question, index: &Index) -> Key {
-    let Question { text, earlier, client_id, domain, top, plan, without, at_once: _, asked_at, caller } =
+    let Question { text, earlier, client_id, domain, top, plan, without, at_once: _, asked_at, answer_id: _, caller } =
         question;
-    let Caller { name: _, clients, domains, unowned } = caller;
+    let Caller { name: _, role: _, permissions: _, clients, domains, unowned } = caller;
     let today = understand::japan(asked_at.unwrap_or_else(app.now)).date();
     let asked = format!(
         "{text:?} {earlier:?} {client_id:?} {domain:?} {top} {plan:?} {without:?} {clients:?} {domains:?} {unowned} {today}"
@@ -229,7 +238,9 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
         Err(NotKept::Failed(failure)) => return Err(failure),
     };
     let mut retrieved = Arc::unwrap_or_clone(retrieved);
-    if cached {
+    if !cached {
+        app.metrics.retrieved(&retrieved);
+    } else {
         retrieved.cached = true;
         retrieved.took = began.elapsed();
         retrieved.stages = Stages::default();
@@ -255,7 +266,7 @@ async fn fresh(
         app.on_pool(move || understand_question(&reader, &question, now, &index)).await??
     };
     let understanding = began.elapsed();
-    let (embedding, mut degraded) = embed(app, &understood.text).await;
+    let (embedding, mut degraded) = embed(app, question, &understood.text).await;
     let embedded = began.elapsed();
     let snapshot = index.id();
     let (asked, text) = (question.clone(), understood.text.clone());
@@ -288,7 +299,7 @@ async fn fresh(
     let mut reranked_by = locally.then(|| Local::NAME.to_owned());
     if let Some(reranker) = &app.reranker {
         let began = Instant::now();
-        match reranked(app, reranker.as_ref(), &text, &mut evidence).await {
+        match reranked(app, question, reranker.as_ref(), &text, &mut evidence).await {
             Some(failed) => degraded.push(failed),
             None => reranked_by = Some(reranker.model().to_owned()),
         }
@@ -328,20 +339,23 @@ fn microseconds(duration: Duration) -> u64 {
 }
 
 /// The question's vector, if it has a word and the embedder answers in time; else why it has none. Words find without it.
-async fn embed(app: &App, text: &str) -> (Option<Embedding>, Vec<&'static str>) {
+async fn embed(app: &App, question: &Question, text: &str) -> (Option<Embedding>, Vec<&'static str>) {
     let patience = app.deadline() / SHARE;
     let identity = format!("{:?}", app.embedder.identity());
     let make = async {
-        let embeddings = app.embedder.embed(&[text.to_owned()], Task::Query).await.map_err(Arc::new)?;
+        let texts = [text.to_owned()];
+        let usd = app.embedder.usd(1, text.len() as u64);
+        let call = app.embedder.embed(&texts, Task::Query);
+        let embeddings = app.till(question.payer()).pay(&app.upstreams.embedder, "embed", usd, call).await?;
         let embedding: Option<Embedding> = embeddings.into_iter().next().flatten();
         let bytes = size_of::<f32>() * app.embedder.identity().dimensions as usize + identity.len();
-        Ok::<_, Arc<EmbedError>>(Fresh { value: embedding, bytes, yen: price(app, text) })
+        Ok::<_, Failure>(Fresh { value: embedding, bytes, yen: price(app, text) })
     };
     let key = key([b"embedding".as_slice(), identity.as_bytes(), text.as_bytes()]);
     match tokio::time::timeout(patience, app.caches.embeddings.get(key, (app.now)(), make)).await {
         Ok(Ok((embedding, _))) => (embedding, Vec::new()),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "a question was not embedded, so words alone were searched");
+        Ok(Err(failure)) => {
+            tracing::warn!(reason = failure.detail(), "a question was not embedded, so words alone were searched");
             (None, vec![WORDS_ALONE])
         }
         Err(_) => {
@@ -355,6 +369,7 @@ async fn embed(app: &App, text: &str) -> (Option<Embedding>, Vec<&'static str>) 
 /// tell the caller, if it did not answer.
 async fn reranked(
     app: &App,
+    question: &Question,
     reranker: &dyn Reranker,
     text: &str,
     evidence: &mut [Evidence],
@@ -365,10 +380,12 @@ async fn reranked(
         return None;
     }
     let rows: Vec<&Row> = taken.iter().map(|evidence| &evidence.row).collect();
-    let scores = match tokio::time::timeout(app.deadline() / SHARE, reranker.scores(text, &rows)).await {
+    let (till, usd) = (app.till(question.payer()), reranker.usd(rows.len()));
+    let scores = till.pay(&app.upstreams.reranker, "rank", usd, reranker.scores(text, &rows));
+    let scores = match tokio::time::timeout(app.deadline() / SHARE, scores).await {
         Ok(Ok(scores)) => scores,
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "rows keep the order of this machine");
+        Ok(Err(failure)) => {
+            tracing::warn!(reason = failure.detail(), "rows keep the order of this machine");
             return Some(NOT_RERANKED);
         }
         Err(_) => {

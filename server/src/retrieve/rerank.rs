@@ -15,6 +15,11 @@ pub trait Reranker: Send + Sync {
     /// Most rows that one call takes.
     fn most_rows(&self) -> usize;
 
+    /// What a call with so many rows costs at most, US dollars.
+    fn usd(&self, _rows: usize) -> f64 {
+        0.0
+    }
+
     /// A score for each of `rows`, higher for what answers better. Dropping the future cancels the call.
     ///
     /// # Errors
@@ -32,11 +37,19 @@ impl Reranker for Ranker {
         MOST_RECORDS
     }
 
+    fn usd(&self, rows: usize) -> f64 {
+        Ranker::usd(self, rows)
+    }
+
     async fn scores(&self, question: &str, rows: &[&Row]) -> Result<Vec<f32>, RerankError> {
         let records: Vec<Record<'_>> =
             rows.iter().map(|row| Record { title: &row.title, content: &row.content }).collect();
         let scores = Ranker::scores(self, question, &records).await;
-        scores.map_err(|error| RerankError { model: self.model().to_owned(), detail: error.to_string() })
+        scores.map_err(|error| RerankError {
+            model: self.model().to_owned(),
+            refused: error.refused(),
+            detail: error.to_string(),
+        })
     }
 }
 
@@ -48,6 +61,8 @@ pub struct RerankError {
     pub model: String,
     /// Why.
     pub detail: String,
+    /// Whether it refused before it did anything, so that nothing is billed.
+    pub refused: bool,
 }
 
 /// Reranks on this machine: by how much of the question the row, its best sentence and its title cover, and whether its

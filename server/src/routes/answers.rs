@@ -11,6 +11,7 @@ use super::chat::rfc3339;
 use super::item::RowItem;
 use crate::answer::cite::{self, Citation};
 use crate::app::App;
+use crate::audit::Seen;
 use crate::error::{Failure, Missing, Problem, Problems};
 use crate::request::{Id, Parameters};
 use crate::retrieve::caller::Caller;
@@ -43,6 +44,13 @@ pub(super) async fn answer(
     Id(message_id): Id,
 ) -> Result<Json<Answer>, Failure> {
     let found = app.kept()?.answer(&message_id, Some(&caller.name)).await?.ok_or(Failure::NotFound)?;
+    let seen = Seen {
+        action: "answer",
+        answer_id: Some(&found.id),
+        clients: found.clients.iter().cloned().collect(),
+        ..Seen::default()
+    };
+    app.seen(&caller, seen, std::iter::empty()).await?;
     let newest = app.index()?;
     let cited = found.record.pointer("/summary/citations").cloned().unwrap_or_default();
     let mut citations: Vec<Citation> = serde_json::from_value(cited)
@@ -79,8 +87,8 @@ pub(super) async fn row(
     fields.finish()?;
     let served = app.index()?;
     let directory = app.settings.data_dir.clone();
-    let reader = app.clone();
-    let found = app.on_pool(move || -> Result<RowItem, Failure> {
+    let (reader, looker) = (app.clone(), caller.clone());
+    let found = app.on_pool(move || -> Result<(Row, RowItem), Failure> {
         let other = match wanted.filter(|wanted| !served.id().to_string().starts_with(wanted.as_str())) {
             None => None,
             Some(wanted) => {
@@ -92,9 +100,11 @@ pub(super) async fn row(
         let visible = |row: &Row| caller.may_see(&row.client_id, &row.domain);
         let row = index.row_with_id(&id)?.filter(visible).ok_or(Failure::NotFound)?;
         let link = reader.catalogue(&served)?.link(&row.origin);
-        Ok(RowItem::new(row, index.id(), link))
+        Ok((row.clone(), RowItem::new(row, index.id(), link)))
     });
-    Ok(Json(found.await??))
+    let (row, item) = found.await??;
+    app.seen(&looker, Seen { action: "row", ..Seen::default() }, std::iter::once(&row)).await?;
+    Ok(Json(item))
 }
 
 /// A snapshot that is not there is no fault of the server.

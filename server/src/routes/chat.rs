@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -24,6 +24,7 @@ use crate::request::Fields;
 use crate::retrieve::Question;
 use crate::retrieve::caller::Caller;
 use crate::retrieve::understand::Part;
+use crate::shutdown::STREAM_GRACE;
 
 /// Most characters of a message.
 pub(super) const LONGEST_MESSAGE: usize = 2000;
@@ -196,19 +197,47 @@ pub(super) async fn stream(
     // Before the first byte an honest status can still be sent.
     app.index()?;
     let ids = (turn.session_id.clone(), turn.message_id.clone());
-    let events = converse(app, turn).flat_map(move |step| {
+    let served = app.clone();
+    let events = until_the_end(app.clone(), converse(app, turn)).flat_map(move |step| {
         let chunks = match step {
             Ok(step) => chunks(&ids, step),
-            Err(failure) => vec![failed(&ids, &failure)],
+            Err(failure) => vec![failed(&served, &ids, &failure)],
         };
         futures_util::stream::iter(chunks.into_iter().map(|chunk| Ok::<Event, Infallible>(chunk.event())))
     });
     Ok(sse(events))
 }
 
+/// `steps` to their end, or, if the program ends before, a failure that says so: no stream just breaks off.
+pub(super) fn until_the_end<T>(
+    app: App,
+    steps: impl Stream<Item = Result<T, Failure>>,
+) -> impl Stream<Item = Result<T, Failure>> {
+    async_stream::stream! {
+        let mut steps = std::pin::pin!(steps);
+        let mut ending = std::pin::pin!(async {
+            app.ending().await;
+            tokio::time::sleep(STREAM_GRACE).await;
+        });
+        loop {
+            tokio::select! {
+                biased;
+                step = steps.next() => match step {
+                    Some(step) => yield step,
+                    None => return,
+                },
+                () = &mut ending => {
+                    yield Err(Failure::Ending);
+                    return;
+                }
+            }
+        }
+    }
+}
+
 /// A stream of events that proxies hand on as they come.
 pub(super) fn sse(
-    events: impl futures_util::Stream<Item = Result<Event, Infallible>> + Send + 'static,
+    events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static,
 ) -> Response {
     let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(PING_EVERY).text("ping"));
     let unbuffered = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
@@ -256,8 +285,9 @@ fn chunks(ids: &Ids, step: Step) -> Vec<Chunk> {
 }
 
 /// The last event of a stream that failed.
-fn failed(ids: &Ids, failure: &Failure) -> Chunk {
+fn failed(app: &App, ids: &Ids, failure: &Failure) -> Chunk {
     failure.log();
+    app.metrics.failed(failure.code());
     let mut metadata = told(ids);
     metadata.insert("code".into(), json!(failure.code()));
     Chunk { kind: "error", error: Some(failure.message()), metadata: Some(metadata), ..Chunk::default() }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::audit::Seen;
 use crate::catalogue::Client;
 use crate::error::{Failure, Problem, Problems};
 use crate::request::Id;
@@ -31,7 +32,9 @@ async fn visible(app: App, caller: Caller) -> Result<Vec<Client>, Failure> {
 #[utoipa::path(get, path = "/clients", tag = "records",
     responses((status = 200, description = "Clients, by id", body = Clients), Problems))]
 pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Clients>, Failure> {
-    let clients = visible(app, caller).await?;
+    let clients = visible(app.clone(), caller.clone()).await?;
+    let count = Some(clients.len());
+    app.seen(&caller, Seen { action: "clients", count, ..Seen::default() }, std::iter::empty()).await?;
     Ok(Json(Clients { total: clients.len(), clients }))
 }
 
@@ -44,6 +47,9 @@ pub(super) async fn one(
     caller: Caller,
     Id(client_id): Id,
 ) -> Result<Json<Client>, Failure> {
-    let clients = visible(app, caller).await?;
-    clients.into_iter().find(|client| client.id == client_id).map(Json).ok_or(Failure::NotFound)
+    let clients = visible(app.clone(), caller.clone()).await?;
+    let client = clients.into_iter().find(|client| client.id == client_id).ok_or(Failure::NotFound)?;
+    let seen = Seen { action: "client", clients: vec![client.id.clone()], ..Seen::default() };
+    app.seen(&caller, seen, std::iter::empty()).await?;
+    Ok(Json(client))
 }

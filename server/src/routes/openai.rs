@@ -15,12 +15,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::chat::{LONGEST_MESSAGE, MOST_CONTEXT, sse};
+use super::chat::{LONGEST_MESSAGE, MOST_CONTEXT, sse, until_the_end};
 use super::item::{KnowledgeItem, items};
 use crate::answer::converse::{Whole, whole};
 use crate::answer::{self, Exchange, Step, Summary};
 use crate::app::App;
 use crate::error::Failure;
+use crate::money::Payer;
 use crate::request::Fields;
 use crate::retrieve::Question;
 use crate::retrieve::caller::Caller;
@@ -88,7 +89,7 @@ impl From<Failure> for Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         self.0.log();
-        (self.0.status(), Json(json!({ "error": ErrorBody::of(&self.0) }))).into_response()
+        self.0.response(json!({ "error": ErrorBody::of(&self.0) }))
     }
 }
 
@@ -236,6 +237,7 @@ pub(super) async fn completions(
 ) -> Result<Response, Refused> {
     let (question, earlier, delivery) = read(fields?, caller)?;
     let id = format!("chatcmpl-{}", uuid::Uuid::new_v4().simple());
+    let question = Question { answer_id: id.clone(), ..question };
     let created = (app.now)().unix_timestamp();
     if delivery.streamed {
         app.index()?;
@@ -290,7 +292,8 @@ fn chunks(
         }
         Event::default().data(chunk.to_string())
     };
-    let events = answer::run(app, question, earlier).flat_map(move |step| {
+    let metrics = app.metrics.clone();
+    let events = until_the_end(app.clone(), answer::run(app, question, earlier)).flat_map(move |step| {
         let events = match step {
             Ok(Step::Searching) => {
                 vec![chunk(json!({ "role": "assistant", "content": "" }), Value::Null, Value::Null)]
@@ -316,6 +319,7 @@ fn chunks(
             // OpenAI's client raises what stands in `error`.
             Err(failure) => {
                 failure.log();
+                metrics.failed(failure.code());
                 vec![Event::default().data(json!({ "error": ErrorBody::of(&failure) }).to_string())]
             }
         };
@@ -344,7 +348,7 @@ pub(super) struct EmbeddingRequest {
     responses((status = 200, description = "A list of `embedding` objects", body = Object), Refusals))]
 pub(super) async fn embeddings(
     State(app): State<App>,
-    _caller: Caller,
+    caller: Caller,
     fields: Result<Fields, Failure>,
 ) -> Result<Json<Value>, Refused> {
     let mut fields = fields?;
@@ -371,10 +375,13 @@ pub(super) async fn embeddings(
     );
     fields.check("encoding_format", ["float", "base64"].contains(&format.as_str()), "float or base64");
     fields.finish()?;
+    let till = app.till(Payer { caller: caller.name, answer_id: String::new() });
     let mut data = Vec::with_capacity(texts.len());
     let embed = async {
         for batch in texts.chunks(app.embedder.batch_size().max(1)) {
-            for embedding in app.embedder.embed(batch, Task::Query).await? {
+            let usd = app.embedder.usd(batch.len() as u64, batch.iter().map(|text| text.len() as u64).sum());
+            let call = app.embedder.embed(batch, Task::Query);
+            for embedding in till.pay(&app.upstreams.embedder, "embed", usd, call).await? {
                 let vector = embedding.map_or_else(|| vec![0.0; dimensions], |found| found.vector().to_vec());
                 let embedding = match format.as_str() {
                     "base64" => json!(base64(&vector)),

@@ -4,7 +4,7 @@
 use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{answers, cache, chat, clients, feedback, health, openai, root, search, sessions, terms};
+use super::{admin, answers, cache, chat, clients, feedback, health, metrics, openai, root, search, sessions, terms};
 
 /// The whole interface.
 #[derive(OpenApi)]
@@ -39,7 +39,10 @@ use super::{answers, cache, chat, clients, feedback, health, openai, root, searc
         health::live,
         cache::metrics,
         cache::info,
-        cache::clear
+        cache::clear,
+        metrics::metrics,
+        admin::costs,
+        admin::audit
     ),
     components(schemas(chat::Chunk))
 )]

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::item::{KnowledgeItem, items};
 use crate::answer::milliseconds;
 use crate::app::App;
+use crate::audit::Seen;
 use crate::error::{Failure, Problems};
 use crate::request::Fields;
 use crate::retrieve::caller::Caller;
@@ -104,6 +105,9 @@ pub(super) async fn search(
     fields.finish()?;
 
     let retrieved = retrieve(&app, &question).await?;
+    let snapshot = Some(retrieved.snapshot.to_string());
+    let seen = Seen { action: "search", question: Some(&question.text), snapshot, ..Seen::default() };
+    app.seen(&question.caller, seen, retrieved.evidence.iter().map(|found| &found.row)).await?;
     let explain = match wants_explanation {
         true => Some(explain(&question, &retrieved, &app.gate, app.index()?.as_ref())?),
         false => None,

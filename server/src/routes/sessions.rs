@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::chat::rfc3339;
 use crate::app::App;
+use crate::audit::Seen;
 use crate::error::{Failure, Missing, Problems};
 use crate::request::{Fields, Id, Parameters};
 use crate::retrieve::caller::Caller;
@@ -111,6 +112,12 @@ pub(super) async fn list(
     Ok(Json(Sessions { sessions: conversations.into_iter().map(session).collect(), total }))
 }
 
+/// Keeps in the audit whose records a conversation shows again.
+async fn see(app: &App, caller: &Caller, session_id: &str, action: &'static str) -> Result<(), Failure> {
+    let clients = app.kept()?.clients_of(&caller.name, session_id).await?.into_iter().collect();
+    app.seen(caller, Seen { action, clients, ..Seen::default() }, std::iter::empty()).await
+}
+
 /// Shows a conversation.
 #[utoipa::path(get, path = "/chat/sessions/{session_id}/messages", tag = "conversations",
     params(("session_id" = String, Path), ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many, the latest; 100")),
@@ -125,6 +132,7 @@ pub(super) async fn messages(
     fields.finish()?;
     let found = app.kept()?.messages(&caller.name, &session_id, most).await?;
     let (messages, total) = found.ok_or(Failure::NotFound)?;
+    see(&app, &caller, &session_id, "conversation").await?;
     let message = |message: crate::state::Message| SessionMessage {
         id: message.id,
         role: message.role,
@@ -163,6 +171,7 @@ pub(super) async fn export(
 ) -> Result<Json<Exported>, Failure> {
     let found = app.kept()?.messages(&caller.name, &session_id, i64::MAX).await?;
     let (messages, _) = found.ok_or(Failure::NotFound)?;
+    see(&app, &caller, &session_id, "export").await?;
     let row = |message: crate::state::Message| -> Vec<String> {
         vec![
             session_id.clone(),

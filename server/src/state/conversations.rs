@@ -1,6 +1,8 @@
 //! Conversations: the exchanges of one owner under one id. Whoever is not the owner sees none of them, not even that they
 //! are there.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -30,6 +32,8 @@ pub struct Entry {
     pub answer: String,
     /// Ids of the rows that were found, best first.
     pub context_ids: Vec<String>,
+    /// Clients whose rows were found.
+    pub clients: BTreeSet<String>,
     /// Words that were suggested.
     pub suggested_terms: Vec<String>,
     /// How the answer came about.
@@ -91,6 +95,8 @@ pub struct Recorded {
     pub question: String,
     /// Its text.
     pub answer: String,
+    /// Clients whose rows were found.
+    pub clients: BTreeSet<String>,
     /// How it came about.
     pub record: Value,
     /// When it was asked.
@@ -121,7 +127,8 @@ impl Database {
         .map_err(unkept)?;
         sqlx::query(
             "INSERT INTO exchanges (id, owner, conversation_id, question_id, question, answer, context_ids, suggested_terms,
-             record, asked_at, answered_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING",
+             record, asked_at, answered_at, clients) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+             ON CONFLICT (id) DO NOTHING",
         )
         .bind(&entry.id)
         .bind(&entry.owner)
@@ -134,6 +141,7 @@ impl Database {
         .bind(json(&entry.record))
         .bind(millis(entry.asked_at))
         .bind(millis(entry.answered_at))
+        .bind(json(&entry.clients))
         .execute(&mut *transaction)
         .await
         .map_err(unkept)?;
@@ -241,6 +249,42 @@ impl Database {
         Ok(Some((messages, 2 * exchanges)))
     }
 
+    /// Clients whose rows a conversation showed.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn clients_of(&self, owner: &str, conversation: &str) -> Result<BTreeSet<String>, StateError> {
+        let rows = sqlx::query("SELECT clients FROM exchanges WHERE owner = $1 AND conversation_id = $2");
+        let rows = rows.bind(owner).bind(conversation).fetch_all(&self.pool).await.map_err(unread)?;
+        let clients = |row: &AnyRow| {
+            parsed::<BTreeSet<String>>("list of clients", &row.try_get::<String, _>(0).map_err(unread)?)
+        };
+        Ok(rows.iter().map(clients).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
+    /// Removes every conversation that showed a row of `client`, or whose questions or answers hold one of `words`, whoever
+    /// had it. How many there were.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn remove_about(&self, client: &str, words: &[String]) -> Result<u64, StateError> {
+        let rows = sqlx::query("SELECT owner, conversation_id, clients, question, answer, record FROM exchanges");
+        let rows = rows.fetch_all(&self.pool).await.map_err(unread)?;
+        let mut about = BTreeSet::new();
+        for row in &rows {
+            let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
+            let clients: BTreeSet<String> = parsed("list of clients", &text(2)?)?;
+            let said = [text(3)?, text(4)?, text(5)?];
+            if clients.contains(client) || words.iter().any(|word| said.iter().any(|said| said.contains(word))) {
+                about.insert((text(0)?, text(1)?));
+            }
+        }
+        for (owner, conversation) in &about {
+            self.remove(owner, conversation).await?;
+        }
+        Ok(about.len() as u64)
+    }
+
     /// Removes a conversation with all that belongs to it. Whether there was one.
     ///
     /// # Errors
@@ -266,7 +310,8 @@ impl Database {
     /// The database.
     pub async fn answer(&self, id: &str, owner: Option<&str>) -> Result<Option<Recorded>, StateError> {
         let row = sqlx::query(
-            "SELECT id, owner, conversation_id, question, answer, record, asked_at, answered_at FROM exchanges WHERE id = $1",
+            "SELECT id, owner, conversation_id, question, answer, record, asked_at, answered_at, clients
+             FROM exchanges WHERE id = $1",
         )
         .bind(id)
         .fetch_optional(&self.pool)
@@ -284,6 +329,7 @@ impl Database {
             record: parsed("record", &text(5)?)?,
             asked_at: time(6)?,
             answered_at: time(7)?,
+            clients: parsed("list of clients", &text(8)?)?,
         };
         Ok(Some(recorded).filter(|recorded| owner.is_none_or(|owner| owner == recorded.owner)))
     }

@@ -1,10 +1,14 @@
-//! What outlives a request: conversations, how each answer came about, feedback, decisions about terms.
+//! What outlives a request: conversations, how each answer came about, feedback, decisions about terms, tokens, the ledger
+//! of paid calls, the audit.
 //!
 //! Two homes, one SQL: an SQLite file beside the snapshots for one instance, PostgreSQL (`DATABASE_URL`) where several
 //! run. sqlx's `Any` driver is what both have in common; every statement runs on both, and every test of them too.
 
+mod audit;
 mod conversations;
 mod feedback;
+mod ledger;
+mod tokens;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -16,8 +20,11 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, ConnectOptions, Executor, SqlSafeStr};
 use time::OffsetDateTime;
 
+pub use audit::{Link, Sealed};
 pub use conversations::{Conversation, Entry, Message, Recorded};
 pub use feedback::{Decision, Feedback};
+pub use ledger::{By, Limit, Line, Outcome, Reservation, Spent, Sum, yen};
+pub use tokens::{Allowed, Listed};
 
 use crate::config::Secret;
 
@@ -34,8 +41,10 @@ const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRA
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Every change of the tables, oldest first. A released one is never edited.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "conversations", include_str!("migrations/0001_conversations.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "conversations", include_str!("migrations/0001_conversations.sql")),
+    (2, "trust", include_str!("migrations/0002_trust.sql")),
+];
 
 /// State could not be read or kept. Holds nothing of what was kept, and no password.
 #[derive(Debug, thiserror::Error)]

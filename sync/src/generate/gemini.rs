@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::sse::{Event, Parser};
-use super::{Delta, Deltas, Finish, Finished, GenerateError, Generator, Prompt, Role, Usage, place};
+use super::{Cost, Delta, Deltas, Finish, Finished, GenerateError, Generator, Prompt, Role, Usage, place};
 use crate::google::client::{Call, Effect};
 use crate::google::drive::built;
 use crate::google::{Client, vertex_host};
@@ -209,8 +209,8 @@ impl Generator for Gemini {
         &self.model.name
     }
 
-    fn usd(&self, usage: &Usage) -> f64 {
-        self.model.usd(usage)
+    fn cost(&self, usage: &Usage) -> Cost {
+        self.model.cost(usage)
     }
 
     async fn generate(&self, prompt: &Prompt) -> Result<Deltas, GenerateError> {

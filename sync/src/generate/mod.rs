@@ -52,6 +52,25 @@ pub struct Usage {
     pub thought_tokens: u64,
 }
 
+/// Tokens that a turn may have beside its text.
+const TURN: usize = 64;
+
+/// What an answer costs, US dollars.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// For what the model read.
+    pub input_usd: f64,
+    /// For what it wrote, thoughts among it.
+    pub output_usd: f64,
+}
+
+impl Cost {
+    /// Altogether.
+    pub fn usd(&self) -> f64 {
+        self.input_usd + self.output_usd
+    }
+}
+
 /// Why an answer ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,8 +117,19 @@ pub trait Generator: Send + Sync {
     /// The model that is asked.
     fn model(&self) -> &str;
 
-    /// What an answer that took so much costs, US dollars.
-    fn usd(&self, usage: &Usage) -> f64;
+    /// What an answer that took so much costs.
+    fn cost(&self, usage: &Usage) -> Cost;
+
+    /// The most that an answer to `prompt` can take: a token is at least one byte, and thoughts count against the answer's
+    /// limit.
+    fn most(&self, prompt: &Prompt) -> Usage {
+        let bytes: usize = prompt.turns.iter().map(|turn| turn.text.len() + TURN).sum();
+        Usage {
+            input_tokens: (prompt.system.len() + TURN + bytes) as u64,
+            output_tokens: u64::from(prompt.max_output_tokens),
+            ..Usage::default()
+        }
+    }
 
     /// Answers `prompt`. A call that failed is made again only before anything of an answer came.
     ///
@@ -155,4 +185,11 @@ pub enum GenerateError {
         /// What is wrong.
         detail: String,
     },
+}
+
+impl GenerateError {
+    /// Whether the service refused before it did anything, so that nothing is billed.
+    pub fn refused(&self) -> bool {
+        matches!(self, Self::Google(error) if error.refused())
+    }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::sse::{Event, Parser};
-use super::{Delta, Deltas, Finish, Finished, GenerateError, Generator, Prompt, Role, Usage, place};
+use super::{Cost, Delta, Deltas, Finish, Finished, GenerateError, Generator, Prompt, Role, Usage, place};
 
 /// A model behind `{base}/chat/completions`.
 pub struct OpenAi {
@@ -88,8 +88,8 @@ impl Generator for OpenAi {
     }
 
     /// A house's own machine sends no bill.
-    fn usd(&self, _usage: &Usage) -> f64 {
-        0.0
+    fn cost(&self, _usage: &Usage) -> Cost {
+        Cost::default()
     }
 
     async fn generate(&self, prompt: &Prompt) -> Result<Deltas, GenerateError> {

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::auth::Credentials;
 use super::error::Said;
+use super::trace::Trace;
 use super::{GoogleError, Host};
 
 /// Largest answer that is held.
@@ -26,6 +27,15 @@ const MOST_BYTES: usize = 64 << 20;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(190);
 /// Longest pause that is made because of a `Retry-After`; beyond it the run is better given up.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Calls of all clients of this process, and those that had to be made again.
+static CALLS: AtomicU64 = AtomicU64::new(0);
+static RETRIES: AtomicU64 = AtomicU64::new(0);
+
+/// Calls of all clients of this process, retries among them, and retries.
+pub fn totals() -> (u64, u64) {
+    (CALLS.load(Ordering::Relaxed), RETRIES.load(Ordering::Relaxed))
+}
 
 /// What a run may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +48,8 @@ pub struct Limits {
     pub deadline: Duration,
     /// Attempts of one call.
     pub attempts: u32,
+    /// Attempts beyond the first, of all calls together, in any minute.
+    pub retries_per_minute: u32,
     /// Pause before the second attempt; doubled for each further one, with jitter.
     pub first_pause: Duration,
 }
@@ -49,6 +61,7 @@ impl Default for Limits {
             max_calls: 2_000,
             deadline: Duration::from_secs(3_600),
             attempts: 6,
+            retries_per_minute: 60,
             first_pause: Duration::from_secs(1),
         }
     }
@@ -102,6 +115,7 @@ pub struct Client {
     scopes: &'static [&'static str],
     limits: Limits,
     pace: DefaultDirectRateLimiter,
+    retry_budget: DefaultDirectRateLimiter,
     until: Instant,
     calls: AtomicU64,
     retries: AtomicU64,
@@ -113,7 +127,7 @@ enum Ended {
     /// For good.
     Failed(GoogleError),
     /// It may be tried again, not before the pause that the service asked for.
-    Again { reason: String, after: Option<Duration> },
+    Again { reason: String, after: Option<Duration>, refused: bool },
 }
 
 impl Client {
@@ -147,6 +161,7 @@ impl Client {
             scopes,
             limits,
             pace: RateLimiter::direct(quota),
+            retry_budget: RateLimiter::direct(Quota::per_minute(number(limits.retries_per_minute))),
             until: Instant::now().checked_add(limits.deadline).unwrap_or_else(far_away),
             calls: AtomicU64::new(0),
             retries: AtomicU64::new(0),
@@ -184,6 +199,7 @@ impl Client {
             what: what.clone(),
             attempts: 1,
             last: told(&error),
+            refused: false,
         };
         Ok(response.bytes_stream().map(move |piece| piece.map_err(&broken)).boxed())
     }
@@ -211,17 +227,20 @@ impl Client {
             .with_max_times(self.limits.attempts.saturating_sub(1) as usize)
             .with_jitter()
             .build();
-        let mut attempts = 0;
+        let (mut attempts, mut all_refused) = (0, true);
         loop {
             attempts += 1;
-            let (reason, after) = match attempt(self, call).await {
+            let (reason, after, refused) = match attempt(self, call).await {
                 Ok(body) => return Ok(body),
                 Err(Ended::Failed(error)) => return Err(error),
-                Err(Ended::Again { reason, after }) => (reason, after),
+                Err(Ended::Again { reason, after, refused }) => (reason, after, refused),
             };
-            let Some(pause) = pauses.next() else {
+            all_refused &= refused;
+            // A service that is in trouble is not asked ever more often because of it.
+            let in_budget = || self.retry_budget.check().is_ok();
+            let Some(pause) = pauses.next().filter(|_| in_budget()) else {
                 let (service, what) = (call.service, call.what.clone());
-                return Err(GoogleError::Unavailable { service, what, attempts, last: reason });
+                return Err(GoogleError::Unavailable { service, what, attempts, last: reason, refused: all_refused });
             };
             let pause = after.map_or(pause, |asked| asked.clamp(pause, LONGEST_PAUSE));
             tracing::warn!(
@@ -231,6 +250,7 @@ impl Client {
                 "a call is tried again"
             );
             self.retries.fetch_add(1, Ordering::Relaxed);
+            RETRIES.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(pause).await;
         }
     }
@@ -249,6 +269,10 @@ impl Client {
         if let Some(body) = call.body {
             request = request.json(body);
         }
+        if let Some(trace) = Trace::current() {
+            request = request.header("traceparent", trace.to_string());
+        }
+        CALLS.fetch_add(1, Ordering::Relaxed);
         let mut response = request.send().await.map_err(|error| broken(call, &error))?;
         let (status, after) = (response.status(), retry_after(response.headers()));
         if status.is_success() {
@@ -290,7 +314,8 @@ impl Client {
             || said.has("userRateLimitExceeded");
         let passing = matches!(status.as_u16(), 500 | 502 | 503 | 504);
         if in_time || (passing && call.effect == Effect::Read) {
-            return Ended::Again { reason: format!("{status} {message}").trim_end().to_owned(), after };
+            let reason = format!("{status} {message}").trim_end().to_owned();
+            return Ended::Again { reason, after, refused: true };
         }
         Ended::Failed(match status.as_u16() {
             401 => GoogleError::Unauthorised { service },
@@ -303,7 +328,9 @@ impl Client {
             403 if said.has("storageQuotaExceeded") => GoogleError::NoSpace,
             403 => GoogleError::Forbidden { service, what, message },
             404 => GoogleError::NotFound { service, what },
-            _ if passing => GoogleError::Unavailable { service, what, attempts: 1, last: status.to_string() },
+            _ if passing => {
+                GoogleError::Unavailable { service, what, attempts: 1, last: status.to_string(), refused: true }
+            }
             _ => {
                 let message = match message.is_empty() {
                     true => status.to_string(),
@@ -324,12 +351,13 @@ fn far_away() -> Instant {
 /// is.
 fn broken(call: &Call<'_>, error: &reqwest::Error) -> Ended {
     match call.effect == Effect::Read || error.is_connect() {
-        true => Ended::Again { reason: told(error), after: None },
+        true => Ended::Again { reason: told(error), after: None, refused: error.is_connect() },
         false => Ended::Failed(GoogleError::Unavailable {
             service: call.service,
             what: call.what.clone(),
             attempts: 1,
             last: told(error),
+            refused: false,
         }),
     }
 }

@@ -92,6 +92,8 @@ pub enum GoogleError {
         attempts: u32,
         /// How the last attempt ended.
         last: String,
+        /// Whether the service itself said no each time, so that nothing was done and nothing is billed.
+        refused: bool,
     },
     /// The run may make no more calls.
     #[error(
@@ -134,6 +136,23 @@ pub enum GoogleError {
         detail: String,
     },
 }
+
+impl GoogleError {
+    /// Whether the service itself said no, so that nothing was done and nothing is billed.
+    pub fn refused(&self) -> bool {
+        match self {
+            Self::Unauthorised { .. }
+            | Self::Disabled { .. }
+            | Self::Scope { .. }
+            | Self::Forbidden { .. }
+            | Self::NotFound { .. }
+            | Self::Refused { .. } => true,
+            Self::Unavailable { refused, .. } => *refused,
+            _ => false,
+        }
+    }
+}
+
 
 /// Google's error body.
 #[derive(Deserialize)]

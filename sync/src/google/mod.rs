@@ -7,14 +7,17 @@ pub mod auth;
 pub mod client;
 pub mod drive;
 pub mod error;
+mod plain;
 pub mod rank;
 pub mod sheets;
+pub mod trace;
 
 use std::str::FromStr;
 
 pub use auth::Credentials;
 pub use client::{Client, Limits, Usage};
 pub use error::GoogleError;
+pub use plain::Plain;
 
 /// Least scopes of each thing that karute does.
 pub mod scope {

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::client::{Call, Effect};
 use super::drive::built;
 use super::{Client, GoogleError};
+use crate::models::RankingModel;
 
 const SERVICE: &str = "Discovery Engine";
 /// Most records that one call takes.
@@ -26,7 +27,7 @@ pub struct Record<'a> {
 pub struct Ranker {
     client: Client,
     project: String,
-    model: String,
+    model: RankingModel,
 }
 
 #[derive(Deserialize)]
@@ -44,13 +45,18 @@ struct Scored {
 
 impl Ranker {
     /// `model` in a project. The service runs in Google's global location only.
-    pub fn new(client: Client, project: &str, model: &str) -> Self {
-        Self { client, project: project.to_owned(), model: model.to_owned() }
+    pub fn new(client: Client, project: &str, model: RankingModel) -> Self {
+        Self { client, project: project.to_owned(), model }
     }
 
     /// The model.
     pub fn model(&self) -> &str {
-        &self.model
+        &self.model.name
+    }
+
+    /// What a call costs, US dollars: each hundred rows count as one.
+    pub fn usd(&self, records: usize) -> f64 {
+        records.div_ceil(100) as f64 * self.model.usd_per_call
     }
 
     /// The score of each record, 0 to 1, in the order of `records`, at most [`MOST_RECORDS`] of them. Scores are rounded to
@@ -64,7 +70,7 @@ impl Ranker {
             json!({"id": number.to_string(), "title": text(record.title), "content": text(record.content)})
         };
         let body = json!({
-            "model": self.model,
+            "model": self.model.name,
             "query": query,
             "topN": records.len(),
             "records": records.iter().enumerate().map(listed).collect::<Vec<_>>(),
@@ -83,14 +89,14 @@ impl Ranker {
         let call = Call {
             service: SERVICE,
             api: "discoveryengine.googleapis.com",
-            what: format!("{} of project {}", self.model, self.project),
+            what: format!("{} of project {}", self.model.name, self.project),
             method: Method::POST,
             url,
             body: Some(&body),
             effect: Effect::Read,
         };
         let malformed =
-            |detail: String| GoogleError::Malformed { service: SERVICE, what: self.model.clone(), detail };
+            |detail: String| GoogleError::Malformed { service: SERVICE, what: self.model.name.clone(), detail };
         let ranked: Ranked = serde_json::from_slice(&self.client.call(&call).await?)
             .map_err(|error| malformed(error.to_string()))?;
         let mut scores = vec![0.0; records.len()];

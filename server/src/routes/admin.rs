@@ -1,0 +1,90 @@
+//! `/admin`: what models cost, and who looked at whose records.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::audit;
+use crate::error::{Failure, Problems};
+use crate::money::day;
+use crate::request::Parameters;
+use crate::state::{By, Sealed, Sum, yen};
+
+/// What models cost, and what is left.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Costs {
+    /// The first day that is counted, of Japan.
+    since: String,
+    by: &'static str,
+    rows: Vec<Sum>,
+    limits: Vec<LimitSpent>,
+}
+
+/// What is spent of a limit.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LimitSpent {
+    /// `day` or `month`, with its date.
+    name: String,
+    spent_jpy: f64,
+    limit_jpy: f64,
+    calls: i64,
+    /// Most calls; absent where there is no such limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    most_calls: Option<i64>,
+}
+
+/// What models cost, by day, caller or model.
+#[utoipa::path(get, path = "/admin/costs", tag = "operation",
+    params(("days" = Option<u16>, Query, minimum = 1, maximum = 3660, description = "So many days up to today; 31"),
+        ("by" = Option<String>, Query, description = "day, caller or model; day")),
+    responses((status = 200, description = "Sums of the ledger", body = Costs), Problems))]
+pub(super) async fn costs(State(app): State<App>, Parameters(mut fields): Parameters) -> Result<Json<Costs>, Failure> {
+    let days = fields.number("days", 1, 3660, 31, 31);
+    let named = fields.optional_text("by").unwrap_or_else(|| "day".into());
+    let by = [("day", By::Day), ("caller", By::Caller), ("model", By::Model)]
+        .into_iter()
+        .find(|(name, _)| *name == named);
+    fields.check("by", by.is_some(), "day, caller or model");
+    fields.finish()?;
+    let (name, by) = by.unwrap_or(("day", By::Day));
+    let state = app.state().ok_or_else(|| Failure::State("the ledger has not been reached yet".into()))?;
+    let now = (app.now)();
+    let since = day(now - time::Duration::days(i64::try_from(days).unwrap_or(31) - 1));
+    let rows = state.sums(by, &since).await?;
+    let mut limits = Vec::new();
+    for limit in app.money.limits(now) {
+        let (spent, calls) = state.spent(&limit.name).await?;
+        limits.push(LimitSpent {
+            name: limit.name,
+            spent_jpy: yen(spent),
+            limit_jpy: yen(limit.most),
+            calls,
+            most_calls: Some(limit.calls).filter(|most| *most < i64::MAX),
+        });
+    }
+    Ok(Json(Costs { since, by: name, rows, limits }))
+}
+
+/// Who looked at the records of a client.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Looks {
+    client_id: String,
+    #[schema(value_type = Vec<Object>)]
+    looks: Vec<Sealed>,
+}
+
+/// Who looked at the records of a client, the latest last.
+#[utoipa::path(get, path = "/admin/audit", tag = "operation",
+    params(("client_id" = String, Query, description = "The client")),
+    responses((status = 200, description = "What the audit says of the client", body = Looks), Problems))]
+pub(super) async fn audit(State(app): State<App>, Parameters(mut fields): Parameters) -> Result<Json<Looks>, Failure> {
+    let client_id = fields.required_text("client_id", 512);
+    fields.finish()?;
+    let state = app.state().ok_or_else(|| Failure::State("the audit has not been reached yet".into()))?;
+    let mut looks = state.links().await?;
+    looks.retain(|sealed| audit::tells_of(&sealed.link, &client_id));
+    looks.sort_by_key(|sealed| sealed.link.at);
+    Ok(Json(Looks { client_id, looks }))
+}

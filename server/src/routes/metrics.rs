@@ -1,0 +1,47 @@
+//! `GET /metrics`: every figure that an operator watches.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::app::{App, Serving};
+use crate::error::Problems;
+use crate::metrics::Looked;
+use crate::state::yen;
+
+/// OpenMetrics 1.0.
+const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Figures since the start, and as they are now.
+#[utoipa::path(get, path = "/metrics", tag = "operation",
+    responses((status = 200, description = "OpenMetrics, as Prometheus reads it", body = String, content_type = "application/openmetrics-text"), Problems))]
+pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    let (_, caches) = app.caches.metrics().await;
+    let mut looked = Looked {
+        caches: caches.into_iter().map(|(name, m)| (name, m.hits, m.misses, m.bytes, m.saved_jpy)).collect(),
+        silent: app.silence.silent().collect(),
+        google: karute_sync::google::client::totals(),
+        ..Looked::default()
+    };
+    let upstreams = &app.upstreams;
+    let services = [&upstreams.embedder, &upstreams.reranker].into_iter().chain(&upstreams.answerers);
+    looked.open = services.map(|service| (service.name().to_owned(), service.is_open())).collect();
+    if let Some(state) = app.state() {
+        for (name, limit) in ["day", "month"].into_iter().zip(app.money.limits((app.now)())) {
+            // A database that does not answer shows in `karute_failures`; the figures that can be had are still given.
+            if let Ok((spent, calls)) = state.spent(&limit.name).await {
+                looked.limits.push((name, yen(spent), yen(limit.most), calls));
+            }
+        }
+    }
+    if let Serving::Ready { index, .. } = app.serving() {
+        let provenance = index.provenance();
+        let built_at = OffsetDateTime::parse(&provenance.built_at, &Rfc3339).ok();
+        let age = built_at.map_or(0.0, |built_at| ((app.now)() - built_at).as_seconds_f64());
+        let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        looked.snapshot = Some((age, whole(index.len() as u64), whole(u64::from(provenance.rows_quarantined))));
+    }
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], app.metrics.text(&looked))
+}

@@ -1,0 +1,129 @@
+//! The audit as it is kept: chains of links, each with the digest of everything in it and of the link before.
+
+use serde::Serialize;
+use sqlx::Row;
+use sqlx::any::AnyRow;
+use time::OffsetDateTime;
+
+use super::{Database, StateError, millis, moment, storable, unkept, unread};
+
+/// What one link says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// When, to the millisecond.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Who.
+    pub caller: String,
+    /// As whom.
+    pub role: String,
+    /// Did what: `search`, `ask`, `row`, ...
+    pub action: String,
+    /// To what: JSON with the clients, rows and so on, as far as the level of the audit goes.
+    pub detail: String,
+}
+
+impl Link {
+    /// A link, as the database will give it back.
+    pub fn new(at: OffsetDateTime, caller: &str, role: &str, action: &str, detail: &serde_json::Value) -> Self {
+        Self {
+            at: moment(millis(at)),
+            caller: storable(caller),
+            role: role.to_owned(),
+            action: action.to_owned(),
+            detail: storable(&detail.to_string()),
+        }
+    }
+
+    /// The digest of this link in its place: every field with its length, behind the digest of the link before.
+    pub fn digest(&self, hasher: &blake3::Hasher, chain: &str, sequence: i64, previous: &str) -> String {
+        let mut hasher = hasher.clone();
+        let (sequence, at) = (sequence.to_le_bytes(), millis(self.at).to_le_bytes());
+        let texts = [&self.caller, &self.role, &self.action, &self.detail].map(|text| text.as_bytes());
+        let fields = [previous.as_bytes(), chain.as_bytes(), &sequence, &at].into_iter().chain(texts);
+        for field in fields {
+            hasher.update(&(field.len() as u64).to_le_bytes()).update(field);
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+}
+
+/// A link in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Sealed {
+    /// The chain: one for each run of an instance.
+    pub chain: String,
+    /// Its place, from 0.
+    pub sequence: i64,
+    /// What it says.
+    #[serde(flatten)]
+    pub link: Link,
+    /// BLAKE3, hexadecimal.
+    pub digest: String,
+}
+
+impl Database {
+    /// Adds links to the end of a chain, all or none.
+    ///
+    /// # Errors
+    /// The database, which refuses a second link in the same place.
+    pub async fn append(&self, links: &[Sealed]) -> Result<(), StateError> {
+        let mut transaction = self.pool.begin().await.map_err(unkept)?;
+        for Sealed { chain, sequence, link, digest } in links {
+            sqlx::query(
+                "INSERT INTO audit (chain, sequence, at, caller, role, action, detail, digest)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            )
+            .bind(chain)
+            .bind(sequence)
+            .bind(millis(link.at))
+            .bind(&link.caller)
+            .bind(&link.role)
+            .bind(&link.action)
+            .bind(&link.detail)
+            .bind(digest)
+            .execute(&mut *transaction)
+            .await
+            .map_err(unkept)?;
+        }
+        transaction.commit().await.map_err(unkept)
+    }
+
+    /// Every link, chain by chain.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn links(&self) -> Result<Vec<Sealed>, StateError> {
+        let rows = sqlx::query(
+            "SELECT chain, sequence, at, caller, role, action, detail, digest FROM audit ORDER BY chain, sequence",
+        );
+        let rows = rows.fetch_all(&self.pool).await.map_err(unread)?;
+        rows.iter().map(sealed).collect()
+    }
+
+    /// The last link of each chain.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn ends(&self) -> Result<Vec<Sealed>, StateError> {
+        let rows = sqlx::query(
+            "SELECT chain, sequence, at, caller, role, action, detail, digest FROM audit a
+             WHERE sequence = (SELECT MAX(sequence) FROM audit b WHERE b.chain = a.chain) ORDER BY chain",
+        );
+        let rows = rows.fetch_all(&self.pool).await.map_err(unread)?;
+        rows.iter().map(sealed).collect()
+    }
+}
+
+fn sealed(row: &AnyRow) -> Result<Sealed, StateError> {
+    let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
+    let number = |at: usize| row.try_get::<i64, _>(at).map_err(unread);
+    let link = Link {
+        at: moment(number(2)?),
+        caller: text(3)?,
+        role: text(4)?,
+        action: text(5)?,
+        detail: text(6)?,
+    };
+    Ok(Sealed { chain: text(0)?, sequence: number(1)?, link, digest: text(7)? })
+}

@@ -1,0 +1,464 @@
+//! The ledger of paid calls, and what is spent of each limit. A call is reserved at the most that it can cost before it is
+//! made, and settled at what it did cost; both change ledger and limits in one transaction, so that no crash and no second
+//! instance can part them. Money is in whole millionths of a yen.
+
+use serde::Serialize;
+use sqlx::any::AnyRow;
+use sqlx::{Any, Row, SqlSafeStr, Transaction};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use super::{Database, StateError, millis, moment, storable, unkept, unread};
+
+/// Percents of a limit that somebody is told of.
+const TOLD_AT: [i64; 3] = [50, 90, 100];
+/// Rows that are claimed for the log spreadsheet at once, and how long a claim holds.
+const CLAIMED: i64 = 500;
+const CLAIM_FOR: time::Duration = time::Duration::minutes(10);
+
+/// A limit that a call counts against.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Limit {
+    /// Its name, with its day or month: `day 2026-11-26`.
+    pub name: String,
+    /// Most that may be spent.
+    pub most: i64,
+    /// Most calls.
+    pub calls: i64,
+}
+
+/// A call that is about to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// Its id.
+    pub id: String,
+    /// The instance that makes it.
+    pub instance: String,
+    /// Who asked.
+    pub owner: String,
+    /// The answer that it is for; empty for none.
+    pub answer_id: String,
+    /// `answer`, `embed` or `rank`.
+    pub kind: &'static str,
+    /// The model.
+    pub model: String,
+    /// The most that it can cost.
+    pub most: i64,
+    /// The day of Japan, `YYYY-MM-DD`.
+    pub day: String,
+    /// When.
+    pub at: OffsetDateTime,
+}
+
+/// What became of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Whether it is known what it cost; if not, it is presumed to have cost the most.
+    pub known: bool,
+    /// For what the model read.
+    pub input_cost: i64,
+    /// For what it wrote.
+    pub output_cost: i64,
+    /// Tokens that it read, cached ones among them.
+    pub input_tokens: i64,
+    /// Those that it had in its cache.
+    pub cached_tokens: i64,
+    /// Tokens that it wrote.
+    pub output_tokens: i64,
+    /// Tokens of thoughts.
+    pub thought_tokens: i64,
+}
+
+/// What came of a reservation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The call may be made. These limits have just reached these percents.
+    Reserved(Vec<(String, i64)>),
+    /// It may not: this limit would be passed. Whether it is the first time that this happens.
+    Refused(Limit, bool),
+}
+
+/// A row of the ledger.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    /// The call.
+    pub id: String,
+    /// Who asked.
+    pub owner: String,
+    /// The answer that it was for.
+    pub answer_id: String,
+    /// `answer`, `embed` or `rank`.
+    pub kind: String,
+    /// The model.
+    pub model: String,
+    /// `reserved`, `settled`, `presumed` or `saved`.
+    pub state: String,
+    /// The most that it could cost.
+    pub reserved: i64,
+    /// For what the model read.
+    pub input_cost: i64,
+    /// For what it wrote.
+    pub output_cost: i64,
+    /// Altogether.
+    pub total_cost: i64,
+    /// What a cache saved.
+    pub saved_cost: i64,
+    /// Tokens.
+    pub input_tokens: i64,
+    /// Of these, in the model's cache.
+    pub cached_tokens: i64,
+    /// Tokens.
+    pub output_tokens: i64,
+    /// Tokens.
+    pub thought_tokens: i64,
+    /// When it began.
+    #[serde(with = "time::serde::rfc3339")]
+    pub began_at: OffsetDateTime,
+    /// When it ended.
+    #[serde(with = "time::serde::rfc3339")]
+    pub ended_at: OffsetDateTime,
+}
+
+/// A sum of the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sum {
+    /// The day, the caller or the model.
+    pub name: String,
+    /// Calls that were made.
+    pub calls: i64,
+    /// Calls that a cache saved.
+    pub saved_calls: i64,
+    /// Tokens read.
+    pub input_tokens: i64,
+    /// Tokens written, thoughts among them.
+    pub output_tokens: i64,
+    /// Yen for what models read.
+    #[serde(rename = "inputCostJPY")]
+    pub input_cost_jpy: f64,
+    /// Yen for what models wrote.
+    #[serde(rename = "outputCostJPY")]
+    pub output_cost_jpy: f64,
+    /// Yen altogether, with what is only presumed.
+    #[serde(rename = "totalCostJPY")]
+    pub total_cost_jpy: f64,
+    /// Yen that caches saved.
+    #[serde(rename = "savedCostJPY")]
+    pub saved_cost_jpy: f64,
+}
+
+/// What the ledger is summed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// The day of Japan.
+    Day,
+    /// Who asked.
+    Caller,
+    /// The model.
+    Model,
+}
+
+const LINE: &str = "id, owner, answer_id, kind, model, state, reserved, input_cost, output_cost, total_cost, saved_cost,
+     input_tokens, cached_tokens, output_tokens, thought_tokens, began_at, ended_at";
+
+impl Database {
+    /// Reserves a call if all of `limits` allow it, or none of it.
+    ///
+    /// # Errors
+    /// The database; then the call must not be made.
+    pub async fn reserve(&self, call: &Reservation, limits: &[Limit]) -> Result<Outcome, StateError> {
+        let mut limits = limits.to_vec();
+        // Always in one order, so that no two wait for each other.
+        limits.sort();
+        let mut transaction = self.pool.begin().await.map_err(unkept)?;
+        for limit in &limits {
+            sqlx::query("INSERT INTO budgets (name, spent, calls, warned) VALUES ($1, 0, 0, 0) ON CONFLICT (name) DO NOTHING")
+                .bind(&limit.name)
+                .execute(&mut *transaction)
+                .await
+                .map_err(unkept)?;
+            let taken = sqlx::query(
+                "UPDATE budgets SET spent = spent + $2, calls = calls + 1
+                 WHERE name = $1 AND spent + $2 <= $3 AND calls < $4",
+            )
+            .bind(&limit.name)
+            .bind(call.most)
+            .bind(limit.most)
+            .bind(limit.calls)
+            .execute(&mut *transaction)
+            .await
+            .map_err(unkept)?;
+            if taken.rows_affected() == 0 {
+                transaction.rollback().await.map_err(unkept)?;
+                let first = self.told(&limit.name).await?;
+                return Ok(Outcome::Refused(limit.clone(), first));
+            }
+        }
+        sqlx::query(
+            "INSERT INTO calls (id, instance, owner, answer_id, kind, model, state, reserved, input_cost, output_cost,
+             total_cost, saved_cost, input_tokens, cached_tokens, output_tokens, thought_tokens, day, began_at, ended_at,
+             claimed_at, exported_at)
+             VALUES ($1, $2, $3, $4, $5, $6, 'reserved', $7, 0, 0, 0, 0, 0, 0, 0, 0, $8, $9, 0, 0, 0)",
+        )
+        .bind(&call.id)
+        .bind(&call.instance)
+        .bind(storable(&call.owner))
+        .bind(storable(&call.answer_id))
+        .bind(call.kind)
+        .bind(&call.model)
+        .bind(call.most)
+        .bind(&call.day)
+        .bind(millis(call.at))
+        .execute(&mut *transaction)
+        .await
+        .map_err(unkept)?;
+        let reached = reached(&mut transaction, &limits).await?;
+        transaction.commit().await.map_err(unkept)?;
+        Ok(Outcome::Reserved(reached))
+    }
+
+    /// Whether nobody was told yet that this limit is used up.
+    async fn told(&self, name: &str) -> Result<bool, StateError> {
+        let told = sqlx::query("UPDATE budgets SET warned = 100 WHERE name = $1 AND warned < 100").bind(name);
+        Ok(told.execute(&self.pool).await.map_err(unkept)?.rows_affected() > 0)
+    }
+
+    /// Settles a call at what it cost, once: a second time changes nothing and says so. `limits` are those that it was
+    /// reserved against.
+    ///
+    /// # Errors
+    /// The database; the call stays reserved, and is presumed to have cost the most.
+    pub async fn settle(
+        &self,
+        call: &Reservation,
+        limits: &[Limit],
+        spent: &Spent,
+        at: OffsetDateTime,
+    ) -> Result<bool, StateError> {
+        let total = if spent.known { spent.input_cost + spent.output_cost } else { call.most };
+        let mut transaction = self.pool.begin().await.map_err(unkept)?;
+        let settled = sqlx::query(
+            "UPDATE calls SET state = $2, input_cost = $3, output_cost = $4, total_cost = $5, input_tokens = $6,
+             cached_tokens = $7, output_tokens = $8, thought_tokens = $9, ended_at = $10
+             WHERE id = $1 AND state IN ('reserved', 'presumed')",
+        )
+        .bind(&call.id)
+        .bind(if spent.known { "settled" } else { "presumed" })
+        .bind(spent.input_cost)
+        .bind(spent.output_cost)
+        .bind(total)
+        .bind(spent.input_tokens)
+        .bind(spent.cached_tokens)
+        .bind(spent.output_tokens)
+        .bind(spent.thought_tokens)
+        .bind(millis(at))
+        .execute(&mut *transaction)
+        .await
+        .map_err(unkept)?;
+        if settled.rows_affected() == 0 {
+            transaction.rollback().await.map_err(unkept)?;
+            return Ok(false);
+        }
+        if total != call.most {
+            let mut names: Vec<&String> = limits.iter().map(|limit| &limit.name).collect();
+            names.sort();
+            for name in names {
+                sqlx::query("UPDATE budgets SET spent = spent + $2 WHERE name = $1")
+                    .bind(name)
+                    .bind(total - call.most)
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(unkept)?;
+            }
+        }
+        transaction.commit().await.map_err(unkept)?;
+        Ok(true)
+    }
+
+    /// Presumes that every call which began before `moment`, and of which nothing more was heard, cost the most. How many
+    /// there were.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn presume(&self, moment: OffsetDateTime, now: OffsetDateTime) -> Result<u64, StateError> {
+        let presumed = sqlx::query(
+            "UPDATE calls SET state = 'presumed', total_cost = reserved, ended_at = $2
+             WHERE state = 'reserved' AND began_at < $1",
+        );
+        let presumed = presumed.bind(millis(moment)).bind(millis(now)).execute(&self.pool).await;
+        Ok(presumed.map_err(unkept)?.rows_affected())
+    }
+
+    /// Notes a call that a cache saved.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn saved(&self, call: &Reservation, saved: i64) -> Result<(), StateError> {
+        sqlx::query(
+            "INSERT INTO calls (id, instance, owner, answer_id, kind, model, state, reserved, input_cost, output_cost,
+             total_cost, saved_cost, input_tokens, cached_tokens, output_tokens, thought_tokens, day, began_at, ended_at,
+             claimed_at, exported_at)
+             VALUES ($1, $2, $3, $4, $5, $6, 'saved', 0, 0, 0, 0, $7, 0, 0, 0, 0, $8, $9, $9, 0, 0)",
+        )
+        .bind(&call.id)
+        .bind(&call.instance)
+        .bind(storable(&call.owner))
+        .bind(storable(&call.answer_id))
+        .bind(call.kind)
+        .bind(&call.model)
+        .bind(saved)
+        .bind(&call.day)
+        .bind(millis(call.at))
+        .execute(&self.pool)
+        .await
+        .map_err(unkept)
+        .map(drop)
+    }
+
+    /// What is spent of a limit: millionths of a yen, and calls.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn spent(&self, limit: &str) -> Result<(i64, i64), StateError> {
+        let row = sqlx::query("SELECT spent, calls FROM budgets WHERE name = $1").bind(limit);
+        let row = row.fetch_optional(&self.pool).await.map_err(unread)?;
+        let Some(row) = row else { return Ok((0, 0)) };
+        Ok((row.try_get(0).map_err(unread)?, row.try_get(1).map_err(unread)?))
+    }
+
+    /// The ledger since `day`, summed.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn sums(&self, by: By, day: &str) -> Result<Vec<Sum>, StateError> {
+        let column = match by {
+            By::Day => "day",
+            By::Caller => "owner",
+            By::Model => "model",
+        };
+        // PostgreSQL sums whole numbers into another type.
+        let sql = format!(
+            "SELECT {column}, CAST(SUM(CASE WHEN state = 'saved' THEN 0 ELSE 1 END) AS BIGINT),
+             CAST(SUM(CASE WHEN state = 'saved' THEN 1 ELSE 0 END) AS BIGINT),
+             CAST(SUM(input_tokens) AS BIGINT), CAST(SUM(output_tokens + thought_tokens) AS BIGINT),
+             CAST(SUM(input_cost) AS BIGINT), CAST(SUM(output_cost) AS BIGINT),
+             CAST(SUM(CASE WHEN state = 'reserved' THEN reserved ELSE total_cost END) AS BIGINT),
+             CAST(SUM(saved_cost) AS BIGINT)
+             FROM calls WHERE day >= $1 GROUP BY {column} ORDER BY {column}"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql).into_sql_str()).bind(day).fetch_all(&self.pool).await;
+        let sum = |row: &AnyRow| {
+            let number = |at: usize| row.try_get::<i64, _>(at).map_err(unread);
+            let yen = |at: usize| number(at).map(yen);
+            Ok(Sum {
+                name: row.try_get(0).map_err(unread)?,
+                calls: number(1)?,
+                saved_calls: number(2)?,
+                input_tokens: number(3)?,
+                output_tokens: number(4)?,
+                input_cost_jpy: yen(5)?,
+                output_cost_jpy: yen(6)?,
+                total_cost_jpy: yen(7)?,
+                saved_cost_jpy: yen(8)?,
+            })
+        };
+        rows.map_err(unread)?.iter().map(sum).collect()
+    }
+
+    /// Rows that have ended and do not stand in the log spreadsheet yet, claimed for whoever asks.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn claim(&self, now: OffsetDateTime) -> Result<Vec<Line>, StateError> {
+        let mut transaction = self.pool.begin().await.map_err(unkept)?;
+        sqlx::query(
+            "UPDATE calls SET claimed_at = $1 WHERE id IN (SELECT id FROM calls WHERE exported_at = 0 AND claimed_at < $2
+             AND state IN ('settled', 'presumed') ORDER BY claimed_at, began_at LIMIT $3)",
+        )
+        .bind(millis(now))
+        .bind(millis(now - CLAIM_FOR))
+        .bind(CLAIMED)
+        .execute(&mut *transaction)
+        .await
+        .map_err(unkept)?;
+        let sql = format!("SELECT {LINE} FROM calls WHERE exported_at = 0 AND claimed_at = $1 ORDER BY began_at, id");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql).into_sql_str()).bind(millis(now));
+        let rows = rows.fetch_all(&mut *transaction).await.map_err(unread)?;
+        transaction.commit().await.map_err(unkept)?;
+        rows.iter().map(line).collect()
+    }
+
+    /// Notes that rows stand in the log spreadsheet, or, without a moment, that they do not after all.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn exported(&self, lines: &[Line], at: Option<OffsetDateTime>) -> Result<(), StateError> {
+        let mut transaction = self.pool.begin().await.map_err(unkept)?;
+        for line in lines {
+            let noted = sqlx::query("UPDATE calls SET exported_at = $2, claimed_at = 0 WHERE id = $1");
+            let noted = noted.bind(&line.id).bind(at.map_or(0, millis));
+            noted.execute(&mut *transaction).await.map_err(unkept)?;
+        }
+        transaction.commit().await.map_err(unkept)
+    }
+
+    /// Every row of the ledger, the oldest first.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn lines(&self) -> Result<Vec<Line>, StateError> {
+        let sql = format!("SELECT {LINE} FROM calls ORDER BY began_at, id");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql).into_sql_str()).fetch_all(&self.pool).await;
+        rows.map_err(unread)?.iter().map(line).collect()
+    }
+}
+
+/// Which of `limits` have just reached a percent that somebody is told of.
+async fn reached(
+    transaction: &mut Transaction<'_, Any>,
+    limits: &[Limit],
+) -> Result<Vec<(String, i64)>, StateError> {
+    let mut reached = Vec::new();
+    for limit in limits {
+        let row = sqlx::query("SELECT spent, warned FROM budgets WHERE name = $1").bind(&limit.name);
+        let row = row.fetch_one(&mut **transaction).await.map_err(unread)?;
+        let (spent, warned): (i64, i64) = (row.try_get(0).map_err(unread)?, row.try_get(1).map_err(unread)?);
+        let is_reached = |percent: &&i64| {
+            **percent > warned && i128::from(spent) * 100 >= i128::from(limit.most) * i128::from(**percent)
+        };
+        let Some(percent) = TOLD_AT.iter().rev().find(is_reached) else { continue };
+        let told = sqlx::query("UPDATE budgets SET warned = $2 WHERE name = $1").bind(&limit.name).bind(*percent);
+        told.execute(&mut **transaction).await.map_err(unkept)?;
+        reached.push((limit.name.clone(), *percent));
+    }
+    Ok(reached)
+}
+
+/// Yen of millionths.
+pub fn yen(millionths: i64) -> f64 {
+    millionths as f64 / 1e6
+}
+
+fn line(row: &AnyRow) -> Result<Line, StateError> {
+    let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
+    let number = |at: usize| row.try_get::<i64, _>(at).map_err(unread);
+    Ok(Line {
+        id: text(0)?,
+        owner: text(1)?,
+        answer_id: text(2)?,
+        kind: text(3)?,
+        model: text(4)?,
+        state: text(5)?,
+        reserved: number(6)?,
+        input_cost: number(7)?,
+        output_cost: number(8)?,
+        total_cost: number(9)?,
+        saved_cost: number(10)?,
+        input_tokens: number(11)?,
+        cached_tokens: number(12)?,
+        output_tokens: number(13)?,
+        thought_tokens: number(14)?,
+        began_at: moment(number(15)?),
+        ended_at: moment(number(16)?),
+    })
+}

@@ -1,0 +1,64 @@
+-- Tokens for machines. What a token is allowed is JSON; a digest stands for the token.
+CREATE TABLE api_tokens (
+    id TEXT NOT NULL PRIMARY KEY,
+    digest TEXT NOT NULL,
+    name TEXT NOT NULL,
+    allowed TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    revoked_at BIGINT NOT NULL
+);
+
+-- One row for each call to a paid model, and for each one that a cache saved. Money is in millionths of a yen.
+CREATE TABLE calls (
+    id TEXT NOT NULL PRIMARY KEY,
+    instance TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    answer_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    model TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reserved BIGINT NOT NULL,
+    input_cost BIGINT NOT NULL,
+    output_cost BIGINT NOT NULL,
+    total_cost BIGINT NOT NULL,
+    saved_cost BIGINT NOT NULL,
+    input_tokens BIGINT NOT NULL,
+    cached_tokens BIGINT NOT NULL,
+    output_tokens BIGINT NOT NULL,
+    thought_tokens BIGINT NOT NULL,
+    day TEXT NOT NULL,
+    began_at BIGINT NOT NULL,
+    ended_at BIGINT NOT NULL,
+    -- When the row was claimed for the log spreadsheet, and when it stood there; 0 for not yet.
+    claimed_at BIGINT NOT NULL,
+    exported_at BIGINT NOT NULL
+);
+
+CREATE INDEX calls_by_state ON calls (state, began_at);
+CREATE INDEX calls_by_day ON calls (day);
+CREATE INDEX calls_to_export ON calls (exported_at, claimed_at);
+
+-- What is spent of each limit, reserved calls among it: one row for a day, a month, a caller's day.
+CREATE TABLE budgets (
+    name TEXT NOT NULL PRIMARY KEY,
+    spent BIGINT NOT NULL,
+    calls BIGINT NOT NULL,
+    warned BIGINT NOT NULL
+);
+
+-- Who saw whose records. Each row holds the digest of the one before it in the same chain.
+CREATE TABLE audit (
+    chain TEXT NOT NULL,
+    sequence BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    caller TEXT NOT NULL,
+    role TEXT NOT NULL,
+    action TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (chain, sequence)
+);
+
+-- Whose records an answer showed: JSON.
+ALTER TABLE exchanges ADD COLUMN clients TEXT NOT NULL DEFAULT '[]';
