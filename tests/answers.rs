@@ -19,6 +19,7 @@ use karute_sync::embed::Embedder;
 use karute_sync::lexical::Lexical;
 use karute_tests::google::workbook::Workbook;
 use karute_tests::google::{Effect, Emulator};
+use karute_tests::http::keep;
 use serde_json::{Value, json};
 
 const QUESTION: &str = "久保田さんのカテーテルの次回交換はいつ";
@@ -67,6 +68,7 @@ fn app(emulator: &Emulator, given: &[(&str, &str)]) -> App {
 
 /// The text and the summary of an answer, or how it broke off.
 async fn answer(app: &App, question: Question, earlier: Vec<Exchange>) -> (String, Result<Summary, Failure>) {
+    keep(app).await;
     let mut steps = std::pin::pin!(run(app.clone(), question, earlier));
     let mut text = String::new();
     while let Some(step) = steps.next().await {

@@ -14,7 +14,7 @@ use karute_server::answer::prompt::Templates;
 use karute_server::answer::{Answerer, Asked, Generated, Piece};
 use karute_server::error::Failure;
 use karute_server::retrieve::Evidence;
-use karute_sync::generate::{Deltas, GenerateError, Generator, Prompt, Usage};
+use karute_sync::generate::{Cost, Deltas, GenerateError, Generator, Prompt, Usage};
 use karute_sync::job::{self, Silent};
 use karute_sync::lexical::Lexical;
 use karute_sync::report::Reason;
@@ -93,7 +93,7 @@ impl Generator for Listener {
         "listener"
     }
     fn cost(&self, _: &Usage) -> Cost {
-        0.0
+        Cost::default()
     }
     async fn generate(&self, prompt: &Prompt) -> Result<Deltas, GenerateError> {
         self.0.lock().expect("a lock").push(prompt.clone());
@@ -115,7 +115,12 @@ async fn prompt(rows: &[Attempt]) -> Prompt {
         },
         ..Evidence::default()
     });
-    let asked = Asked { question: "体温は".into(), earlier: Vec::new(), evidence: evidence.collect() };
+    let asked = Asked {
+        question: "体温は".into(),
+        earlier: Vec::new(),
+        evidence: evidence.collect(),
+        ..Asked::default()
+    };
     let _ = answerer.answer(&asked).next().await;
     let prompts = listener.0.lock().expect("a lock");
     prompts[0].clone()

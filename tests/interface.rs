@@ -9,35 +9,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, StatusCode};
 use karute_engine::{Draft, Embedding, Identity, Index, Provenance, Row};
 use karute_server::answer::{Answerer, Asked, Extractive, Piece};
 use karute_server::app::{App, Serving};
-use karute_server::config::Settings;
 use karute_server::error::Failure;
 use karute_server::retrieve::caller::{Caller, Scope};
 use karute_server::retrieve::{Question, retrieve};
 use karute_server::routes;
 use karute_sync::embed::{EmbedError, Embedder, Task};
 use karute_sync::lexical::Lexical;
-use karute_tests::http::{app, ask, call, get, settings};
+use karute_tests::http::{app, ask, call, get, keep, post, settings};
 use serde_json::{Value, json};
 
 #[tokio::test]
 async fn the_document_names_every_route_and_no_other() {
     let document = call(&app(), get("/openapi.json")).await.json();
     assert_eq!(document["openapi"], "3.1.0");
-    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../server/src/routes/mod.rs"))
-        .expect("the routes");
-    let mut routed = BTreeSet::new();
-    for line in source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")) {
-        let (path, rest) = line.split_once('"').expect("a path");
-        for method in ["get", "post", "delete"] {
-            if rest.contains(&format!("{method}(")) {
-                routed.insert(format!("{method} {path}"));
-            }
-        }
-    }
+    let routed: BTreeSet<String> = routes::table()
+        .iter()
+        .map(|route| format!("{} {}", route.method.as_str().to_lowercase(), route.path))
+        .collect();
     let paths = document["paths"].as_object().expect("paths");
     let documented: BTreeSet<String> = paths
         .iter()
@@ -149,7 +142,7 @@ async fn texts_are_embedded_as_openai_clients_expect() {
 #[tokio::test]
 async fn suggestions_learn_what_people_confirm() {
     let directory = tempfile::tempdir().expect("a directory");
-    let state = karute_tests::http::unready(&[], Extractive);
+    let state = karute_tests::http::unready(&[("KARUTE_CHAT_HISTORY", "true")], Extractive);
     state.keep_in(
         karute_server::state::Database::open(&state.settings.database, directory.path())
             .await
@@ -237,6 +230,14 @@ fn index(content: &str) -> Index {
     Index::from_slice(&draft.finish(Provenance::default()).expect("a draft").to_bytes()).expect("a snapshot")
 }
 
+/// A key of an admin.
+const KEY: &str = "a key of sixteen or more";
+
+fn keyed(mut request: Request<Body>) -> Request<Body> {
+    request.headers_mut().insert("x-api-key", HeaderValue::from_static(KEY));
+    request
+}
+
 const CONTENT: &str = "久保田さんのカテーテルの交換は10月20日。";
 
 struct Counted {
@@ -247,11 +248,19 @@ struct Counted {
 }
 
 impl Counted {
-    fn new(settings: Settings) -> Self {
+    async fn new(given: &[(&str, &str)]) -> Self {
+        let dear = [
+            ("KARUTE_YEN_PER_CALLER", "1000000"),
+            ("KARUTE_YEN_PER_DAY", "1000000"),
+            ("KARUTE_YEN_PER_MONTH", "1000000"),
+            ("ADMIN_API_KEY", KEY),
+        ];
+        let settings = settings(&[given, &dear].concat());
         let (embedded, answered) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let embedder = Counting { inner: Lexical::default(), asked: embedded.clone() };
         let app = App::new(settings, Arc::new(embedder), Arc::new([Arc::new(Costly(answered.clone()))]));
         app.serve(Serving::Ready { index: Arc::new(index(CONTENT)), problems: Arc::new([]) });
+        keep(&app).await;
         Self { routes: routes::app(app.clone()), app, embedded, answered }
     }
 
@@ -262,7 +271,7 @@ impl Counted {
 
 #[tokio::test]
 async fn of_many_who_ask_the_same_at_once_one_works_and_a_new_snapshot_ends_what_was_kept() {
-    let counted = Counted::new(settings(&[("KARUTE_CACHE_ANSWERS", "true")]));
+    let counted = Counted::new(&[("KARUTE_CACHE_ANSWERS", "true")]).await;
     let question =
         || ask(&counted.routes, "/chat", json!({ "message": "久保田さんのカテーテルの交換はいつ" }));
     let answers = futures_util::future::join_all((0..8).map(|_| question())).await;
@@ -289,17 +298,18 @@ async fn of_many_who_ask_the_same_at_once_one_works_and_a_new_snapshot_ends_what
     assert_eq!(metrics["namespaces"]["embeddings"]["saved_jpy"], 155.0);
     assert!(metrics["metrics"]["bytes"].as_u64() > Some(1000));
 
-    let info = call(&counted.routes, get("/health/cache/info?namespace=embeddings")).await;
+    let info = call(&counted.routes, keyed(get("/health/cache/info?namespace=embeddings"))).await;
     assert_eq!(
         (info.json()["total_entries"].as_u64(), info.json()["entries"][0]["hits"].as_u64()),
         (Some(1), Some(1))
     );
     assert!(!info.text.contains("久保田"), "{}", info.text);
     assert_eq!(
-        call(&counted.routes, get("/health/cache/info?namespace=x")).await.status,
+        call(&counted.routes, keyed(get("/health/cache/info?namespace=x"))).await.status,
         StatusCode::UNPROCESSABLE_ENTITY
     );
-    let cleared = ask(&counted.routes, "/health/cache/clear?namespace=answers", json!({})).await.json();
+    let cleared =
+        call(&counted.routes, keyed(post("/health/cache/clear?namespace=answers", "{}"))).await.json();
     assert_eq!(
         (cleared["namespace"].as_str(), cleared["cleared_entries"].as_u64()),
         (Some("answers"), Some(2))
@@ -307,13 +317,13 @@ async fn of_many_who_ask_the_same_at_once_one_works_and_a_new_snapshot_ends_what
     assert!(cleared["remaining_entries"].as_u64() > Some(0));
     question().await;
     assert_eq!(counted.counts(), (1, 3));
-    let all = ask(&counted.routes, "/health/cache/clear", json!({})).await.json();
+    let all = call(&counted.routes, keyed(post("/health/cache/clear", "{}"))).await.json();
     assert_eq!((all["namespace"].as_str(), all["remaining_entries"].as_u64()), (Some("all"), Some(0)));
 }
 
 #[tokio::test]
 async fn nobody_meets_what_was_kept_for_somebody_with_other_rights() {
-    let counted = Counted::new(settings(&[("KARUTE_CACHE_ANSWERS", "true")]));
+    let counted = Counted::new(&[("KARUTE_CACHE_ANSWERS", "true")]).await;
     let all = Question::new("カテーテルの交換", Caller::everything());
     let only = |client: &str| {
         let clients = Scope::Only(BTreeSet::from([client.to_owned()]));
@@ -335,7 +345,7 @@ async fn nobody_meets_what_was_kept_for_somebody_with_other_rights() {
 
 #[tokio::test]
 async fn what_is_kept_has_its_bounds_and_can_be_switched_off() {
-    let counted = Counted::new(settings(&[("CACHE_MAX_SIZE", "5")]));
+    let counted = Counted::new(&[("CACHE_MAX_SIZE", "5")]).await;
     for number in 0..40 {
         ask(&counted.routes, "/search", json!({ "query": format!("カテーテル{number}") })).await;
     }
@@ -346,7 +356,7 @@ async fn what_is_kept_has_its_bounds_and_can_be_switched_off() {
     }
     assert!(metrics["metrics"]["lru_evictions"].as_u64() > Some(0));
 
-    let off = Counted::new(settings(&[("CACHE_ENABLED", "false"), ("KARUTE_CACHE_ANSWERS", "true")]));
+    let off = Counted::new(&[("CACHE_ENABLED", "false"), ("KARUTE_CACHE_ANSWERS", "true")]).await;
     for _ in 0..2 {
         ask(&off.routes, "/chat", json!({ "message": "久保田さんのカテーテルの交換はいつ" })).await;
     }

@@ -15,6 +15,7 @@ use karute_sync::embed::Embedder;
 use karute_sync::lexical::Lexical;
 use karute_tests::google::workbook::Workbook;
 use karute_tests::google::{Effect, Emulator};
+use karute_tests::http::keep;
 
 fn index() -> Index {
     let mut draft = Draft::new(Lexical::default().identity().clone());
@@ -45,6 +46,7 @@ fn app(emulator: &Emulator, timeout: &str) -> App {
 }
 
 async fn ask(app: &App) -> Retrieved {
+    keep(app).await;
     let question = Question::new("体温と血圧と脈拍", Caller::everything());
     retrieve(app, &question).await.expect("a retrieval")
 }

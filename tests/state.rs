@@ -72,6 +72,7 @@ fn entry(owner: &str, conversation: &str, id: &str, minute: i64) -> Entry {
         question: format!("{id}の質問\n二行目"),
         answer: format!("{id}の答え [1]"),
         context_ids: vec!["row-1".into(), "row-2".into()],
+        clients: Default::default(),
         suggested_terms: vec!["熱発".into()],
         record: json!({ "snapshot_id": "abc", "n": 1.5 }),
         asked_at: NOON + Duration::minutes(minute),

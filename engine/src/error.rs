@@ -216,6 +216,12 @@ pub enum StoreError {
         /// What is wrong with each.
         reasons: String,
     },
+    /// What is served cannot be removed.
+    #[error("snapshot {id} is the current one: make another one current first")]
+    Current {
+        /// The snapshot.
+        id: SnapshotId,
+    },
     /// A snapshot was asked for that the store does not hold.
     #[error("the store holds no snapshot {wanted}: `karute snapshot list` shows what it holds")]
     Unknown {

@@ -1,8 +1,9 @@
 //! What requests share.
 
 use std::sync::{Arc, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use axum::http::StatusCode;
 use karute_engine::{Index, Row};
 use karute_sync::embed::Embedder;
 use time::OffsetDateTime;
@@ -18,8 +19,8 @@ use crate::config::Settings;
 use crate::error::Failure;
 use crate::metrics::Metrics;
 use crate::money::{Money, Payer, Till};
-use crate::retrieve::caller::Caller;
 use crate::retrieve::Silence;
+use crate::retrieve::caller::Caller;
 use crate::retrieve::gate::Gate;
 use crate::retrieve::rerank::Reranker;
 use crate::start::Prepared;
@@ -50,6 +51,9 @@ impl From<Prepared> for Serving {
         Self::Ready { index: Arc::new(prepared.index), problems: prepared.problems.into() }
     }
 }
+
+/// What a check of health answers.
+pub(crate) type Measured = (StatusCode, serde_json::Value);
 
 /// Everything that a request may use. Cheap to clone.
 #[derive(Clone)]
@@ -82,6 +86,8 @@ pub struct App {
     pub audit: Arc<Audit>,
     /// The services that are called.
     pub upstreams: Arc<Upstreams>,
+    /// What was last found of the program's health, and when.
+    pub(crate) health: Arc<Mutex<Option<(Instant, Measured)>>>,
     /// What is kept in memory.
     pub caches: Arc<Caches>,
     /// Answers that are being made, by their keys, where answers are kept.
@@ -122,6 +128,7 @@ impl App {
                 reranker: Upstream::new(&settings.reranker_model),
                 answerers: answerers.iter().map(|answerer| Upstream::new(answerer.model())).collect(),
             }),
+            health: Arc::default(),
             caches: Arc::new(Caches::new(&settings)),
             settings: Arc::new(settings),
             gate: Arc::new(Gate::shipped(&embedder.identity().model)),

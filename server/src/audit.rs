@@ -89,7 +89,8 @@ impl Audit {
         rows: impl Iterator<Item = &'a Row>,
         at: OffsetDateTime,
     ) -> Link {
-        let (mut clients, mut ids): (BTreeSet<&str>, Vec<&str>) = (seen.clients.iter().map(String::as_str).collect(), Vec::new());
+        let (mut clients, mut ids): (BTreeSet<&str>, Vec<&str>) =
+            (seen.clients.iter().map(String::as_str).collect(), Vec::new());
         for row in rows {
             ids.push(&row.id);
             clients.extend(Some(row.client_id.as_str()).filter(|client| !client.is_empty()));
@@ -106,9 +107,12 @@ impl Audit {
             put("answer_id", seen.answer_id.map(|id| json!(id)));
             put("count", seen.count.map(|count| json!(count)));
             put("question", seen.question.filter(|_| self.level == AuditLevel::Full).map(|text| json!(text)));
-            put("question_digest", seen.question.map(|text| {
-                json!(self.hasher.clone().update(text.as_bytes()).finalize().to_hex().as_str())
-            }));
+            put(
+                "question_digest",
+                seen.question.map(|text| {
+                    json!(self.hasher.clone().update(text.as_bytes()).finalize().to_hex().as_str())
+                }),
+            );
         }
         Link::new(at, &caller.name, caller.role.name(), seen.action, &Value::Object(detail))
     }
@@ -133,12 +137,20 @@ impl Audit {
         }
         drop(end);
         kept.await.unwrap_or_else(|_| {
-            Err(Arc::new(StateError::Statement { action: "kept", detail: "the audit was interrupted".into() }))
+            Err(Arc::new(StateError::Statement {
+                action: "kept",
+                detail: "the audit was interrupted".into(),
+            }))
         })
     }
 
     /// Adds links to the chain, which begins with the first.
-    async fn extend(&self, state: &Database, end: &mut Option<End>, links: Vec<Link>) -> Result<(), StateError> {
+    async fn extend(
+        &self,
+        state: &Database,
+        end: &mut Option<End>,
+        links: Vec<Link>,
+    ) -> Result<(), StateError> {
         let (mut last, mut sealed) = match end.take() {
             Some(end) => (end, Vec::new()),
             None => {
@@ -209,7 +221,11 @@ pub fn verify(links: &[Sealed], key: &Secret) -> Vec<Broken> {
                 .iter()
                 .any(|link| link.chain == *chain && link.sequence == sequence && link.digest == digest);
             if !is_there {
-                broken.push(Broken { chain: chain.clone(), sequence, fault: "it is missing, or was replaced" });
+                broken.push(Broken {
+                    chain: chain.clone(),
+                    sequence,
+                    fault: "it is missing, or was replaced",
+                });
             }
         }
     }

@@ -27,13 +27,18 @@ pub(crate) async fn watch(app: App) {
         let longest = app.stream_deadline() + app.deadline();
         match state.presume(now - longest, now).await {
             Ok(0) => {}
-            Ok(calls) => tracing::warn!(calls, "calls were never settled: they count at the most they could cost"),
+            Ok(calls) => {
+                tracing::warn!(calls, "calls were never settled: they count at the most they could cost")
+            }
             Err(error) => tracing::error!(%error, "the ledger was not looked after"),
         }
         if app.settings.cost_log.is_some()
             && let Err(failure) = log(&app, state).await
         {
-            tracing::error!(reason = failure.detail(), "the log spreadsheet lacks rows; they are appended later");
+            tracing::error!(
+                reason = failure.detail(),
+                "the log spreadsheet lacks rows; they are appended later"
+            );
         }
     }
 }

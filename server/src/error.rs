@@ -239,9 +239,7 @@ impl Failure {
             Self::Unauthorised(detail) => (*detail).into(),
             Self::Forbidden => "この操作を行う権限がありません。".into(),
             Self::NoAdminKey => "ADMIN_API_KEY not configured".into(),
-            Self::SignIn => {
-                "ログイン情報を確認できません。しばらくしてからもう一度お試しください。".into()
-            }
+            Self::SignIn => "ログイン情報を確認できません。しばらくしてからもう一度お試しください。".into(),
             Self::TooMany { after_seconds } => {
                 format!("リクエストが多すぎます。{after_seconds}秒後にもう一度お試しください。")
             }
@@ -277,7 +275,9 @@ impl Failure {
             Self::Google(detail) => tracing::warn!(detail, "Google did not do what was asked"),
             Self::SignIn => tracing::error!("nobody can sign in: the keys of ID tokens cannot be had"),
             Self::Busy => tracing::warn!("a request was sent away: too many wait"),
-            Self::Budget(_) | Self::Upstream(_) => tracing::warn!(detail = self.detail(), "a model was not asked"),
+            Self::Budget(_) | Self::Upstream(_) => {
+                tracing::warn!(detail = self.detail(), "a model was not asked")
+            }
             _ => {}
         }
     }

@@ -22,7 +22,12 @@ const LARGEST_HEAD: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stopped`, then for as long as requests under way take, but not longer than the grace that there is.
-pub(crate) async fn serve(listener: TcpListener, app: &App, service: Router, stopped: impl Future<Output = ()>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    app: &App,
+    service: Router,
+    stopped: impl Future<Output = ()>,
+) {
     let places = Arc::new(Semaphore::new(app.settings.max_connections));
     let graceful = GracefulShutdown::new();
     let mut stopped = std::pin::pin!(stopped);
@@ -44,7 +49,8 @@ pub(crate) async fn serve(listener: TcpListener, app: &App, service: Router, sto
         let _ = stream.set_nodelay(true);
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(LARGEST_HEAD);
-        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
+        let connection =
+            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // What a connection dies of is its caller's business.

@@ -15,7 +15,8 @@ use crate::retrieve::{Retrieved, Stages};
 
 /// Upper ends of the buckets of durations, seconds: from a search in memory to an answer that takes its time.
 const BUCKETS: [f64; 18] = [
-    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
+    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
+    60.0,
 ];
 
 type Real = Gauge<f64, AtomicU64>;
@@ -114,7 +115,13 @@ impl Metrics {
     /// Rows were found anew.
     pub fn retrieved(&self, retrieved: &Retrieved) {
         let Stages { embed, understand, search, rank, rerank } = retrieved.stages;
-        let stages = [("embed", embed), ("understand", understand), ("search", search), ("rank", rank), ("rerank", rerank)];
+        let stages = [
+            ("embed", embed),
+            ("understand", understand),
+            ("search", search),
+            ("rank", rank),
+            ("rerank", rerank),
+        ];
         for (stage, micros) in stages {
             self.stages.get_or_create(&StageLabels { stage }).observe(micros as f64 / 1e6);
         }
@@ -152,7 +159,11 @@ impl Metrics {
         registry.register("requests", "Requests that were answered", self.requests.clone());
         registry.register("failures", "Failures by their code", self.failures.clone());
         registry.register("answers", "Answers by how they came about", self.answers.clone());
-        registry.register("arm_rows", "Rows of results that each arm of the search brought up", self.arms.clone());
+        registry.register(
+            "arm_rows",
+            "Rows of results that each arm of the search brought up",
+            self.arms.clone(),
+        );
         registry.register("tokens", "Tokens that answers took", self.tokens.clone());
         registry.register("yen", "Yen that answers cost", self.yen.clone());
         registry.register("requests_under_way", "Requests that are being answered", self.under_way.clone());
@@ -162,7 +173,12 @@ impl Metrics {
             Unit::Seconds,
             self.seconds.clone(),
         );
-        registry.register_with_unit("stage_duration", "Stages of a question", Unit::Seconds, self.stages.clone());
+        registry.register_with_unit(
+            "stage_duration",
+            "Stages of a question",
+            Unit::Seconds,
+            self.stages.clone(),
+        );
         look(&mut registry, looked);
         process(&mut registry);
         let mut text = String::new();
@@ -191,7 +207,8 @@ fn whole(value: i64) -> Whole {
 }
 
 fn look(registry: &mut Registry, looked: &Looked) {
-    let (hits, misses) = (Family::<CacheLabels, Counter>::default(), Family::<CacheLabels, Counter>::default());
+    let (hits, misses) =
+        (Family::<CacheLabels, Counter>::default(), Family::<CacheLabels, Counter>::default());
     let (bytes, saved) = (Family::<CacheLabels, Whole>::default(), Family::<CacheLabels, Sum>::default());
     for &(cache, hit, missed, held, yen) in &looked.caches {
         let labels = CacheLabels { cache };
@@ -204,8 +221,11 @@ fn look(registry: &mut Registry, looked: &Looked) {
     registry.register("cache_misses", "Uses of a cache that it did not serve", misses);
     registry.register_with_unit("cache_size", "What a cache holds", Unit::Bytes, bytes);
     registry.register("cache_saved_yen", "Yen that hits saved", saved);
-    let (spent, most, calls) =
-        (Family::<LimitLabels, Real>::default(), Family::<LimitLabels, Real>::default(), Family::<LimitLabels, Whole>::default());
+    let (spent, most, calls) = (
+        Family::<LimitLabels, Real>::default(),
+        Family::<LimitLabels, Real>::default(),
+        Family::<LimitLabels, Whole>::default(),
+    );
     for &(limit, yen, of, made) in &looked.limits {
         let labels = LimitLabels { limit };
         spent.get_or_create(&labels).set(yen);
@@ -218,20 +238,32 @@ fn look(registry: &mut Registry, looked: &Looked) {
     if let Some((age, rows, quarantined)) = looked.snapshot {
         registry.register_with_unit("snapshot_age", "Since the snapshot was built", Unit::Seconds, real(age));
         registry.register("snapshot_rows", "Rows of the snapshot", whole(rows));
-        registry.register("snapshot_rows_quarantined", "Rows of the source that could not be used", whole(quarantined));
+        registry.register(
+            "snapshot_rows_quarantined",
+            "Rows of the source that could not be used",
+            whole(quarantined),
+        );
     }
     let silent = Family::<ArmLabels, Whole>::default();
     for arm in ["vectors", "words"] {
         silent.get_or_create(&ArmLabels { arm }).set(looked.silent.contains(&arm).into());
     }
-    registry.register("arm_silent", "1 where an arm of the search has brought up nothing for many questions", silent);
+    registry.register(
+        "arm_silent",
+        "1 where an arm of the search has brought up nothing for many questions",
+        silent,
+    );
     let open = Family::<ServiceLabels, Whole>::default();
     for (service, is_open) in &looked.open {
         open.get_or_create(&ServiceLabels { service: service.clone() }).set((*is_open).into());
     }
     registry.register("upstream_left_alone", "1 while a service that failed is left alone", open);
     registry.register("google_calls", "Calls to Google, retries among them", counter(looked.google.0));
-    registry.register("google_retries", "Calls to Google that had to be made again", counter(looked.google.1));
+    registry.register(
+        "google_retries",
+        "Calls to Google that had to be made again",
+        counter(looked.google.1),
+    );
 }
 
 /// Memory and processor of this process.

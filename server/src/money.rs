@@ -16,8 +16,8 @@ use uuid::Uuid;
 use crate::config::Settings;
 use crate::error::Failure;
 use crate::retrieve::rerank::RerankError;
-use crate::upstream::Upstream;
 use crate::state::{Database, Limit, Outcome, Reservation, Spent};
+use crate::upstream::Upstream;
 
 /// Millionths of a yen in a yen.
 const MILLIONTHS: f64 = 1e6;
@@ -63,7 +63,12 @@ struct Open {
 
 impl Till {
     /// For calls of `payer`.
-    pub fn new(money: Arc<Money>, state: Option<Database>, payer: Payer, now: fn() -> OffsetDateTime) -> Self {
+    pub fn new(
+        money: Arc<Money>,
+        state: Option<Database>,
+        payer: Payer,
+        now: fn() -> OffsetDateTime,
+    ) -> Self {
         Self(Some(Arc::new(Open { money, state, payer, now })))
     }
 
@@ -71,14 +76,20 @@ impl Till {
     ///
     /// # Errors
     /// As [`Money::reserve`].
-    pub async fn reserve(&self, kind: &'static str, model: &str, most_usd: f64) -> Result<Option<Ticket>, Failure> {
+    pub async fn reserve(
+        &self,
+        kind: &'static str,
+        model: &str,
+        most_usd: f64,
+    ) -> Result<Option<Ticket>, Failure> {
         if most_usd <= 0.0 {
             return Ok(None);
         }
         let closed = || Failure::State("no ledger is open, so no paid call is made".into());
         let Open { money, state, payer, now } = self.0.as_deref().ok_or_else(closed)?;
         let state = state.as_ref().ok_or_else(closed)?;
-        let reserving = money.reserve(state, payer, kind, model, most_usd, now());
+        // A transaction is a large future: boxed, it takes no room in those that wait for it.
+        let reserving = Box::pin(money.reserve(state, payer, kind, model, most_usd, now()));
         tokio::time::timeout(PATIENCE, reserving).await.map_err(|_| closed())?.map(Some)
     }
 
@@ -210,7 +221,14 @@ impl Money {
         }
     }
 
-    fn call(&self, payer: &Payer, kind: &'static str, model: &str, most: i64, at: OffsetDateTime) -> Reservation {
+    fn call(
+        &self,
+        payer: &Payer,
+        kind: &'static str,
+        model: &str,
+        most: i64,
+        at: OffsetDateTime,
+    ) -> Reservation {
         Reservation {
             id: Uuid::new_v4().to_string(),
             instance: self.instance.clone(),
@@ -238,12 +256,19 @@ impl Made {
         let Self { state, call, limits, .. } = &self;
         let total = spent.input_cost + spent.output_cost;
         if total > call.most {
-            tracing::error!(model = call.model, most = call.most, total, "a call cost more than the most it could");
+            tracing::error!(
+                model = call.model,
+                most = call.most,
+                total,
+                "a call cost more than the most it could"
+            );
         }
         match state.settle(call, limits, &spent, OffsetDateTime::now_utc()).await {
             Ok(true) => {}
             Ok(false) => tracing::error!(call = call.id, "a call was settled twice"),
-            Err(error) => tracing::error!(call = call.id, %error, "a call stays reserved: it counts at the most it could cost"),
+            Err(error) => {
+                tracing::error!(call = call.id, %error, "a call stays reserved: it counts at the most it could cost")
+            }
         }
     }
 }
@@ -267,13 +292,13 @@ impl Ticket {
             output_tokens: tokens(usage.output_tokens),
             thought_tokens: tokens(usage.thought_tokens),
         };
-        made.settle(spent).await;
+        Box::pin(made.settle(spent)).await;
     }
 
     /// The service refused the call: it cost nothing.
     pub async fn free(mut self) {
         if let Some(made) = self.0.take() {
-            made.settle(Spent { known: true, ..Spent::default() }).await;
+            Box::pin(made.settle(Spent { known: true, ..Spent::default() })).await;
         }
     }
 }

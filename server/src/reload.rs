@@ -157,5 +157,7 @@ impl Watch {
         tracing::info!(snapshot = index.id().short(), rows = index.len(), "serving another snapshot");
         self.last_problem.clear();
         self.app.serve(Serving::Ready { index: Arc::new(index), problems: problems.into() });
+        // What was found in the snapshot before is never asked for again, and may be of somebody who is to be forgotten.
+        tokio::runtime::Handle::current().block_on(self.app.caches.clear(None));
     }
 }

@@ -19,6 +19,7 @@ use karute_sync::spreadsheet::Spreadsheet;
 use karute_sync::vertex::Vertex;
 use karute_sync::workbook::Workbook;
 
+use crate::access::AccessError;
 use crate::answer::prompt::{TemplateError, Templates};
 use crate::answer::{Answerer, Extractive, Generated};
 use crate::config::{AnswererKind, EmbedderKind, RerankerKind, Settings, SourceKind};
@@ -70,6 +71,9 @@ pub enum SetupError {
     /// A language model.
     #[error(transparent)]
     Model(#[from] GenerateError),
+    /// Who may come in.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 /// Whether records come from a spreadsheet.
@@ -302,6 +306,14 @@ pub fn answerers(settings: &Settings) -> Result<Arc<[Arc<dyn Answerer>]>, SetupE
             }
         })
         .collect()
+}
+
+/// Whether something that the settings let answer sends a bill.
+pub fn is_paid(settings: &Settings) -> bool {
+    match settings.answerers.0.as_slice() {
+        [] => from_sheets(settings) && !settings.gcp_project.is_empty(),
+        kinds => kinds.contains(&AnswererKind::Vertex),
+    }
 }
 
 /// What puts rows in their last order elsewhere, if anything does.

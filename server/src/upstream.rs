@@ -104,7 +104,11 @@ impl Pass<'_> {
         breaker.pause = (breaker.pause * 2).clamp(PAUSE, LONGEST_PAUSE);
         breaker.open_until = Some(Instant::now() + breaker.pause);
         let seconds = breaker.pause.as_secs();
-        tracing::warn!(service = self.upstream.name, seconds, "it failed several times in a row and is left alone");
+        tracing::warn!(
+            service = self.upstream.name,
+            seconds,
+            "it failed several times in a row and is left alone"
+        );
     }
 }
 

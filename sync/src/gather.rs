@@ -6,7 +6,7 @@
 //! What makes the reuse safe is stored with each snapshot, as [`Known`] in its report section: for every record whose
 //! vector cells were read, a digest of the narrow cells of its Embeddings rows, and what was found out about them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -15,6 +15,7 @@ use karute_engine::{Identity, Index, OpenError, Passage};
 use serde::{Deserialize, Serialize};
 
 use crate::embed::{document_text, passage_text};
+use crate::forget;
 use crate::google::GoogleError;
 use crate::job::{Progress, Stage, SyncError};
 use crate::judge::{self, Judged};
@@ -139,7 +140,9 @@ pub(crate) async fn gather(
     progress: &dyn Progress,
 ) -> Result<Gathered, SyncError> {
     let fetched = Spool::create(directory, identity.dimensions as usize).map_err(SyncError::Spool)?;
-    let mut gathering = Gathering { source, identity, parent, full, fetched, seen: HashMap::new(), read: 0 };
+    let forgotten = forget::list(directory)?;
+    let mut gathering =
+        Gathering { source, identity, parent, full, fetched, forgotten, seen: HashMap::new(), read: 0 };
     let (mut last, mut refused) = (None, false);
     for _ in 0..ROUNDS {
         let version = source.version().await?;
@@ -177,6 +180,8 @@ struct Gathering<'a> {
     parent: Option<&'a Parent<'a>>,
     full: bool,
     fetched: Spool,
+    /// Clients of whom nothing is taken in.
+    forgotten: BTreeSet<String>,
     /// What was found out in this run, by the narrow cells.
     seen: HashMap<Digest, (Known, Option<Slot>)>,
     read: u64,
@@ -193,7 +198,7 @@ impl Gathering<'_> {
     /// Judges `sheets` and fetches what is missing; `None` if a row moved meanwhile.
     async fn round(&mut self, sheets: Sheets, progress: &dyn Progress) -> Result<Option<Round>, SyncError> {
         let name = self.source.name();
-        let judged = judge::records(&sheets.knowledge_base, &name)?;
+        let judged = judge::records(&sheets.knowledge_base, &name, &self.forgotten)?;
         if judged.rows.is_empty() {
             return Err(nothing_usable(name, &sheets, judged));
         }

@@ -165,6 +165,9 @@ pub enum SyncError {
     /// The source.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The list of clients who are to be forgotten.
+    #[error(transparent)]
+    Forget(#[from] crate::forget::ForgetError),
     /// The embedder.
     #[error("embedding failed: {0}")]
     Embed(#[from] EmbedError),

@@ -1,6 +1,6 @@
 //! Cells to records and terms: every row ends as used, repaired or quarantined, with a reason.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use karute_engine::{Origin, Row};
 use time::Date;
@@ -108,7 +108,11 @@ impl Columns {
 }
 
 /// Judges the KnowledgeBase sheet.
-pub(crate) fn records(sheet: &Sheet, workbook: &str) -> Result<Judged, SourceError> {
+pub(crate) fn records(
+    sheet: &Sheet,
+    workbook: &str,
+    forgotten: &BTreeSet<String>,
+) -> Result<Judged, SourceError> {
     let columns = Columns::of(sheet, workbook)?;
     if sheet.rows.is_empty() {
         return Err(SourceError::Empty { name: workbook.to_owned(), sheet: sheet.name.clone() });
@@ -118,6 +122,12 @@ pub(crate) fn records(sheet: &Sheet, workbook: &str) -> Result<Judged, SourceErr
     for row in &sheet.rows {
         let mut findings = Findings::of(sheet, row);
         let record = record(&columns, row, workbook, &sheet.name, &mut findings);
+        if forgotten.contains(&record.client_id) {
+            // Not even its id stays.
+            findings.found.clear();
+            findings.id.clear();
+            findings.add(Action::Quarantined, Reason::Forgotten);
+        }
         match findings.quarantined() {
             true => judged.quarantined += 1,
             false => {
@@ -384,7 +394,7 @@ mod tests {
     }
 
     fn judged(rows: &[&[&str]]) -> Judged {
-        records(&sheet(rows), "test.xlsx").expect("all columns are there")
+        records(&sheet(rows), "test.xlsx", &BTreeSet::new()).expect("all columns are there")
     }
 
     fn reasons(judged: &Judged) -> Vec<(u32, Reason)> {
@@ -429,7 +439,9 @@ mod tests {
         let of = |metadata: &'static str, extra: &[&'static str]| {
             let mut sheet = sheet(&[&[&with(&[(9, metadata)])[..], extra].concat()]);
             sheet.header.extend(["体重".to_owned(), " ".to_owned(), "k".to_owned()]);
-            records(&sheet, "test.xlsx").expect("all columns are there").rows[0].metadata.clone()
+            records(&sheet, "test.xlsx", &BTreeSet::new()).expect("all columns are there").rows[0]
+                .metadata
+                .clone()
         };
         assert_eq!(of("", &["52kg", "x"]), r#"{"体重":"52kg"}"#);
         assert_eq!(of(r#"{"k":1}"#, &["52kg", "", "2"]), r#"{"k":1,"体重":"52kg"}"#);

@@ -19,6 +19,7 @@ pub mod bucket;
 pub mod cache;
 pub mod compare;
 pub mod embed;
+pub mod forget;
 mod gather;
 pub mod generate;
 pub mod google;

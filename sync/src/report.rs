@@ -66,6 +66,7 @@ reasons! {
     OversizedCell, "oversized_cell", "a cell is close to the 50,000 characters that a sheet can hold";
     FormulaLike, "formula_like", "a text begins like a formula";
     Instruction, "instruction", "the text tries to give instructions to a model; it is only ever quoted as data";
+    Forgotten, "forgotten", "the client of the row is to be forgotten (karute forget): nothing of it is taken in";
     NoWords, "no_words", "the text holds no word to search by; the row can only be listed";
     TextCut, "text_cut", "the text is longer than the model reads; its vector is made from the beginning";
     NoVector, "no_vector", "the record has no usable vector, so only its words can be found; --embed-missing makes one";

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -11,9 +12,10 @@ use http_body_util::BodyExt;
 use karute_engine::{Index, Store};
 use karute_server::answer::{Answerer, Extractive};
 use karute_server::app::App;
-use karute_server::config::{Settings, Sources};
+use karute_server::config::{Secret, Settings, Sources};
 use karute_server::routes;
 use karute_server::start::{Prepared, prepare};
+use karute_server::state::Database;
 use karute_sync::job::Silent;
 use karute_sync::lexical::Lexical;
 use serde_json::Value;
@@ -54,6 +56,22 @@ pub fn settings(given: &[(&str, &str)]) -> Settings {
 /// An app that serves nothing yet.
 pub fn unready(given: &[(&str, &str)], answerer: impl Answerer + 'static) -> App {
     App::new(settings(given), Arc::new(Lexical::default()), Arc::new([Arc::new(answerer)]))
+}
+
+/// Opens a state for `app`, if it has none: what costs money wants a ledger.
+///
+/// # Panics
+/// A state that cannot be opened.
+pub async fn keep(app: &App) {
+    static HOME: OnceLock<tempfile::TempDir> = OnceLock::new();
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    if app.state().is_some() {
+        return;
+    }
+    let home = HOME.get_or_init(|| tempfile::tempdir().expect("a directory")).path();
+    let home = home.join(COUNT.fetch_add(1, Ordering::Relaxed).to_string());
+    std::fs::create_dir(&home).expect("a directory");
+    app.keep_in(Database::open(&Secret::default(), &home).await.expect("a state"));
 }
 
 /// The routes of an app that serves the sample.

@@ -61,6 +61,28 @@ impl Store {
         self.replace(&self.directory.join(PINNED), write, |_| Ok(()))
     }
 
+    /// Removes one snapshot, and its pin. The current one stays.
+    ///
+    /// # Errors
+    /// Another writer, the current snapshot, a refusal of the file system.
+    pub fn discard(&self, id: SnapshotId) -> Result<(), StoreError> {
+        let _lock = self.lock()?;
+        let unreadable = |reason| StoreError::NoneUsable { path: self.directory.clone(), reasons: reason };
+        if self.pointer().map_err(unreadable)? == Some(id) {
+            return Err(StoreError::Current { id });
+        }
+        let mut pinned = self.pinned()?;
+        let before = pinned.len();
+        pinned.retain(|other| *other != id);
+        if pinned.len() < before {
+            self.write_pins(&pinned)?;
+        }
+        let path = self.path_of(id);
+        self.storage.remove(&path).map_err(failed("remove", &path))?;
+        let snapshots = self.directory.join(SNAPSHOTS);
+        self.storage.sync_directory(&snapshots).map_err(failed("sync", &snapshots))
+    }
+
     /// Removes all but the `keep` newest snapshots. The current one, pinned ones and the newest one that passes full
     /// verification stay whatever `keep` says. Returns what was removed.
     ///

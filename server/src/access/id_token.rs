@@ -115,8 +115,10 @@ impl IdTokens {
         let header = decode_header(token).map_err(|_| invalid())?;
         let (Algorithm::RS256, Some(kid)) = (header.alg, header.kid) else { return Err(invalid()) };
         // Who says to have given it out decides whose keys are asked, and nothing more: the keys decide the rest.
-        let claimed: Claims = jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| invalid())?;
-        let issuer = self.issuers.iter().find(|issuer| issuer.names.contains(&claimed.iss)).ok_or_else(invalid)?;
+        let claimed: Claims =
+            jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| invalid())?;
+        let issuer =
+            self.issuers.iter().find(|issuer| issuer.names.contains(&claimed.iss)).ok_or_else(invalid)?;
         let key = issuer.keys.find(&kid).await?.ok_or_else(invalid)?;
         let key = DecodingKey::from_jwk(&key).map_err(|_| invalid())?;
         let mut validation = Validation::new(Algorithm::RS256);
@@ -153,7 +155,13 @@ impl IdTokens {
                 }
                 let claimed = claims.role.and_then(|role| role.parse().ok());
                 let role = claimed.or(self.default_role).ok_or(Failure::Forbidden)?;
-                Person { email: email.clone(), role, clients: claims.clients, domains: claims.domains, unowned: false }
+                Person {
+                    email: email.clone(),
+                    role,
+                    clients: claims.clients,
+                    domains: claims.domains,
+                    unowned: false,
+                }
             }
         };
         Ok(person.caller(email))
@@ -190,7 +198,8 @@ impl Keys {
     /// [`Failure::SignIn`] where there are none, or only ones that are too old.
     async fn find(&self, kid: &str) -> Result<Option<Jwk>, Failure> {
         let mut held = self.held.lock().await;
-        let known = |held: &Held| held.keys.iter().find(|key| key.common.key_id.as_deref() == Some(kid)).cloned();
+        let known =
+            |held: &Held| held.keys.iter().find(|key| key.common.key_id.as_deref() == Some(kid)).cloned();
         let fresh = held.fetched.is_some_and(|when| when.elapsed() < held.good_for);
         let found = known(&held);
         let may_look = held.tried.is_none_or(|when| when.elapsed() >= LOOK_EVERY);

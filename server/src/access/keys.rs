@@ -10,7 +10,9 @@ pub(super) struct Keys(Vec<blake3::Hash>);
 impl Keys {
     pub(super) fn of(settings: &Settings) -> Self {
         let keys = [&settings.admin_key, &settings.admin_key_previous];
-        Self(keys.into_iter().filter_map(|key| key.reveal()).map(|key| blake3::hash(key.as_bytes())).collect())
+        Self(
+            keys.into_iter().filter_map(|key| key.reveal()).map(|key| blake3::hash(key.as_bytes())).collect(),
+        )
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -114,17 +114,26 @@ impl Access {
 /// Whoever comes where no sign-in is required: sees every record, but is no admin.
 fn anybody() -> Caller {
     let permissions = Permission::ALL.into_iter().filter(|permission| *permission != Permission::Admin);
-    Caller { name: ANONYMOUS.into(), role: Role::CareManager, permissions: permissions.collect(), ..Caller::everything() }
+    Caller {
+        name: ANONYMOUS.into(),
+        role: Role::CareManager,
+        permissions: permissions.collect(),
+        ..Caller::everything()
+    }
 }
 
 /// The credential of a request, if it has one.
 fn credential(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
     if let Some(key) = headers.get(KEY_HEADER) {
-        return key.to_str().map(|key| Some(key.trim())).map_err(|_| Failure::Unauthorised("Invalid API key"));
+        return key
+            .to_str()
+            .map(|key| Some(key.trim()))
+            .map_err(|_| Failure::Unauthorised("Invalid API key"));
     }
     let Some(given) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let malformed = || Failure::Unauthorised("Invalid authorization header format");
-    let (scheme, credential) = given.to_str().map_err(|_| malformed())?.split_once(' ').ok_or_else(malformed)?;
+    let (scheme, credential) =
+        given.to_str().map_err(|_| malformed())?.split_once(' ').ok_or_else(malformed)?;
     let credential = credential.trim();
     match scheme.eq_ignore_ascii_case("bearer") && !credential.is_empty() {
         true => Ok(Some(credential)),

@@ -72,7 +72,8 @@ impl Paces {
         if under_way.len() > MANY {
             under_way.retain(|_, places| places.available_permits() < self.at_once);
         }
-        let places = under_way.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.at_once)));
+        let places =
+            under_way.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.at_once)));
         places.clone().try_acquire_owned().map(Some).map_err(|_| Failure::TooMany { after_seconds: 1 })
     }
 }

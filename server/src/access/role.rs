@@ -45,9 +45,10 @@ impl FromStr for Permission {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|permission| permission.name() == text.trim()).ok_or_else(|| {
-            format!("{text:?} is no scope: use {}", Self::ALL.map(Self::name).join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|permission| permission.name() == text.trim())
+            .ok_or_else(|| format!("{text:?} is no scope: use {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 

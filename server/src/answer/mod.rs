@@ -214,7 +214,7 @@ pub fn run(
         let _flight = tokio::time::timeout(app.deadline() / 2, flight.lock()).await;
         if let Some(known) = app.caches.answers.look(&key).await {
             yield Step::Searching;
-            see(&app, &question, &known.retrieved).await?;
+            Box::pin(see(&app, &question, &known.retrieved)).await?;
             if let Some(yen) = known.summary.total_cost_jpy.filter(|yen| *yen > 0.0) {
                 app.till(question.payer()).saved("answer", &known.summary.model, yen).await;
             }
@@ -275,7 +275,7 @@ fn fresh(
         let (till, evidence) = (app.till(question.payer()), retrieved.evidence.clone());
         let asked = Asked { question: question.text.clone(), earlier, evidence, till };
         let understood = retrieved.understood.clone();
-        see(&app, &question, &retrieved).await?;
+        Box::pin(see(&app, &question, &retrieved)).await?;
         yield Step::Found(Box::new(retrieved));
         yield Step::Generating;
 

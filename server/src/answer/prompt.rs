@@ -230,6 +230,7 @@ pub(super) fn tokens(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::money::Till;
     use karute_engine::Row;
     use proptest::prelude::*;
 
@@ -243,7 +244,12 @@ mod tests {
             },
             ..Evidence::default()
         });
-        Asked { question: "体温は".into(), earlier: Vec::new(), evidence: evidence.collect() }
+        Asked {
+            question: "体温は".into(),
+            earlier: Vec::new(),
+            evidence: evidence.collect(),
+            till: Till::default(),
+        }
     }
 
     fn text(asked: &Asked, most_tokens: usize) -> (String, usize) {

@@ -8,7 +8,7 @@ use karute_engine::Row;
 use serde_json::json;
 
 use super::search::Scope;
-use super::{Outcome, app, plain, prepare, print_json};
+use super::{Outcome, asking, plain, prepare, print_json};
 use crate::answer::{self, Step};
 use crate::config::Settings;
 
@@ -27,7 +27,7 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Outcome {
-    let app = app(settings)?;
+    let app = asking(settings).await?;
     app.serve(prepare(&app).await?);
     let question = options.scope.question(options.question, CONTEXT);
     let mut steps = std::pin::pin!(answer::run(app, question, Vec::new()));

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{app, prepare, print_json};
+use super::{asking, prepare, print_json};
 use crate::config::Settings;
 use crate::eval::metrics::Measures;
 use crate::eval::{self, Evaluation, Judged, chart};
@@ -54,7 +54,7 @@ pub(super) async fn run(
         }
         None => None,
     };
-    let app = app(settings)?;
+    let app = asking(settings).await?;
     app.serve(prepare(&app).await?);
     let (found, run) = eval::evaluate(&app, &questions).await?;
     if let Some(file) = &options.trec {

@@ -8,15 +8,20 @@ macro_rules! say {
 }
 
 mod ask;
+mod audit;
 mod backup;
 mod bucket;
 mod config;
+mod costs;
 mod eval;
+mod forget;
+mod privacy;
 mod replay;
 mod search;
 mod serve;
 mod snapshot;
 mod sync;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,10 +30,12 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 use karute_engine::Store;
 
+use crate::access::Access;
 use crate::app::App;
 use crate::config::{Loaded, Settings, Sources};
 use crate::setup::{self, SetupError};
 use crate::start::{self, Prepared};
+use crate::state::Database;
 use crate::{progress, telemetry};
 
 /// Exit code of a wrong setting or command line.
@@ -96,6 +103,20 @@ enum Verb {
     Restore(backup::Restore),
     /// Make the sheets that the spreadsheet lacks, with their headers.
     InitSheet,
+    /// Make, list and take back tokens for machines.
+    #[command(subcommand)]
+    Token(token::Verb),
+    /// Make a key that cannot be guessed, for ADMIN_API_KEY or KARUTE_AUDIT_KEY.
+    Keygen,
+    /// Show what models cost, by day, caller or model.
+    Costs(costs::Options),
+    /// Check the audit, or show who looked at a client's records.
+    #[command(subcommand)]
+    Audit(audit::Verb),
+    /// Remove a client from every snapshot, conversation and cache, and from every sync to come.
+    Forget(forget::Options),
+    /// Show what leaves this machine, and where to, by the settings in force.
+    Privacy,
     /// Show every setting: its value, where that came from, and what it means.
     Config,
 }
@@ -130,6 +151,12 @@ fn run(cli: Cli, loaded: Loaded) -> Result<ExitCode, Box<dyn std::error::Error>>
     let settings = loaded.settings.clone();
     let done = match cli.verb.unwrap_or(Verb::Serve) {
         Verb::Config => config::run(&loaded, json),
+        Verb::Privacy => privacy::run(&settings, json),
+        Verb::Keygen => Ok(say!("{}", crate::access::tokens::secret())?),
+        Verb::Token(verb) => runtime()?.block_on(token::run(settings, verb, json)),
+        Verb::Costs(options) => runtime()?.block_on(costs::run(settings, options, json)),
+        Verb::Audit(verb) => return runtime()?.block_on(audit::run(settings, verb, json)),
+        Verb::Forget(options) => runtime()?.block_on(forget::run(settings, options, json)),
         Verb::Snapshot(verb) => snapshot::run(&settings, verb, json),
         Verb::Sync(options) => return sync::run(settings, &options, json),
         Verb::Backup(options) => return runtime()?.block_on(backup::run(settings, options, json)),
@@ -154,12 +181,30 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
+/// The database of the settings.
+async fn state(settings: &Settings) -> Result<Database, Box<dyn std::error::Error>> {
+    Store::open(&settings.data_dir)?;
+    Ok(Database::open(&settings.database, &settings.data_dir).await?)
+}
+
+/// The app for one question from the command line: with its ledger where something that it asks costs money, and with its
+/// audit where that must be kept.
+async fn asking(settings: Settings) -> Result<App, Box<dyn std::error::Error>> {
+    let app = app(settings)?;
+    let costs = !app.embedder.is_free() || app.reranker.is_some() || setup::is_paid(&app.settings);
+    if costs || app.access.is_required() {
+        app.keep_in(state(&app.settings).await?);
+    }
+    Ok(app)
+}
+
 /// The app with everything that the settings name.
 fn app(settings: Settings) -> Result<App, SetupError> {
     let embedder = setup::embedder(&settings)?;
     let gate = setup::gate(&settings, &embedder.identity().model)?;
     let answerers = setup::answerers(&settings)?;
     let mut app = App::new(settings, embedder, answerers);
+    app.access = Arc::new(Access::new(&app.settings)?);
     app.reranker = setup::reranker(&app.settings)?;
     app.gate = Arc::new(gate);
     Ok(app)

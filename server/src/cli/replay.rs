@@ -4,7 +4,7 @@ use clap::Args;
 use karute_engine::Store;
 use serde_json::json;
 
-use super::{Outcome, app, plain, prepare, print_json};
+use super::{Outcome, asking, plain, prepare, print_json};
 use crate::answer::converse::{Difference, Replay};
 use crate::config::Settings;
 use crate::retrieve::caller::Caller;
@@ -29,13 +29,13 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
     let found = found.ok_or_else(|| format!("no answer {} is kept in {}", options.id, state.place()))?;
     let replay: Replay = serde_json::from_value(found.record.clone())
         .map_err(|error| format!("the answer was recorded by another version: {error}"))?;
-    let app = app(settings)?;
+    let app = asking(settings).await?;
     match options.then {
         true => app
             .serve(crate::start::Prepared { index: store.find(&replay.snapshot_id)?, problems: Vec::new() }),
         false => app.serve(prepare(&app).await?),
     }
-    let question = replay.question.clone().question(Caller::everything());
+    let question = replay.question.clone().question(Caller::operator());
     let now = retrieve(&app, &question).await.map_err(|failure| format!("the search failed: {failure:?}"))?;
     let difference = Difference::between(&replay, &now.evidence, now.snapshot);
     if json {

@@ -4,7 +4,7 @@ use clap::Args;
 use karute_engine::{Explained, Plan};
 use serde_json::json;
 
-use super::{Outcome, app, plain, prepare, print_json};
+use super::{Outcome, asking, plain, prepare, print_json};
 use crate::answer::milliseconds;
 use crate::config::Settings;
 use crate::error::Failure;
@@ -53,7 +53,7 @@ impl Scope {
     /// A question within this scope.
     pub(super) fn question(self, text: String, top: usize) -> Question {
         // Whoever runs the program can read the snapshot itself.
-        let all = Question::new(text, Caller::everything());
+        let all = Question::new(text, Caller::operator());
         Question { client_id: self.client, domain: self.domain, top, ..all }
     }
 }
@@ -63,7 +63,7 @@ fn told(failure: Failure) -> String {
 }
 
 pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Outcome {
-    let app = app(settings)?;
+    let app = asking(settings).await?;
     app.serve(prepare(&app).await?);
     let top = options.top.map_or(app.settings.search_top_k, usize::from);
     let mut question = options.scope.question(options.question, top);

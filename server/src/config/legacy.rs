@@ -20,8 +20,7 @@ impl Legacy {
 }
 
 const NO_TUNING: &str = "not needed: the table of models (KARUTE_MODELS) says how each model is asked";
-const NO_SIGN_IN: &str =
-    "not needed: ID tokens are verified with the keys that Google publishes; FIREBASE_PROJECT_ID names the project";
+const NO_SIGN_IN: &str = "not needed: ID tokens are verified with the keys that Google publishes; FIREBASE_PROJECT_ID names the project";
 const NO_CACHE: &str = "not needed: the snapshot is memory-mapped, so there is nothing to cache";
 const NO_KEYWORDS: &str =
     "not used by this version, which mixes words and vectors by one fixed rule; SEARCH_FINAL_TOP_K is";

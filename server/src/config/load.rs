@@ -294,7 +294,8 @@ mod tests {
 
     #[test]
     fn sign_in_is_required_in_production_and_where_it_is_asked_for() {
-        let required = |values: &[(&str, &str)]| from(values).load().expect("valid").settings.sign_in_required();
+        let required =
+            |values: &[(&str, &str)]| from(values).load().expect("valid").settings.sign_in_required();
         assert!(!required(&[]));
         assert!(required(&[("ENVIRONMENT", "production"), ("HOST", "0.0.0.0")]));
         assert!(required(&[("REQUIRE_AUTHENTICATION", "true")]));
@@ -302,7 +303,10 @@ mod tests {
         let open = [("HOST", "0.0.0.0"), ("REQUIRE_AUTHENTICATION", "false"), ("ENVIRONMENT", "production")];
         let Invalid(problems) = from(&open).load().expect_err("records open to a network");
         assert_eq!(problems[0].name, "REQUIRE_AUTHENTICATION");
-        assert!(from(&[("REQUIRE_AUTHENTICATION", "ture")]).load().is_err(), "what cannot be read is no choice");
+        assert!(
+            from(&[("REQUIRE_AUTHENTICATION", "ture")]).load().is_err(),
+            "what cannot be read is no choice"
+        );
     }
 
     #[test]

@@ -21,8 +21,8 @@ use crate::access::role::Role;
 pub use legacy::{LEGACY, Legacy};
 pub use load::{Given, Invalid, Loaded, Problem, Sources};
 pub use value::{
-    AnswererKind, Answerers, AuditLevel, EmbedderKind, Environment, LogLevel, Names, Origins, RerankerKind, Secret,
-    SourceKind, SpreadsheetId, Value,
+    AnswererKind, Answerers, AuditLevel, EmbedderKind, Environment, LogLevel, Names, Origins, RerankerKind,
+    Secret, SourceKind, SpreadsheetId, Value,
 };
 
 /// What is known about a setting besides its value.
@@ -81,7 +81,9 @@ fn within<T: PartialOrd + std::fmt::Display>(low: T, high: T) -> impl Fn(&T) -> 
 /// A key that cannot be guessed, or none.
 fn long_or_none(key: &Secret) -> Result<(), String> {
     match key.reveal() {
-        Some(key) if key.len() < 16 => Err("must have at least 16 characters: `karute keygen` makes one".into()),
+        Some(key) if key.len() < 16 => {
+            Err("must have at least 16 characters: `karute keygen` makes one".into())
+        }
         _ => Ok(()),
     }
 }

@@ -273,7 +273,7 @@ async fn ask(app: &App, judged: &Judged, number: usize, without: &[Part]) -> Res
         asked_at: judged.asked_at(),
         top: DEPTH,
         without: without.to_vec(),
-        ..Question::new(judged.question.clone(), Caller::everything())
+        ..Question::new(judged.question.clone(), Caller::operator())
     };
     let retrieved = retrieve(app, &question).await;
     retrieved.map_err(|failure| EvalError::Search { number, detail: format!("{failure:?}") })

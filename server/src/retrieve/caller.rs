@@ -77,6 +77,11 @@ impl Caller {
         }
     }
 
+    /// Whoever has a shell on the machine.
+    pub fn operator() -> Self {
+        Self { name: "operator".into(), ..Self::everything() }
+    }
+
     /// Narrows `filter` to what this caller may see.
     pub fn narrow(&self, mut filter: Filter) -> Filter {
         if let Scope::Only(clients) = &self.clients {

@@ -188,8 +188,19 @@ impl Retrieved {
 
 /// What the rows found for `question` in `index` depend on. The day is part of it, since questions speak of 昨日.
 pub(crate) fn question_key(app: &App, question: &Question, index: &Index) -> Key {
-    let Question { text, earlier, client_id, domain, top, plan, without, at_once: _, asked_at, answer_id: _, caller } =
-        question;
+    let Question {
+        text,
+        earlier,
+        client_id,
+        domain,
+        top,
+        plan,
+        without,
+        at_once: _,
+        asked_at,
+        answer_id: _,
+        caller,
+    } = question;
     let Caller { name: _, role: _, permissions: _, clients, domains, unowned } = caller;
     let today = understand::japan(asked_at.unwrap_or_else(app.now)).date();
     let asked = format!(
@@ -224,7 +235,7 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
     let now = question.asked_at.unwrap_or_else(app.now);
     let key = question_key(app, question, &index);
     let make = async {
-        let retrieved = fresh(app, question, index, now).await.map_err(NotKept::Failed)?;
+        let retrieved = Box::pin(fresh(app, question, index, now)).await.map_err(NotKept::Failed)?;
         if !retrieved.degraded.is_empty() {
             return Err(NotKept::Degraded(Arc::new(retrieved)));
         }
@@ -355,7 +366,10 @@ async fn embed(app: &App, question: &Question, text: &str) -> (Option<Embedding>
     match tokio::time::timeout(patience, app.caches.embeddings.get(key, (app.now)(), make)).await {
         Ok(Ok((embedding, _))) => (embedding, Vec::new()),
         Ok(Err(failure)) => {
-            tracing::warn!(reason = failure.detail(), "a question was not embedded, so words alone were searched");
+            tracing::warn!(
+                reason = failure.detail(),
+                "a question was not embedded, so words alone were searched"
+            );
             (None, vec![WORDS_ALONE])
         }
         Err(_) => {

@@ -40,7 +40,10 @@ pub(super) struct LimitSpent {
     params(("days" = Option<u16>, Query, minimum = 1, maximum = 3660, description = "So many days up to today; 31"),
         ("by" = Option<String>, Query, description = "day, caller or model; day")),
     responses((status = 200, description = "Sums of the ledger", body = Costs), Problems))]
-pub(super) async fn costs(State(app): State<App>, Parameters(mut fields): Parameters) -> Result<Json<Costs>, Failure> {
+pub(super) async fn costs(
+    State(app): State<App>,
+    Parameters(mut fields): Parameters,
+) -> Result<Json<Costs>, Failure> {
     let days = fields.number("days", 1, 3660, 31, 31);
     let named = fields.optional_text("by").unwrap_or_else(|| "day".into());
     let by = [("day", By::Day), ("caller", By::Caller), ("model", By::Model)]
@@ -79,7 +82,10 @@ pub(super) struct Looks {
 #[utoipa::path(get, path = "/admin/audit", tag = "operation",
     params(("client_id" = String, Query, description = "The client")),
     responses((status = 200, description = "What the audit says of the client", body = Looks), Problems))]
-pub(super) async fn audit(State(app): State<App>, Parameters(mut fields): Parameters) -> Result<Json<Looks>, Failure> {
+pub(super) async fn audit(
+    State(app): State<App>,
+    Parameters(mut fields): Parameters,
+) -> Result<Json<Looks>, Failure> {
     let client_id = fields.required_text("client_id", 512);
     fields.finish()?;
     let state = app.state().ok_or_else(|| Failure::State("the audit has not been reached yet".into()))?;

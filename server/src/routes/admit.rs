@@ -62,7 +62,9 @@ pub(super) async fn admit(State(door): State<Door>, mut request: Request, next: 
 
 /// A caller's place, for as long as its answer lasts.
 #[derive(Clone)]
-pub(super) struct Place(#[expect(dead_code, reason = "held, not read")] Arc<tokio::sync::OwnedSemaphorePermit>);
+pub(super) struct Place(
+    #[expect(dead_code, reason = "held, not read")] Arc<tokio::sync::OwnedSemaphorePermit>,
+);
 
 type Entered = (Caller, Option<tokio::sync::OwnedSemaphorePermit>);
 

@@ -236,9 +236,7 @@ pub(super) fn until_the_end<T>(
 }
 
 /// A stream of events that proxies hand on as they come.
-pub(super) fn sse(
-    events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static,
-) -> Response {
+pub(super) fn sse(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
     let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(PING_EVERY).text("ping"));
     let unbuffered = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     ([unbuffered], sse).into_response()

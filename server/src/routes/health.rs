@@ -1,6 +1,6 @@
-//! `GET /health` and its two short forms. Every check is measured when it is asked for.
+//! `GET /health` and its two short forms. Every check is measured.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
@@ -14,17 +14,35 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::app::{App, Serving};
 use crate::error::{Failure, Problem};
+use crate::state::Database;
 
 /// Words that may stand in a record; what they find does not matter.
 const PROBE: &str = "体温";
+/// How long what was measured holds.
+const FOR: Duration = Duration::from_secs(1);
 /// How long the test search may take before the check counts as failed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The whole truth: every check is made when it is asked for.
+/// The whole truth: every check is made when it is asked for, at most once a second, and none of them costs anything.
 #[utoipa::path(get, path = "/health", tag = "operation", responses(
     (status = 200, description = "`healthy`, or `degraded` with what is wrong in `details.problems`", body = Object),
     (status = 503, description = "`unhealthy`", body = Object)))]
 pub(super) async fn health(State(app): State<App>) -> Response {
+    // Of many who ask at once one measures, and the others read what it found.
+    let mut measured = app.health.lock().await;
+    let held = measured.as_ref().filter(|(when, _)| when.elapsed() < FOR);
+    let (code, body) = match held {
+        Some((_, known)) => known.clone(),
+        None => {
+            let found = measure(&app).await;
+            *measured = Some((Instant::now(), found.clone()));
+            found
+        }
+    };
+    (code, Json(body)).into_response()
+}
+
+async fn measure(app: &App) -> (StatusCode, Value) {
     let (mut details, mut problems): (Value, Vec<String>) = match app.serving() {
         Serving::Starting => (json!({}), vec!["no snapshot is served yet".into()]),
         Serving::Ready { index, problems } => {
@@ -43,7 +61,7 @@ pub(super) async fn health(State(app): State<App>) -> Response {
             (details, problems.to_vec())
         }
     };
-    let searched = probe(&app).await;
+    let searched = probe(app).await;
     let vector_db = searched.is_ok();
     if let Err(failure) = &searched
         && !matches!(failure, Failure::NotReady)
@@ -52,8 +70,20 @@ pub(super) async fn health(State(app): State<App>) -> Response {
     }
     details["embedder"] = json!(app.embedder.identity().model);
     details["answerers"] = json!(app.answerers.iter().map(|answerer| answerer.model()).collect::<Vec<_>>());
-    // Configured or not is all that can be told without a paid call.
-    let vertex_ai = !app.embedder.is_free();
+    // What is configured, and whether it failed when it was last asked, is all that can be told without a paid call.
+    let mut vertex_ai = !app.embedder.is_free();
+    let services =
+        [&app.upstreams.embedder, &app.upstreams.reranker].into_iter().chain(&app.upstreams.answerers);
+    for service in services.filter(|service| service.is_open()) {
+        vertex_ai = false;
+        problems.push(format!(
+            "Vertex AI API timeout: {} failed several times and is left alone for a while",
+            service.name()
+        ));
+    }
+    if app.access.is_required() && app.settings.admin_endpoints && !app.access.has_admin_key() {
+        problems.push("ADMIN_API_KEY not configured: /admin and the caches need a token of an admin".into());
+    }
     details["vertex_ai"] = json!(if vertex_ai { "embeds questions" } else { "not configured" });
     details["state"] = match app.state() {
         None if !app.settings.history => json!("conversations are not kept"),
@@ -67,7 +97,7 @@ pub(super) async fn health(State(app): State<App>) -> Response {
                 problems.push("conversations end with this instance of Cloud Run: set DATABASE_URL".into());
             }
             match tokio::time::timeout(PATIENCE, state.ping()).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => problems.extend(used_up(app, state).await),
                 Ok(Err(_)) | Err(_) => {
                     problems.push("conversations cannot be kept: the database does not answer".into())
                 }
@@ -89,7 +119,24 @@ pub(super) async fn health(State(app): State<App>) -> Response {
         "details": details,
     });
     let code = if vector_db { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(body)).into_response()
+    (code, body)
+}
+
+/// Limits of spending that are used up, or nearly.
+async fn used_up(app: &App, state: &Database) -> Vec<String> {
+    let mut problems = Vec::new();
+    for limit in app.money.limits((app.now)()) {
+        let Ok((spent, calls)) = state.spent(&limit.name).await else { continue };
+        let share = spent as f64 / (limit.most as f64).max(1.0);
+        if (share >= 0.9 && spent > 0) || calls >= limit.calls {
+            let percent = (share * 100.0).round();
+            problems.push(format!(
+                "the limit of spending of {} is used up by {percent} %, {calls} calls",
+                limit.name
+            ));
+        }
+    }
+    problems
 }
 
 /// A real search by words and by the vector of a row, down to reading what was found. The embedder is not asked: it may

@@ -33,8 +33,8 @@ use crate::access::role::Permission;
 use crate::app::App;
 use crate::config::Settings;
 use crate::error::Failure;
-pub use admit::Need;
 use admit::Door;
+pub use admit::Need;
 
 /// A route, and what it needs of whoever calls it.
 pub struct Route {
@@ -61,7 +61,8 @@ pub fn table() -> Vec<Route> {
     use Need::{Admin, May, Nothing};
     use Permission::{Ask, History, Metrics, Read, Search};
     let (get_, post_, delete_) = (Method::GET, Method::POST, Method::DELETE);
-    let route = |method: &Method, path, need, kind, handler| Route::new(method.clone(), path, need, kind, handler);
+    let route =
+        |method: &Method, path, need, kind, handler| Route::new(method.clone(), path, need, kind, handler);
     vec![
         route(&get_, "/", Nothing, Free, get(root::root)),
         route(&post_, "/search", May(Search), Look, post(search::search)),

@@ -64,12 +64,19 @@ pub(super) async fn observe(State(app): State<App>, request: Request, next: Next
     let id = given_id(request.headers()).unwrap_or_else(|| Uuid::new_v4().to_string());
     let trace = trace(request.headers());
     // Unknown paths are the caller's text, so neither log nor metrics hold them; nor methods of somebody's invention.
-    let route = request.extensions().get::<MatchedPath>().map_or("unknown", |route| route.as_str()).to_owned();
+    let route =
+        request.extensions().get::<MatchedPath>().map_or("unknown", |route| route.as_str()).to_owned();
     let method = match request.method().as_str() {
         known @ ("GET" | "POST" | "DELETE" | "HEAD" | "OPTIONS" | "PUT" | "PATCH") => known.to_owned(),
         _ => "other".to_owned(),
     };
-    let span = tracing::info_span!("request", request_id = id, trace_id = trace.id, parent_id = trace.parent, sampled = trace.sampled);
+    let span = tracing::info_span!(
+        "request",
+        request_id = id,
+        trace_id = trace.id,
+        parent_id = trace.parent,
+        sampled = trace.sampled
+    );
     app.metrics.begun();
     let mut under_way =
         UnderWay { metrics: app.metrics.clone(), route, method, status: 0, began: Instant::now() };

@@ -4,7 +4,9 @@
 use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{admin, answers, cache, chat, clients, feedback, health, metrics, openai, root, search, sessions, terms};
+use super::{
+    admin, answers, cache, chat, clients, feedback, health, metrics, openai, root, search, sessions, terms,
+};
 
 /// The whole interface.
 #[derive(OpenApi)]

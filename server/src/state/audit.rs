@@ -25,7 +25,13 @@ pub struct Link {
 
 impl Link {
     /// A link, as the database will give it back.
-    pub fn new(at: OffsetDateTime, caller: &str, role: &str, action: &str, detail: &serde_json::Value) -> Self {
+    pub fn new(
+        at: OffsetDateTime,
+        caller: &str,
+        role: &str,
+        action: &str,
+        detail: &serde_json::Value,
+    ) -> Self {
         Self {
             at: moment(millis(at)),
             caller: storable(caller),
@@ -118,12 +124,7 @@ impl Database {
 fn sealed(row: &AnyRow) -> Result<Sealed, StateError> {
     let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
     let number = |at: usize| row.try_get::<i64, _>(at).map_err(unread);
-    let link = Link {
-        at: moment(number(2)?),
-        caller: text(3)?,
-        role: text(4)?,
-        action: text(5)?,
-        detail: text(6)?,
-    };
+    let link =
+        Link { at: moment(number(2)?), caller: text(3)?, role: text(4)?, action: text(5)?, detail: text(6)? };
     Ok(Sealed { chain: text(0)?, sequence: number(1)?, link, digest: text(7)? })
 }

@@ -268,14 +268,17 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn remove_about(&self, client: &str, words: &[String]) -> Result<u64, StateError> {
-        let rows = sqlx::query("SELECT owner, conversation_id, clients, question, answer, record FROM exchanges");
+        let rows =
+            sqlx::query("SELECT owner, conversation_id, clients, question, answer, record FROM exchanges");
         let rows = rows.fetch_all(&self.pool).await.map_err(unread)?;
         let mut about = BTreeSet::new();
         for row in &rows {
             let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
             let clients: BTreeSet<String> = parsed("list of clients", &text(2)?)?;
             let said = [text(3)?, text(4)?, text(5)?];
-            if clients.contains(client) || words.iter().any(|word| said.iter().any(|said| said.contains(word))) {
+            if clients.contains(client)
+                || words.iter().any(|word| said.iter().any(|said| said.contains(word)))
+            {
                 about.insert((text(0)?, text(1)?));
             }
         }

@@ -158,7 +158,8 @@ pub enum By {
     Model,
 }
 
-const LINE: &str = "id, owner, answer_id, kind, model, state, reserved, input_cost, output_cost, total_cost, saved_cost,
+const LINE: &str =
+    "id, owner, answer_id, kind, model, state, reserved, input_cost, output_cost, total_cost, saved_cost,
      input_tokens, cached_tokens, output_tokens, thought_tokens, began_at, ended_at";
 
 impl Database {
@@ -381,7 +382,9 @@ impl Database {
         .execute(&mut *transaction)
         .await
         .map_err(unkept)?;
-        let sql = format!("SELECT {LINE} FROM calls WHERE exported_at = 0 AND claimed_at = $1 ORDER BY began_at, id");
+        let sql = format!(
+            "SELECT {LINE} FROM calls WHERE exported_at = 0 AND claimed_at = $1 ORDER BY began_at, id"
+        );
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql).into_sql_str()).bind(millis(now));
         let rows = rows.fetch_all(&mut *transaction).await.map_err(unread)?;
         transaction.commit().await.map_err(unkept)?;
@@ -427,7 +430,8 @@ async fn reached(
             **percent > warned && i128::from(spent) * 100 >= i128::from(limit.most) * i128::from(**percent)
         };
         let Some(percent) = TOLD_AT.iter().rev().find(is_reached) else { continue };
-        let told = sqlx::query("UPDATE budgets SET warned = $2 WHERE name = $1").bind(&limit.name).bind(*percent);
+        let told =
+            sqlx::query("UPDATE budgets SET warned = $2 WHERE name = $1").bind(&limit.name).bind(*percent);
         told.execute(&mut **transaction).await.map_err(unkept)?;
         reached.push((limit.name.clone(), *percent));
     }

@@ -240,7 +240,13 @@ impl Client {
             let in_budget = || self.retry_budget.check().is_ok();
             let Some(pause) = pauses.next().filter(|_| in_budget()) else {
                 let (service, what) = (call.service, call.what.clone());
-                return Err(GoogleError::Unavailable { service, what, attempts, last: reason, refused: all_refused });
+                return Err(GoogleError::Unavailable {
+                    service,
+                    what,
+                    attempts,
+                    last: reason,
+                    refused: all_refused,
+                });
             };
             let pause = after.map_or(pause, |asked| asked.clamp(pause, LONGEST_PAUSE));
             tracing::warn!(
@@ -328,9 +334,13 @@ impl Client {
             403 if said.has("storageQuotaExceeded") => GoogleError::NoSpace,
             403 => GoogleError::Forbidden { service, what, message },
             404 => GoogleError::NotFound { service, what },
-            _ if passing => {
-                GoogleError::Unavailable { service, what, attempts: 1, last: status.to_string(), refused: true }
-            }
+            _ if passing => GoogleError::Unavailable {
+                service,
+                what,
+                attempts: 1,
+                last: status.to_string(),
+                refused: true,
+            },
             _ => {
                 let message = match message.is_empty() {
                     true => status.to_string(),

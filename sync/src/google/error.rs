@@ -153,7 +153,6 @@ impl GoogleError {
     }
 }
 
-
 /// Google's error body.
 #[derive(Deserialize)]
 struct Body {

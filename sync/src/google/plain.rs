@@ -38,11 +38,13 @@ impl Plain {
             last,
             refused: false,
         };
-        let response = self.http.get(url).send().await.map_err(|error| failed(error.without_url().to_string()))?;
+        let response =
+            self.http.get(url).send().await.map_err(|error| failed(error.without_url().to_string()))?;
         if !response.status().is_success() {
             return Err(failed(response.status().to_string()));
         }
-        let control = response.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let control =
+            response.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let age = control.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok());
         let mut body = Vec::new();
         let mut pieces = response.bytes_stream();

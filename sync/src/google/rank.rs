@@ -95,8 +95,11 @@ impl Ranker {
             body: Some(&body),
             effect: Effect::Read,
         };
-        let malformed =
-            |detail: String| GoogleError::Malformed { service: SERVICE, what: self.model.name.clone(), detail };
+        let malformed = |detail: String| GoogleError::Malformed {
+            service: SERVICE,
+            what: self.model.name.clone(),
+            detail,
+        };
         let ranked: Ranked = serde_json::from_slice(&self.client.call(&call).await?)
             .map_err(|error| malformed(error.to_string()))?;
         let mut scores = vec![0.0; records.len()];

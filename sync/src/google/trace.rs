@@ -82,8 +82,18 @@ mod tests {
         let trace = Trace::from_traceparent(text).expect("a trace");
         assert_eq!(trace.to_string(), text);
         assert!(Trace::from_traceparent(&format!("{text}-x")).is_none(), "version 0 has four parts");
-        assert!(Trace::from_traceparent(&format!("01{}-x", &text[2..])).is_some(), "a later version may have more");
-        for wrong in ["", "00", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", &text.to_uppercase(), "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "日本-語"] {
+        assert!(
+            Trace::from_traceparent(&format!("01{}-x", &text[2..])).is_some(),
+            "a later version may have more"
+        );
+        for wrong in [
+            "",
+            "00",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            &text.to_uppercase(),
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "日本-語",
+        ] {
             assert!(Trace::from_traceparent(wrong).is_none(), "{wrong}");
         }
         let cloud = Trace::from_cloud("4bf92f3577b34da6a3ce929d0e0e4736/255;o=1").expect("a trace");

@@ -1,0 +1,59 @@
+//! `karute audit`: whether the audit is whole, and who looked at a client's records.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{plain, print_json, state};
+use crate::audit::{tells_of, verify};
+use crate::config::Settings;
+
+/// Exit code of an audit that was tampered with.
+const BROKEN: u8 = 13;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Check every chain, and say where one was changed. Exit code 13 if one was.
+    Verify,
+    /// Show who looked at a client's records, or everything, as JSON lines in the order of time.
+    Export(Export),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// Only this client.
+    #[arg(long)]
+    client: Option<String>,
+}
+
+pub(super) async fn run(
+    settings: Settings,
+    verb: Verb,
+    json: bool,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let mut links = state(&settings).await?.links().await?;
+    match verb {
+        Verb::Export(Export { client }) => {
+            links.retain(|sealed| client.as_ref().is_none_or(|client| tells_of(&sealed.link, client)));
+            links.sort_by_key(|sealed| sealed.link.at);
+            for sealed in &links {
+                say!("{}", serde_json::to_string(sealed)?)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Verify => {
+            let broken = verify(&links, &settings.audit_key);
+            let chains = links.chunk_by(|a, b| a.chain == b.chain).count();
+            if json {
+                print_json(&json!({ "chains": chains, "links": links.len(), "broken": broken }))?;
+            } else {
+                for place in &broken {
+                    say!("chain {} link {}: {}", plain(&place.chain), place.sequence, place.fault)?;
+                }
+                say!("{} links in {chains} chains, {} places broken", links.len(), broken.len())?;
+            }
+            Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) })
+        }
+    }
+}

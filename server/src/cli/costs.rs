@@ -1,0 +1,47 @@
+//! `karute costs`: what models cost.
+
+use clap::Args;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::{Outcome, plain, print_json, state};
+use crate::config::Settings;
+use crate::money::{Money, day};
+use crate::state::{By, Sum, yen};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// So many days of Japan, up to today.
+    #[arg(long, default_value_t = 31, value_parser = clap::value_parser!(u16).range(1..=3660))]
+    days: u16,
+    /// Sum by this.
+    #[arg(long, value_enum, default_value = "day")]
+    by: By,
+}
+
+pub(super) async fn run(settings: Settings, Options { days, by }: Options, json: bool) -> Outcome {
+    let state = state(&settings).await?;
+    let now = OffsetDateTime::now_utc();
+    let since = day(now - time::Duration::days(i64::from(days) - 1));
+    let sums = state.sums(by, &since).await?;
+    let mut limits = Vec::new();
+    for limit in Money::new(&settings).limits(now) {
+        let (spent, calls) = state.spent(&limit.name).await?;
+        limits.push((limit.name, yen(spent), yen(limit.most), calls));
+    }
+    if json {
+        let limit = |(name, spent, most, calls): &(String, f64, f64, i64)| json!({ "name": name, "spentJPY": spent, "limitJPY": most, "calls": calls });
+        let limits: Vec<_> = limits.iter().map(limit).collect();
+        return print_json(&json!({ "since": since, "rows": sums, "limits": limits }));
+    }
+    for Sum { name, calls, saved_calls, total_cost_jpy, saved_cost_jpy, .. } in &sums {
+        let name = plain(name);
+        say!(
+            "{name}  {calls} calls  {total_cost_jpy:.2} yen  {saved_calls} saved  {saved_cost_jpy:.2} yen saved"
+        )?;
+    }
+    for (name, spent, most, calls) in &limits {
+        say!("{name}: {spent:.2} of {most:.0} yen, {calls} calls")?;
+    }
+    Ok(())
+}

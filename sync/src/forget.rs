@@ -1,0 +1,171 @@
+//! Forgetting a client (利用者): a list of whom no sync takes in again, and every snapshot built anew without the client's
+//! rows.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use karute_engine::{BuildError, Draft, Facet, Index, OpenError, Provenance, SnapshotId, Store, StoreError};
+use serde::Serialize;
+
+use crate::embed::passage_text;
+use crate::gather::{Stored, computed_from};
+use crate::report::QualityReport;
+
+/// The list, in the directory of the store: one client a line.
+const LIST: &str = "forgotten";
+
+/// What became of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rebuilt {
+    /// The snapshot that held the client's rows; its file is gone.
+    pub removed: String,
+    /// The one in its place; `None` for one that could not be read, and so could not be built again.
+    pub replaced_by: Option<String>,
+    /// Rows that are no longer there.
+    pub rows: u64,
+}
+
+/// A client could not be forgotten. Doing it again goes on where this ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForgetError {
+    /// The list.
+    #[error("the list of forgotten clients {path} cannot be {action}: {source}")]
+    List {
+        /// The file.
+        path: PathBuf,
+        /// `read` or `written`.
+        action: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line break in an id.
+    #[error("a client's id has no line break and is not empty")]
+    Id,
+    /// A snapshot that cannot be read through.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A snapshot that cannot be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// Rows cannot be kept on the disk on their way.
+    #[error(
+        "rows cannot be kept in the data directory on their way: {0}. Free some space, then forget again"
+    )]
+    Spool(io::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No row would be left.
+    #[error(
+        "snapshot {0} has rows of this client alone, so nothing could be served: sync other records first"
+    )]
+    NothingLeft(String),
+}
+
+/// Clients that are forgotten.
+///
+/// # Errors
+/// A list that cannot be read: nobody may be taken in then who is perhaps on it.
+pub fn list(directory: &Path) -> Result<BTreeSet<String>, ForgetError> {
+    let path = directory.join(LIST);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(source) => Err(ForgetError::List { path, action: "read", source }),
+    }
+}
+
+/// Puts a client on the list.
+fn add(directory: &Path, client: &str) -> Result<(), ForgetError> {
+    let mut clients = list(directory)?;
+    if !clients.insert(client.to_owned()) {
+        return Ok(());
+    }
+    let path = directory.join(LIST);
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        for client in &clients {
+            writeln!(file, "{client}")?;
+        }
+        file.as_file().sync_all()?;
+        file.persist(&path)?;
+        std::fs::File::open(directory)?.sync_all()
+    };
+    write().map_err(|source| ForgetError::List { path: path.clone(), action: "written", source })
+}
+
+/// Removes a client from every snapshot of `store`, and from whatever will be synced. The list comes first, so that a sync
+/// which runs meanwhile brings nothing back.
+///
+/// # Errors
+/// Whatever keeps a snapshot from being built without the client. What was done stays done.
+pub fn forget(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> {
+    if client.is_empty() || client.contains(['\n', '\r']) {
+        return Err(ForgetError::Id);
+    }
+    add(store.directory(), client)?;
+    let mut rebuilt = Vec::new();
+    for listed in store.list()? {
+        let Ok(index) = &listed.index else {
+            // Nobody can say whether the client is in it, and nothing can be served from it.
+            if !listed.current {
+                store.discard(listed.id)?;
+                rebuilt.push(Rebuilt { removed: listed.id.to_string(), replaced_by: None, rows: 0 });
+            }
+            continue;
+        };
+        let rows = index.rows_with(Facet::Client, client)?.len() as u64;
+        if rows == 0 {
+            continue;
+        }
+        let id = without(store, index, client)?;
+        if listed.pinned {
+            store.pin(id)?;
+        }
+        if listed.current {
+            store.make_current(id)?;
+        }
+        store.discard(listed.id)?;
+        let (removed, replaced_by) = (listed.id.to_string(), Some(id.to_string()));
+        rebuilt.push(Rebuilt { removed, replaced_by, rows });
+    }
+    Ok(rebuilt)
+}
+
+/// Adds what `index` holds, but for the rows of `client`, to the store.
+fn without(store: &Store, index: &Index, client: &str) -> Result<SnapshotId, ForgetError> {
+    let mut draft =
+        Draft::spooled(index.identity().clone(), store.directory()).map_err(ForgetError::Spool)?;
+    draft.set_terms(index.terms().to_vec());
+    let (mut gone, mut made_from) = (HashSet::new(), HashSet::new());
+    for number in 0..index.len() {
+        let row = index.row(number)?;
+        let passages = index.passages_of(number)?;
+        if row.client_id == client {
+            for passage in &passages {
+                let text = row.content.get(passage.range()).unwrap_or_default();
+                made_from.insert(computed_from(&row.id, &passage_text(&row.title, text)));
+            }
+            gone.insert(row.id);
+            continue;
+        }
+        draft.push(&row, &passages)?;
+    }
+    if draft.is_empty() {
+        return Err(ForgetError::NothingLeft(index.id().short()));
+    }
+    // A report that this version cannot read is left out rather than kept with the client's rows in it.
+    if let Ok(mut stored) = serde_json::from_str::<Stored<QualityReport>>(index.report()?) {
+        stored.report.used = stored.report.used.saturating_sub(gone.len() as u64);
+        stored.report.findings.retain(|finding| !gone.contains(&finding.id));
+        stored.computed_vectors.retain(|digest| !made_from.contains(digest));
+        draft.set_report(
+            serde_json::to_string(&stored)
+                .map_err(|error| BuildError::Archive { id: "report".into(), detail: error.to_string() })?,
+        );
+    }
+    let provenance = Provenance { parent: String::new(), ..index.provenance().clone() };
+    Ok(store.add(&draft.finish(provenance)?)?)
+}
