@@ -5,6 +5,7 @@ pub mod forge;
 pub mod gcs;
 pub mod google;
 pub mod http;
+pub mod issuer;
 pub mod sample;
 pub mod serve;
 pub mod small;
