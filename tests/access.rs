@@ -91,7 +91,10 @@ fn request(method: &Method, path: &str, credential: Option<&str>) -> Request<Bod
     if let Some(credential) = credential {
         request = request.header(header::AUTHORIZATION, format!("Bearer {credential}"));
     }
-    request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string())).expect("a request")
+    request
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_string()))
+        .expect("a request")
 }
 
 async fn token(app: &App, allowed: Allowed, ends: OffsetDateTime) -> String {
@@ -105,7 +108,10 @@ fn as_role(role: Role, clients: Option<&[&str]>) -> Allowed {
 
 /// What a route may answer somebody who was let in.
 fn let_in(answer: &Answer) -> bool {
-    !matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE)
+    !matches!(
+        answer.status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE
+    )
 }
 
 #[tokio::test]
@@ -127,15 +133,31 @@ async fn every_route_lets_in_whom_its_rule_names_and_nobody_else() {
         let id = karute_server::access::tokens::id(&revoked).expect("an id").to_owned();
         assert!(app.state().expect("kept").revoke_token(&id, NOW).await.expect("revoked"));
         let altered = format!("{}x", token(&app, as_role(Role::Admin, None), later).await);
-        let wrong = [None, Some("wrong"), Some("kt_x_y"), Some("a.b.c"), Some(&ended), Some(&revoked), Some(&altered)];
+        let wrong = [
+            None,
+            Some("wrong"),
+            Some("kt_x_y"),
+            Some("a.b.c"),
+            Some(&ended),
+            Some(&revoked),
+            Some(&altered),
+        ];
         for credential in wrong {
             let answer = try_with(credential).await;
             match open {
                 true => assert!(let_in(&answer), "{method} {path} {credential:?}"),
                 false => {
-                    assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path} {credential:?}: {answer:?}");
+                    assert_eq!(
+                        answer.status,
+                        StatusCode::UNAUTHORIZED,
+                        "{method} {path} {credential:?}: {answer:?}"
+                    );
                     assert_eq!(answer.headers["www-authenticate"], "Bearer");
-                    assert!(!answer.text.contains("canary") && !answer.text.contains("CL-"), "{}", answer.text);
+                    assert!(
+                        !answer.text.contains("canary") && !answer.text.contains("CL-"),
+                        "{}",
+                        answer.text
+                    );
                 }
             }
         }
@@ -153,8 +175,10 @@ async fn every_route_lets_in_whom_its_rule_names_and_nobody_else() {
                 };
                 assert_eq!(let_in(&answer), may, "{method} {path} {role} {clients:?}: {answer:?}");
                 // What is shown is of the clients that one may see, and of no others.
-                let seen: BTreeSet<i32> =
-                    [1, 2].into_iter().filter(|number| answer.text.contains(&format!("canary{number}"))).collect();
+                let seen: BTreeSet<i32> = [1, 2]
+                    .into_iter()
+                    .filter(|number| answer.text.contains(&format!("canary{number}")))
+                    .collect();
                 let visible: BTreeSet<i32> = match clients {
                     None if role.sees_everybody() => BTreeSet::from([1, 2]),
                     None | Some([]) => BTreeSet::new(),
@@ -204,7 +228,9 @@ async fn where_no_sign_in_is_required_only_admins_need_a_key() {
 #[tokio::test]
 async fn admin_endpoints_can_be_switched_off_and_the_key_may_come_in_either_header() {
     let service = routes::app(app(&[]).await);
-    for (name, value) in [("x-api-key", ADMIN_KEY.to_owned()), ("authorization", format!("bearer {ADMIN_KEY}"))] {
+    for (name, value) in
+        [("x-api-key", ADMIN_KEY.to_owned()), ("authorization", format!("bearer {ADMIN_KEY}"))]
+    {
         let mut asked = request(&Method::GET, "/admin/costs", None);
         let name = HeaderName::from_static(name);
         asked.headers_mut().insert(name, HeaderValue::from_str(&value).expect("a header"));
@@ -219,7 +245,11 @@ async fn admin_endpoints_can_be_switched_off_and_the_key_may_come_in_either_head
         let mut asked = request(&Method::GET, "/clients", None);
         asked.headers_mut().insert(header::AUTHORIZATION, HeaderValue::from_static(value));
         let answer = call(&service, asked).await;
-        assert_eq!((answer.status, answer.json()), (StatusCode::UNAUTHORIZED, json!({ "detail": detail })), "{value}");
+        assert_eq!(
+            (answer.status, answer.json()),
+            (StatusCode::UNAUTHORIZED, json!({ "detail": detail })),
+            "{value}"
+        );
     }
     let off = routes::app(app(&[("ENABLE_ADMIN_ENDPOINTS", "false")]).await);
     for route in routes::table().iter().filter(|route| route.need == Need::Admin) {
@@ -255,8 +285,11 @@ async fn an_id_token_must_hold_in_every_respect() {
     let issuer = Issuer::start(&[&one]).await;
     let home = tempfile::tempdir().expect("a directory");
     let people = home.path().join("people.toml");
-    std::fs::write(&people, "[[people]]\nemail = \"hanako@example.jp\"\nrole = \"nurse\"\nclients = [\"CL-1\"]\n")
-        .expect("written");
+    std::fs::write(
+        &people,
+        "[[people]]\nemail = \"hanako@example.jp\"\nrole = \"nurse\"\nclients = [\"CL-1\"]\n",
+    )
+    .expect("written");
     let given = [
         ("FIREBASE_PROJECT_ID", "house"),
         ("KARUTE_GOOGLE_CLIENT_IDS", "client-1, client-2"),
@@ -324,7 +357,10 @@ async fn an_id_token_must_hold_in_every_respect() {
         forged.clone(),
         format!("{message}."),
         format!("{message}.{others_signature}"),
-        format!("{head}.{}.{signature}", two.token(&claims(&[("email", json!("x@y.z"))])).split('.').nth(1).expect("a body")),
+        format!(
+            "{head}.{}.{signature}",
+            two.token(&claims(&[("email", json!("x@y.z"))])).split('.').nth(1).expect("a body")
+        ),
         format!("{head}.{body}x.{signature}"),
         "..".to_owned(),
         "日.本.語".to_owned(),
@@ -377,24 +413,46 @@ async fn keys_roll_over_and_an_outage_of_theirs_is_survived_for_a_day() {
 
 #[tokio::test]
 async fn a_caller_who_asks_too_much_is_told_when_to_come_back_and_others_are_not_kept_waiting() {
-    let app = app(&[("KARUTE_CHATS_PER_MINUTE", "3"), ("KARUTE_SEARCHES_PER_MINUTE", "5"), ("KARUTE_CALLER_CONCURRENCY", "2")]).await;
+    let app = app(&[
+        ("KARUTE_CHATS_PER_MINUTE", "3"),
+        ("KARUTE_SEARCHES_PER_MINUTE", "5"),
+        ("KARUTE_CALLER_CONCURRENCY", "2"),
+    ])
+    .await;
     let service = routes::app(app.clone());
     let later = NOW + Duration::days(1);
-    let (mine, other) = (token(&app, as_role(Role::Nurse, Some(&["CL-1"])), later).await, token(&app, as_role(Role::Nurse, Some(&["CL-2"])), later).await);
+    let (mine, other) = (
+        token(&app, as_role(Role::Nurse, Some(&["CL-1"])), later).await,
+        token(&app, as_role(Role::Nurse, Some(&["CL-2"])), later).await,
+    );
     for (path, most) in [("/chat", 3), ("/search", 5)] {
         for _ in 0..most {
-            assert_eq!(call(&service, request(&Method::POST, path, Some(&mine))).await.status, StatusCode::OK, "{path}");
+            assert_eq!(
+                call(&service, request(&Method::POST, path, Some(&mine))).await.status,
+                StatusCode::OK,
+                "{path}"
+            );
         }
         let refused = call(&service, request(&Method::POST, path, Some(&mine))).await;
         assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
         let after: u64 = refused.headers["retry-after"].to_str().expect("text").parse().expect("seconds");
         assert!((1..=60).contains(&after), "{after}");
-        assert_eq!(call(&service, request(&Method::POST, path, Some(&other))).await.status, StatusCode::OK, "{path}");
+        assert_eq!(
+            call(&service, request(&Method::POST, path, Some(&other))).await.status,
+            StatusCode::OK,
+            "{path}"
+        );
     }
     // A place is held until the last byte: two streams that nobody reads keep a third away.
     use tower::ServiceExt;
     let third = token(&app, as_role(Role::Nurse, Some(&["CL-1"])), later).await;
-    let open = async || service.clone().oneshot(request(&Method::POST, "/chat/stream", Some(&third))).await.expect("an answer");
+    let open = async || {
+        service
+            .clone()
+            .oneshot(request(&Method::POST, "/chat/stream", Some(&third)))
+            .await
+            .expect("an answer")
+    };
     let (first, second) = (open().await, open().await);
     assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
     assert_eq!(open().await.status(), StatusCode::TOO_MANY_REQUESTS);

@@ -7,61 +7,13 @@
 
 use std::collections::BTreeMap;
 
-use karute_server::config::Sources;
-use karute_server::state::{Database, Decision, Entry, Feedback, StateError};
+use karute_server::state::{Decision, Entry, Feedback, StateError};
+use karute_tests::homes::{homes, open};
 use proptest::prelude::*;
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 const NOON: OffsetDateTime = time::macros::datetime!(2026-11-25 12:00:00.5 UTC);
-
-/// A fresh home of each kind.
-struct Home {
-    state: Database,
-    /// Opens the same home once more.
-    url: String,
-    directory: tempfile::TempDir,
-}
-
-impl Home {
-    async fn again(&self) -> Result<Database, StateError> {
-        open(&self.url, self.directory.path()).await
-    }
-}
-
-async fn open(url: &str, directory: &std::path::Path) -> Result<Database, StateError> {
-    let given = [("DATABASE_URL".to_owned(), url.to_owned())];
-    let settings = Sources::none().then("a test", given).load().expect("valid").settings;
-    Database::open(&settings.database, directory).await
-}
-
-async fn homes() -> Vec<Home> {
-    let mut urls = vec![String::new()];
-    if let Ok(server) = std::env::var("KARUTE_TEST_DATABASE_URL") {
-        urls.push(fresh_database(&server).await);
-    }
-    let mut homes = Vec::new();
-    for url in urls {
-        let directory = tempfile::tempdir().expect("a directory");
-        homes.push(Home { state: open(&url, directory.path()).await.expect("a state"), url, directory });
-    }
-    homes
-}
-
-/// Makes an empty database on the server and says where it is.
-async fn fresh_database(server: &str) -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let name = format!("karute_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-    sqlx::any::install_default_drivers();
-    let pool = sqlx::AnyPool::connect(&format!("{server}/postgres")).await.expect("a server");
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
-        .execute(&pool)
-        .await
-        .expect("a database");
-    pool.close().await;
-    format!("{server}/{name}")
-}
 
 fn entry(owner: &str, conversation: &str, id: &str, minute: i64) -> Entry {
     Entry {

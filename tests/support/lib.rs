@@ -4,6 +4,7 @@ pub mod bulk;
 pub mod forge;
 pub mod gcs;
 pub mod google;
+pub mod homes;
 pub mod http;
 pub mod issuer;
 pub mod sample;
