@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 
 use karute_server::config::{LEGACY, Settings};
 use karute_tests::google::{self, Emulator};
+use karute_tests::program::{self, Server, json, text};
 use serde_json::Value;
 
 /// The program with an environment of its own and `home` as working and data directory.
 fn karute(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_karute-under-test"));
-    command.env_clear().current_dir(home).stdin(Stdio::null());
-    command
+    program::command(env!("CARGO_BIN_EXE_karute-under-test"), home)
 }
 
 fn home() -> tempfile::TempDir {
@@ -26,72 +25,6 @@ fn home() -> tempfile::TempDir {
 
 fn run(home: &Path, arguments: &[&str]) -> Output {
     karute(home).args(arguments).output().expect("the program runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
-}
-
-fn json(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON on standard output")
-}
-
-/// A server that is stopped when the test ends.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    /// Starts a server on a free port and waits for its greeting.
-    fn start(mut command: Command) -> Self {
-        let mut child =
-            command.env("PORT", "0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("started");
-        let mut lines = BufReader::new(child.stdout.take().expect("standard output")).lines();
-        let greeting = lines
-            .find_map(|line| {
-                line.expect("UTF-8").strip_prefix("karute answers on http://").map(str::to_owned)
-            })
-            .expect("a greeting");
-        // The rest of the greeting is read so that the server never writes into a closed pipe.
-        lines.take(4).for_each(|line| drop(line.expect("UTF-8")));
-        Self { child, address: greeting }
-    }
-
-    fn request(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).expect("connected");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
-        stream.write_all(request.as_bytes()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
-    }
-
-    fn get(&self, path: &str) -> String {
-        self.request(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-    }
-
-    fn post(&self, path: &str, body: &str) -> String {
-        let length = body.len();
-        self.request(&format!(
-            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\n\r\n{body}"
-        ))
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(sent.expect("kill runs").success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Already ended is fine.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod google;
 pub mod homes;
 pub mod http;
 pub mod issuer;
+pub mod program;
 pub mod sample;
 pub mod serve;
 pub mod small;

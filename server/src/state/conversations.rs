@@ -285,6 +285,7 @@ impl Database {
         for (owner, conversation) in &about {
             self.remove(owner, conversation).await?;
         }
+        self.truncate_log().await?;
         Ok(about.len() as u64)
     }
 

@@ -86,6 +86,7 @@ pub enum StateError {
 pub struct Database {
     pool: AnyPool,
     place: Cow<'static, str>,
+    is_file: bool,
 }
 
 impl Database {
@@ -137,12 +138,23 @@ impl Database {
         };
         let migrator = Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect());
         migrator.run(&pool).await.map_err(|error| failed(error.to_string()))?;
-        Ok(Self { pool, place })
+        Ok(Self { pool, place, is_file })
     }
 
     /// Where it is, without a password.
     pub fn place(&self) -> &str {
         &self.place
+    }
+
+    /// Takes what was removed out of the write-ahead log, too.
+    ///
+    /// # Errors
+    /// The database.
+    async fn truncate_log(&self) -> Result<(), StateError> {
+        if self.is_file {
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await.map_err(unkept)?;
+        }
+        Ok(())
     }
 
     /// Whether it answers.

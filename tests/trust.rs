@@ -1,0 +1,416 @@
+//! Fear: what somebody asked, or what a record says, turns up in a log, a metric or an error; a client who asked to be
+//! forgotten is not; a request that nobody foresaw brings the server down.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use karute_tests::program::{self, Server, json, text};
+use proptest::prelude::*;
+use serde_json::{Value, json as object};
+
+fn karute(home: &Path) -> Command {
+    program::command(env!("CARGO_BIN_EXE_karute-under-test"), home)
+}
+
+/// Every file below `home`, with its bytes.
+fn files(home: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut open = vec![home.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).expect("a directory").flatten() {
+            match entry.path() {
+                path if path.is_dir() => open.push(path),
+                path => found.push((path.display().to_string(), std::fs::read(&path).expect("a file"))),
+            }
+        }
+    }
+    found
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// A word of a record of the sample that stands nowhere else.
+const RECORD: &str = "膀胱留置カテーテル";
+
+#[test]
+fn no_log_metric_or_error_holds_what_was_asked_or_what_a_record_says() {
+    for cloud in ["false", "true"] {
+        let home = tempfile::tempdir().expect("a directory");
+        let log = home.path().join("log");
+        let mut command = karute(home.path());
+        command.env("ENABLE_CLOUD_LOGGING", cloud).env("ADMIN_API_KEY", "canary-admin-key-of-many");
+        command
+            .env("KARUTE_OPENAI_KEY", "canary-openai-key")
+            .env("KARUTE_AUDIT_KEY", "canary-audit-key-of-many");
+        let server = Server::logging(command, std::fs::File::create(&log).expect("a file"));
+        let mut told = Vec::new();
+        for (path, body) in [
+            (
+                "/search",
+                object!({ "query": format!("canary-query {RECORD}"), "client_id": "canary-client", "domain": "canary-domain" }),
+            ),
+            (
+                "/chat",
+                object!({ "message": format!("canary-message {RECORD}の交換"), "session_id": "canary-session", "user_id": "canary-user" }),
+            ),
+            (
+                "/chat/stream",
+                object!({ "message": "久保田さんのcanary-stream", "session_id": "canary-session" }),
+            ),
+            ("/v1/chat/completions", object!({ "messages": [{ "role": "user", "content": "canary-v1" }] })),
+            ("/v1/embeddings", object!({ "input": "canary-input", "model": "canary-model" })),
+            (
+                "/feedback",
+                object!({ "message_id": "canary-id", "rating": 9, "feedback_text": "canary-feedback" }),
+            ),
+            ("/terms/suggest", object!({ "query": "canary-term" })),
+            (
+                "/terms/confirm",
+                object!({ "confirmations": [{ "original": "canary-original", "canonical": 3 }] }),
+            ),
+            ("/search", object!({ "query": 7, "canary-field": "canary-value" })),
+            ("/chat", object!({ "message": "x".repeat(3000) + "canary-long" })),
+        ] {
+            let headers = "X-Request-Id: canary request id\r\nUser-Agent: canary-agent\r\nAuthorization: Bearer canary-token\r\nX-API-Key: canary-wrong-key\r\ntraceparent: canary-trace\r\nCookie: canary-cookie\r\n";
+            let answer = server.post_with(path, headers, &body.to_string());
+            // An answer shows what it is for; a failure must show nothing.
+            if !answer.starts_with("HTTP/1.1 200") {
+                told.push((format!("the failure of {path}"), answer.into_bytes()));
+            }
+        }
+        for path in [
+            "/canary-path?canary-parameter=canary",
+            "/clients/canary-client",
+            "/rows/canary-row?snapshot=canary",
+            "/answers/canary-answer",
+            "/chat/sessions/canary-session/export",
+            "/health/cache/info?namespace=canary",
+            "/health",
+            "/health/cache/metrics",
+            "/metrics",
+        ] {
+            told.push((format!("the answer of {path}"), server.get(path).into_bytes()));
+        }
+        told.push((
+            "a broken request".into(),
+            server.post("/search", "{\"query\": \"canary-broken").into_bytes(),
+        ));
+        told.push((
+            "no request".into(),
+            server.request("GET /canary HTTP/9.9\r\ncanary-header\r\n\r\n").into_bytes(),
+        ));
+        server.signal("TERM");
+        drop(server);
+        let log = std::fs::read(&log).expect("the log");
+        assert!(text(&log).lines().count() > 15, "the log must say something, or the test shows nothing");
+        if cloud == "true" {
+            for line in text(&log).lines() {
+                let line: Value = serde_json::from_str(line).expect("each line is JSON");
+                assert!(
+                    line["severity"].is_string() && line["time"].is_string() && line["message"].is_string(),
+                    "{line}"
+                );
+            }
+        }
+        told.push(("the log".into(), log));
+        // What is kept for its owner is in the database, and records are in snapshots; no other file may hold either.
+        for (path, bytes) in files(home.path()) {
+            if !path.contains("/state.sqlite") && !path.contains("/snapshots/") && !path.ends_with("/log") {
+                told.push((path, bytes));
+            }
+        }
+        assert!(told.len() > 15);
+        for (place, bytes) in &told {
+            for word in ["canary", RECORD, "久保田"] {
+                assert!(!holds(bytes, word), "{place} holds {word}: {}", String::from_utf8_lossy(bytes));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_who_is_forgotten_is_nowhere_and_comes_back_by_no_sync() {
+    let home = tempfile::tempdir().expect("a directory");
+    let run = |arguments: &[&str]| karute(home.path()).args(arguments).output().expect("the program runs");
+    let server = Server::start(karute(home.path()));
+    let answer =
+        server.post("/chat", r#"{"message": "久保田さんのバルーンの交換はいつですか", "session_id": "s"}"#);
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    let body: Value = serde_json::from_str(body).expect("JSON");
+    let about: Vec<&Value> = body["context"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .filter(|row| row["title"].as_str().is_some_and(|title| title.contains("久保田")))
+        .collect();
+    let cited = body["metadata"]["citations"][0]["id"].as_str().expect("a citation").to_owned();
+    let clients = server.get("/clients");
+    let (_, clients) = clients.split_once("\r\n\r\n").expect("a body");
+    let clients: Value = serde_json::from_str(clients).expect("JSON");
+    let client = clients["clients"]
+        .as_array()
+        .expect("clients")
+        .iter()
+        .find(|client| client["name"].as_str().is_some_and(|name| name.contains("久保田")))
+        .expect("久保田")["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    assert!(!about.is_empty());
+    let text_of_one: String = about[0]["content"].as_str().expect("content").chars().take(24).collect();
+    let there = |word: &str| {
+        files(home.path())
+            .iter()
+            .filter(|(path, bytes)| !path.ends_with("/log") && holds(bytes, word))
+            .map(|(path, _)| path.clone())
+            .collect::<Vec<_>>()
+    };
+    assert!(!there(&text_of_one).is_empty() && !there("久保田").is_empty());
+
+    let done = json(&run(&["forget", "--client", &client, "--json"]));
+    assert_eq!(done["snapshots"].as_array().expect("snapshots").len(), 1);
+    assert!(done["snapshots"][0]["rows"].as_u64() > Some(3));
+    assert_eq!(done["conversations"], 1);
+    // A server that runs meanwhile serves the new snapshot within seconds.
+    let began = Instant::now();
+    while server.get(&format!("/rows/{cited}")).starts_with("HTTP/1.1 200") {
+        assert!(began.elapsed() < Duration::from_secs(20), "the row is still served");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(server.get("/chat/sessions/s/messages").starts_with("HTTP/1.1 404"));
+    let again = server.post("/chat", r#"{"message": "久保田さんのバルーンの交換はいつですか"}"#);
+    assert!(!again.contains(&text_of_one) && !again.contains(&cited));
+    server.signal("TERM");
+    drop(server);
+    assert_eq!(there(&text_of_one), Vec::<String>::new(), "no file holds the text any more");
+
+    // The source still has the client; no sync takes it in again.
+    let synced = json(&run(&["sync", "--full", "--json"]));
+    assert!(
+        synced["report"]["findings"]
+            .as_array()
+            .expect("findings")
+            .iter()
+            .any(|finding| finding["reason"] == "forgotten"),
+        "{synced}"
+    );
+    assert_eq!(there(&text_of_one), Vec::<String>::new());
+    let audit = run(&["audit", "export", "--client", &client]);
+    let lines: Vec<Value> =
+        text(&audit.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(
+        lines.iter().any(|line| line["action"] == "ask")
+            && lines.iter().any(|line| line["action"] == "forget")
+    );
+    assert!(run(&["audit", "verify"]).status.success());
+    let twice = json(&run(&["forget", "--client", &client, "--json"]));
+    assert_eq!(twice["snapshots"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn tokens_are_made_listed_and_taken_back_on_the_command_line() {
+    let home = tempfile::tempdir().expect("a directory");
+    let run = |arguments: &[&str]| karute(home.path()).args(arguments).output().expect("the program runs");
+    let mut command = karute(home.path());
+    command.env("REQUIRE_AUTHENTICATION", "true");
+    let server = Server::start(command);
+    assert!(server.get("/clients").starts_with("HTTP/1.1 401"));
+    let made = json(&run(&[
+        "token",
+        "create",
+        "--name",
+        "a tablet",
+        "--role",
+        "nurse",
+        "--clients",
+        "CL-00001",
+        "--days",
+        "1",
+        "--json",
+    ]));
+    let token = made["token"].as_str().expect("a token").to_owned();
+    let with = |path: &str| {
+        server.request(&format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+        ))
+    };
+    assert!(with("/clients").starts_with("HTTP/1.1 200"));
+    assert!(with("/admin/costs").starts_with("HTTP/1.1 403"), "{}", with("/admin/costs"));
+    let listed = run(&["token", "list"]);
+    assert!(text(&listed.stdout).contains("a tablet") && !text(&listed.stdout).contains(&token));
+    for (path, bytes) in files(home.path()) {
+        assert!(!holds(&bytes, &token), "{path} holds the token");
+    }
+    let id = token.split('_').nth(1).expect("an id");
+    assert!(run(&["token", "revoke", id]).status.success());
+    assert!(with("/clients").starts_with("HTTP/1.1 401"), "at once");
+    assert!(!run(&["token", "revoke", id]).status.success());
+    for wrong in [
+        &["token", "create", "--name", "x", "--role", "chief"][..],
+        &["token", "create", "--name", "x", "--role", "nurse", "--scopes", "all"],
+    ] {
+        assert_eq!(run(wrong).status.code(), Some(2));
+    }
+    let key = text(&run(&["keygen"]).stdout);
+    assert!(key.trim().len() >= 43 && key != text(&run(&["keygen"]).stdout));
+    let nothing = text(&run(&["privacy"]).stdout);
+    assert_eq!(nothing.trim(), "Nothing leaves this machine.");
+    let mut cloud = karute(home.path());
+    cloud.env("VECTOR_DB_SPREADSHEET_ID", "a-spreadsheet").env("GCP_PROJECT_ID", "p").args(["privacy"]);
+    let leaving = text(&cloud.output().expect("the program runs").stdout);
+    assert!(leaving.contains("asia-northeast1") && leaving.contains("gemini-3.5-flash-lite"), "{leaving}");
+}
+
+/// Sends bytes and reads the answer's status; `None` for a connection that was just closed.
+fn raw(server: &Server, bytes: &[u8]) -> Option<u16> {
+    let mut stream = TcpStream::connect(&server.address).expect("the server is there");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    // It may hang up before it has read all of it.
+    let _ = stream.write_all(bytes);
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let line = String::from_utf8_lossy(&answer);
+    line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
+}
+
+/// Requests that nobody foresaw: sound ones with something wrong in them, and bytes.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let method =
+        prop_oneof![Just("GET"), Just("POST"), Just("DELETE"), Just("PUT"), Just("TRACE"), Just("X")];
+    let path = prop_oneof![
+        Just("/search".to_owned()),
+        Just("/chat".to_owned()),
+        Just("/chat/stream".to_owned()),
+        Just("/v1/embeddings".to_owned()),
+        Just("/chat/sessions/%00".to_owned()),
+        Just("/rows/%ff%fe".to_owned()),
+        Just("/rows/..%2f..%2fetc".to_owned()),
+        Just("//".to_owned()),
+        Just("/clients/".to_owned() + &"a".repeat(2000)),
+        Just("*".to_owned()),
+        Just("http://x/".to_owned()),
+        "/[ -~]{0,40}",
+    ];
+    let headers = prop_oneof![
+        Just("Content-Length: 99999999999999999999\r\n".to_owned()),
+        Just("Content-Length: 5\r\nContent-Length: 6\r\n".to_owned()),
+        Just("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n".to_owned()),
+        Just("Transfer-Encoding: chunked\r\n".to_owned()),
+        Just("Transfer-Encoding: xchunked\r\n".to_owned()),
+        Just("Expect: 100-continue\r\n".to_owned()),
+        Just("Authorization: Bearer \r\n".to_owned()),
+        Just("X-API-Key: \u{e9}\r\n".to_owned()),
+        Just("traceparent: 00-zz-zz-zz\r\nX-Cloud-Trace-Context: x/-1;o=9\r\n".to_owned()),
+        Just(format!("X-Long: {}\r\n", "a".repeat(100_000))),
+        Just("A: b\r\n".repeat(500)),
+        "[ -~]{0,30}\r\n",
+    ];
+    let deep = "[".repeat(5000);
+    let body = prop_oneof![
+        Just(Vec::new()),
+        Just(deep.into_bytes()),
+        Just("{\"query\":".repeat(300).into_bytes()),
+        Just(b"{\"query\": \"\\ud800\"}".to_vec()),
+        Just(b"{\"query\": \"\xff\xfe\"}".to_vec()),
+        Just(b"{\"query\": \"a\", \"query\": 1, \"top_k\": 1e999}".to_vec()),
+        Just(b"{\"message\": \"a\", \"context_size\": -0.0, \"session_id\": \"..\"}".to_vec()),
+        Just(b"ffffffffffffffff\r\nx\r\n0\r\n\r\n".to_vec()),
+        prop::collection::vec(any::<u8>(), 0..300),
+    ];
+    let sound = (method, path, headers, body, any::<bool>()).prop_map(|(method, path, headers, body, counted)| {
+        let length = if counted { format!("Content-Length: {}\r\n", body.len()) } else { String::new() };
+        let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n{length}{headers}\r\n").into_bytes();
+        bytes.extend(body);
+        bytes
+    });
+    prop_oneof![9 => sound, 1 => prop::collection::vec(any::<u8>(), 0..500)]
+}
+
+#[test]
+fn whatever_comes_in_no_request_is_a_fault_of_the_server() {
+    let home = tempfile::tempdir().expect("a directory");
+    let log = home.path().join("log");
+    let server = Server::logging(karute(home.path()), std::fs::File::create(&log).expect("a file"));
+    let count: u32 =
+        std::env::var("KARUTE_HOSTILE").ok().and_then(|count| count.parse().ok()).unwrap_or(1_000);
+    let mut runner =
+        proptest::test_runner::TestRunner::new(ProptestConfig { cases: count, ..ProptestConfig::default() });
+    let answered = std::cell::Cell::new(0);
+    runner
+        .run(&hostile(), |bytes| {
+            if let Some(status) = raw(&server, &bytes) {
+                answered.set(answered.get() + 1);
+                prop_assert!(status < 500, "{} for {:?}", status, String::from_utf8_lossy(&bytes));
+            }
+            Ok(())
+        })
+        .expect("no request is a fault of the server");
+    assert!(
+        answered.get() > count / 3,
+        "most must be answered, or the test shows nothing: {}",
+        answered.get()
+    );
+    assert!(server.get("/health").starts_with("HTTP/1.1 200"));
+    let log = std::fs::read_to_string(&log).expect("the log");
+    assert!(!log.contains("panicked") && !log.contains("ERROR"), "{log}");
+}
+
+#[test]
+fn who_sends_slowly_or_nothing_keeps_nobody_else_waiting_and_is_sent_away() {
+    let home = tempfile::tempdir().expect("a directory");
+    let server = Server::start(karute(home.path()));
+    let mut idle = Vec::new();
+    for number in 0..800 {
+        let mut stream = TcpStream::connect(&server.address).expect("connected");
+        stream.set_read_timeout(Some(Duration::from_secs(40))).expect("a timeout");
+        let sent = match number % 2 {
+            0 => "",
+            _ => "POST /search HTTP/1.1\r\nHost: x\r\nX-A",
+        };
+        stream.write_all(sent.as_bytes()).expect("sent");
+        idle.push(stream);
+    }
+    for _ in 0..5 {
+        assert!(server.get("/health/ready").starts_with("HTTP/1.1 200"));
+        assert!(server.post("/search", r#"{"query": "体温"}"#).starts_with("HTTP/1.1 200"));
+    }
+    // A head that does not end is waited for 20 seconds.
+    let mut rest = String::new();
+    let ended = idle[1].read_to_string(&mut rest);
+    assert!(ended.is_ok() && !rest.contains(" 200 "), "{ended:?} {rest}");
+}
+
+#[test]
+fn a_stream_that_is_under_way_when_the_program_must_end_ends_with_an_event_that_says_so() {
+    use karute_tests::google::workbook::Workbook;
+    use karute_tests::google::{Effect, Emulator};
+    let home = tempfile::tempdir().expect("a directory");
+    let emulator = Emulator::start(([127, 0, 0, 1], 0).into(), Workbook::default()).expect("a port");
+    emulator.fault("POST", "streamGenerateContent", 9, Effect::Wait(Duration::from_secs(60)));
+    let mut command = karute(home.path());
+    command.env("KARUTE_GOOGLE_ENDPOINT", emulator.url()).env("KARUTE_GOOGLE_ANONYMOUS", "true");
+    command.env("KARUTE_ANSWERERS", "vertex").env("GCP_PROJECT_ID", "p");
+    let mut server = Server::logging(command, Stdio::null());
+    let mut stream = TcpStream::connect(&server.address).expect("connected");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+    let body = r#"{"message": "久保田さんのバルーンの交換はいつですか"}"#;
+    let length = body.len();
+    stream.write_all(format!("POST /chat/stream HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes()).expect("sent");
+    let mut first = [0; 256];
+    assert!(stream.read(&mut first).expect("an event") > 0);
+    let began = Instant::now();
+    server.signal("TERM");
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).expect("the rest");
+    assert!(rest.contains("\"code\":\"ending\"") && rest.contains("event: error"), "{rest}");
+    assert!(server.child.wait().expect("ended").success());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
