@@ -279,6 +279,11 @@ impl Made {
 pub struct Ticket(Option<Made>);
 
 impl Ticket {
+    /// The id of the call in the ledger.
+    pub fn id(&self) -> &str {
+        self.0.as_ref().map_or("", |made| &made.call.id)
+    }
+
     /// The call cost this.
     pub async fn settle(mut self, cost: Cost, usage: &Usage) {
         let Some(made) = self.0.take() else { return };

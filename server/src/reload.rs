@@ -11,7 +11,7 @@ use crate::app::{App, Serving};
 use crate::{setup, start};
 
 /// How often the pointer is looked at. One read of a 65-byte file.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a verification holds: a disk may spoil what it once gave soundly.
 const VERIFIED_FOR: Duration = Duration::from_secs(300);
 

@@ -49,7 +49,7 @@ impl Answerer for Generated {
         let failed = |error: karute_sync::generate::GenerateError| Failure::Model(error.to_string());
         Box::pin(try_stream! {
             let marker = prompt::marker();
-            let (prompt, rows) =
+            let (mut prompt, rows) =
                 prompt::build(asked, &self.templates, &marker, self.most_tokens, self.max_output_tokens);
             if rows == 0 {
                 Err(Failure::Model("no row fits into the prompt: raise KARUTE_PROMPT_TOKENS".into()))?;
@@ -57,6 +57,7 @@ impl Answerer for Generated {
             let prompt_digest = prompt::digest(&prompt, &marker);
             let most = self.generator.cost(&self.generator.most(&prompt)).usd();
             let mut ticket = asked.till.reserve("answer", self.model(), most).await?;
+            prompt.label = ticket.as_ref().map(|ticket| ticket.id().to_owned()).unwrap_or_default();
             let mut deltas = match self.generator.generate(&prompt).await {
                 Ok(deltas) => deltas,
                 Err(error) => {

@@ -142,7 +142,7 @@ pub(super) fn build(
         rows = number;
     }
     turns.push(Turn { role: Role::User, text: format!("{data}\n{}", clean(&asked.question, marker)) });
-    (Prompt { system, turns, max_output_tokens }, rows)
+    (Prompt { system, turns, max_output_tokens, label: String::new() }, rows)
 }
 
 /// A row between its two lines, cut at the end of a sentence if all of it does not fit; `None` if none of it does.

@@ -47,11 +47,16 @@ impl Gemini {
             Thinking::Budget(tokens) => config["thinkingConfig"] = json!({"thinkingBudget": tokens}),
             Thinking::Level(level) => config["thinkingConfig"] = json!({"thinkingLevel": level}),
         }
-        json!({
+        let mut body = json!({
             "systemInstruction": {"parts": [{"text": prompt.system}]},
             "contents": prompt.turns.iter().map(turn).collect::<Vec<_>>(),
             "generationConfig": config,
-        })
+        });
+        if !prompt.label.is_empty() {
+            // Google's bill can be exported by label, and then be held against the ledger call by call.
+            body["labels"] = json!({"karute_call": prompt.label});
+        }
+        body
     }
 }
 

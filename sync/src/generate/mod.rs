@@ -37,6 +37,8 @@ pub struct Prompt {
     pub turns: Vec<Turn>,
     /// Most tokens of the answer.
     pub max_output_tokens: u32,
+    /// What the bill is to call it, where the service can: letters, digits, `-` and `_`, at most 63. Empty for nothing.
+    pub label: String,
 }
 
 /// Tokens that an answer took.

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use super::vertex::Models;
 use super::{Call, Refusal};
 
+/// Requests that are kept whole: a load run makes many.
+const MOST_PROMPTS: usize = 10_000;
+
 /// Characters of a piece.
 const PIECE: usize = 7;
 
@@ -27,7 +30,10 @@ pub(super) fn pieces(models: &mut Models, call: &Call, model: &str) -> Result<Ve
         return Err(Refusal::invalid("temperature, topP and topK are not supported by this model."));
     }
     let prompt = last["parts"][0]["text"].as_str().unwrap_or_default();
-    models.prompts.push(body.clone());
+    models.labels.push(body["labels"]["karute_call"].as_str().unwrap_or_default().to_owned());
+    if models.prompts.len() < MOST_PROMPTS {
+        models.prompts.push(body.clone());
+    }
     let written = models.written.pop_front();
     models.by_hand = written.is_some();
     if let Some(written) = written {

@@ -244,6 +244,13 @@ impl Emulator {
         state.plan = numbers.into_iter().map(|number| (number, effect)).collect();
     }
 
+    /// From now on the effect of each request is `of` its number, the first one 0.
+    pub fn plan(&self, requests: usize, of: impl Fn(usize) -> Option<Effect>) {
+        let mut state = lock(&self.state);
+        state.requests = 0;
+        state.plan = (0..requests).filter_map(|number| Some((number, of(number)?))).collect();
+    }
+
     /// Takes all faults back.
     pub fn heal(&self) {
         let mut state = lock(&self.state);
@@ -338,6 +345,11 @@ impl Emulator {
     /// Bodies of the requests for an answer so far.
     pub fn prompts(&self) -> Vec<Value> {
         lock(&self.state).models.prompts.clone()
+    }
+
+    /// What the bill would call each answer that was made.
+    pub fn labels(&self) -> Vec<String> {
+        lock(&self.state).models.labels.clone()
     }
 
     /// How often a text was embedded.

@@ -16,6 +16,8 @@ pub(super) struct Models {
     pub(super) embedded: u64,
     /// Bodies of the requests for an answer.
     pub(super) prompts: Vec<Value>,
+    /// What the bill would call each answer.
+    pub(super) labels: Vec<String>,
     /// Answers that a test has written, each in pieces, for the requests to come.
     pub(super) written: VecDeque<Vec<Value>>,
     /// Whether the last answer was one of those: it may be malformed on purpose.
