@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use karute_server::state::{Decision, Entry, Feedback, StateError};
+use karute_server::state::{Decision, Entry, Feedback};
 use karute_tests::homes::{homes, open};
 use proptest::prelude::*;
 use serde_json::json;
@@ -20,6 +20,7 @@ fn entry(owner: &str, conversation: &str, id: &str, minute: i64) -> Entry {
         id: id.into(),
         owner: owner.into(),
         conversation: conversation.into(),
+        begins: true,
         question_id: format!("q-{id}"),
         question: format!("{id}の質問\n二行目"),
         answer: format!("{id}の答え [1]"),
@@ -29,6 +30,21 @@ fn entry(owner: &str, conversation: &str, id: &str, minute: i64) -> Entry {
         record: json!({ "snapshot_id": "abc", "n": 1.5 }),
         asked_at: NOON + Duration::minutes(minute),
         answered_at: NOON + Duration::minutes(minute) + Duration::seconds(5),
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_removed_while_an_answer_is_made_stays_removed() {
+    for home in homes().await {
+        let later = |id: &str, minute| Entry { begins: false, ..entry("yamada", "s", id, minute) };
+        home.state.keep(&entry("yamada", "s", "a", 0)).await.expect("kept");
+        home.state.keep(&later("b", 1)).await.expect("kept");
+        assert_eq!(home.state.messages("yamada", "s", 100).await.expect("read").expect("there").1, 4);
+        assert!(home.state.remove("yamada", "s").await.expect("removed"));
+        home.state.keep(&later("c", 2)).await.expect("no failure");
+        assert!(home.state.messages("yamada", "s", 100).await.expect("read").is_none());
+        home.state.keep(&entry("yamada", "s", "d", 3)).await.expect("begun anew");
+        assert_eq!(home.state.messages("yamada", "s", 100).await.expect("read").expect("there").1, 2);
     }
 }
 

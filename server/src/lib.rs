@@ -28,6 +28,7 @@ mod listen;
 pub mod metrics;
 pub mod money;
 mod numerals;
+pub mod preflight;
 mod progress;
 mod reload;
 mod request;

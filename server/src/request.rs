@@ -76,9 +76,11 @@ impl FromRequestParts<App> for Id {
     }
 }
 
-/// Whether a text may be the id of something.
+/// Whether a text may be the id of something. The two names of directories vanish from an address before it is sent.
 fn is_id(text: &str) -> bool {
-    (1..=LONGEST_ID).contains(&text.len()) && !text.chars().any(char::is_control)
+    (1..=LONGEST_ID).contains(&text.len())
+        && !text.chars().any(char::is_control)
+        && !matches!(text, "." | "..")
 }
 
 impl FromRequestParts<App> for Caller {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::app::App;
+
 /// How long requests may go on after the program was asked to end.
 pub(crate) const GRACE: Duration = Duration::from_secs(9);
 /// How long a stream may go on then before it is ended with an event that says so.
@@ -33,4 +35,32 @@ pub(crate) async fn requested() {
         () = interrupt => {}
         () = terminate => {}
     }
+}
+
+/// Tells systemd, where it started this, that questions are answered.
+pub(crate) fn tell_ready() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!(%error, "systemd was not told that the program is ready");
+    }
+}
+
+/// Tells systemd, where it watches over this, that searches still work: a program that hangs is started again.
+pub(crate) async fn watchdog(app: App) {
+    #[cfg(target_os = "linux")]
+    {
+        let Some(limit) = sd_notify::watchdog_enabled() else { return };
+        let mut ticks = tokio::time::interval(limit / 3);
+        loop {
+            ticks.tick().await;
+            // Work that goes through the same doors as a question's.
+            if app.on_pool(|| ()).await.is_ok()
+                && let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Watchdog])
+            {
+                tracing::warn!(%error, "systemd was not told that the program lives");
+            }
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    drop(app);
 }

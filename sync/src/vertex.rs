@@ -74,7 +74,7 @@ impl Vertex {
         Self { client, project: project.to_owned(), location: location.to_owned(), model, identity }
     }
 
-    async fn call(&self, body: &Value) -> Result<bytes::Bytes, GoogleError> {
+    async fn call(&self, body: &Value, effect: Effect) -> Result<bytes::Bytes, GoogleError> {
         let verb = match self.model.verb {
             Verb::Predict => "predict",
             Verb::EmbedContent => "embedContent",
@@ -90,17 +90,18 @@ impl Vertex {
             method: Method::POST,
             url,
             body: Some(body),
-            // Nothing changes at Google; a call that is made twice costs twice, a fraction of a yen.
-            effect: Effect::Read,
+            effect,
         };
         self.client.call(&call).await
     }
 
     /// The vectors of texts that are all put into their templates.
     async fn vectors(&self, texts: &[String], task: Task) -> Result<Vec<Vec<f32>>, GoogleError> {
-        let task = match task {
-            Task::Document => "RETRIEVAL_DOCUMENT",
-            Task::Query => "RETRIEVAL_QUERY",
+        let (task, effect) = match task {
+            // A sync of thousands is not given up over a call that may be made, and cost a fraction of a yen, twice.
+            Task::Document => ("RETRIEVAL_DOCUMENT", Effect::Read),
+            // A question's call stands in the ledger, once.
+            Task::Query => ("RETRIEVAL_QUERY", Effect::Paid),
         };
         let malformed = |error: serde_json::Error| GoogleError::Malformed {
             service: SERVICE,
@@ -117,7 +118,8 @@ impl Vertex {
                     "instances": texts.iter().map(instance).collect::<Vec<_>>(),
                     "parameters": {"outputDimensionality": self.identity.dimensions},
                 });
-                let found: Predicted = serde_json::from_slice(&self.call(&body).await?).map_err(malformed)?;
+                let found: Predicted =
+                    serde_json::from_slice(&self.call(&body, effect).await?).map_err(malformed)?;
                 let take = |prediction: Prediction| {
                     warn_if(prediction.embeddings.statistics.truncated);
                     prediction.embeddings.values
@@ -135,7 +137,7 @@ impl Vertex {
                         "content": {"role": "user", "parts": [{"text": text}]}, "embedContentConfig": config,
                     });
                     let found: Embedded =
-                        serde_json::from_slice(&self.call(&body).await?).map_err(malformed)?;
+                        serde_json::from_slice(&self.call(&body, effect).await?).map_err(malformed)?;
                     warn_if(found.truncated);
                     vectors.push(found.embedding.values);
                 }

@@ -123,6 +123,7 @@ pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure
         let Turn { mut question, session_id, message_id } = turn;
         let (earlier, forgotten) = remembered(&app, &question.caller.name, &session_id).await;
         question.earlier = earlier.iter().map(|exchange| exchange.question.clone()).collect();
+        let begins = earlier.is_empty();
         let (replayable, owner) = (Replayable::of(&question, asked_at), question.caller.name.clone());
         let mut found: Option<Box<Retrieved>> = None;
         let mut answer = String::new();
@@ -138,6 +139,7 @@ pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure
                             id: message_id.clone(),
                             owner: owner.clone(),
                             conversation: session_id.clone(),
+                            begins,
                             question_id: Uuid::new_v4().to_string(),
                             question: replayable.text.clone(),
                             answer: answer.clone(),

@@ -15,6 +15,7 @@ mod config;
 mod costs;
 mod eval;
 mod forget;
+mod preflight;
 mod privacy;
 mod replay;
 mod search;
@@ -23,11 +24,12 @@ mod snapshot;
 mod sync;
 mod token;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use karute_engine::Store;
 
 use crate::access::Access;
@@ -118,7 +120,15 @@ enum Verb {
     /// Show what leaves this machine, and where to, by the settings in force.
     Privacy,
     /// Show every setting: its value, where that came from, and what it means.
-    Config,
+    Config(config::Options),
+    /// Check everything that a production needs, and say how to mend what is wrong. Exit code 14 if anything is.
+    Preflight(preflight::Options),
+    /// Write shell completions and man pages.
+    #[command(hide = true)]
+    Generate {
+        /// A directory that is there.
+        directory: PathBuf,
+    },
 }
 
 /// The program.
@@ -143,14 +153,16 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn run(cli: Cli, loaded: Loaded) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let json = cli.common.json;
-    if !matches!(cli.verb, Some(Verb::Config)) {
+    if !matches!(cli.verb, Some(Verb::Config(_))) {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
     }
     let settings = loaded.settings.clone();
     let done = match cli.verb.unwrap_or(Verb::Serve) {
-        Verb::Config => config::run(&loaded, json),
+        Verb::Config(options) => config::run(&loaded, &options, json),
+        Verb::Preflight(options) => return runtime()?.block_on(preflight::run(settings, options, json)),
+        Verb::Generate { directory } => generate(&directory),
         Verb::Privacy => privacy::run(&settings, json),
         Verb::Keygen => Ok(say!("{}", crate::access::tokens::secret())?),
         Verb::Token(verb) => runtime()?.block_on(token::run(settings, verb, json)),
@@ -179,6 +191,15 @@ fn run(cli: Cli, loaded: Loaded) -> Result<ExitCode, Box<dyn std::error::Error>>
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Completions for every shell, and a man page for every verb.
+fn generate(directory: &Path) -> Outcome {
+    let mut command = Cli::command();
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell] {
+        clap_complete::generate_to(shell, &mut command, "karute", directory)?;
+    }
+    Ok(clap_mangen::generate_to(command, directory)?)
 }
 
 /// The database of the settings.

@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 
 use super::{Outcome, app, prepare};
 use crate::app::App;
-use crate::config::Settings;
+use crate::config::{Environment, Settings};
+use crate::preflight::{self, Verdict};
 use crate::state::{Database, StateError};
 use crate::{costs, listen, reload, routes, shutdown};
 
@@ -26,6 +27,7 @@ pub(super) async fn run(settings: Settings) -> Outcome {
             "sign-in is not required: everyone who reaches {address} can read every record (REQUIRE_AUTHENTICATION)"
         );
     }
+    refuse_unsafe(&settings)?;
     let app = app(settings)?;
     open_state(&app).await?;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -44,6 +46,8 @@ pub(super) async fn run(settings: Settings) -> Outcome {
     }
     tokio::spawn(reload::watch(app.clone(), Store::open(&app.settings.data_dir)?));
     tokio::spawn(retain(app.clone()));
+    shutdown::tell_ready();
+    tokio::spawn(shutdown::watchdog(app.clone()));
     tokio::spawn(costs::watch(app.clone()));
     if app.settings.sync_every > 0 {
         tokio::spawn(reload::sync(app.clone()));
@@ -57,6 +61,22 @@ pub(super) async fn run(settings: Settings) -> Outcome {
     }
     let _ = stop.send(());
     Ok(server.await?)
+}
+
+/// In production nothing is served with settings that leave records open or lose what must be kept.
+fn refuse_unsafe(settings: &Settings) -> Outcome {
+    if settings.environment != Environment::Production {
+        return Ok(());
+    }
+    let failed: Vec<String> = preflight::safety(settings)
+        .into_iter()
+        .filter(|check| check.verdict == Verdict::Fail)
+        .map(|check| format!("{}: {}. {}", check.name, check.detail, check.mend))
+        .collect();
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(format!("not safe for production:\n  {}", failed.join("\n  ")).into()),
+    }
 }
 
 /// Opens what outlives a request, where it is to be kept, and says if it will not outlive the instance. A database that

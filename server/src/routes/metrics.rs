@@ -41,8 +41,7 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
         let built_at = OffsetDateTime::parse(&provenance.built_at, &Rfc3339).ok();
         let age = built_at.map_or(0.0, |built_at| ((app.now)() - built_at).as_seconds_f64());
         let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        looked.snapshot =
-            Some((age, whole(index.len() as u64), whole(u64::from(provenance.rows_quarantined))));
+        looked.snapshot = Some((age, i64::from(index.len()), whole(provenance.rows_quarantined)));
     }
     ([(header::CONTENT_TYPE, MEDIA_TYPE)], app.metrics.text(&looked))
 }

@@ -22,8 +22,11 @@ pub struct Entry {
     pub id: String,
     /// Whose it is.
     pub owner: String,
-    /// The conversation that it belongs to; begun with it if there is none.
+    /// The conversation that it belongs to.
     pub conversation: String,
+    /// Whether the conversation begins with it if there is none. Otherwise one that is not there any more was removed while
+    /// the answer was made, and stays removed.
+    pub begins: bool,
     /// Id of the question.
     pub question_id: String,
     /// The question.
@@ -112,19 +115,23 @@ impl Database {
     /// The database.
     pub async fn keep(&self, entry: &Entry) -> Result<(), StateError> {
         let mut transaction = self.pool.begin().await.map_err(unkept)?;
-        sqlx::query(
-            "INSERT INTO conversations (owner, id, title, created_at, updated_at) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (owner, id) DO UPDATE SET updated_at =
-             CASE WHEN conversations.updated_at > excluded.updated_at THEN conversations.updated_at ELSE excluded.updated_at END",
-        )
-        .bind(&entry.owner)
-        .bind(&entry.conversation)
-        .bind(beginning(&entry.question, TITLE))
-        .bind(millis(entry.asked_at))
-        .bind(millis(entry.answered_at))
-        .execute(&mut *transaction)
-        .await
-        .map_err(unkept)?;
+        let (title, asked_at) = (beginning(&entry.question, TITLE), millis(entry.asked_at));
+        let there = sqlx::query(match entry.begins {
+            true => {
+                "INSERT INTO conversations (owner, id, updated_at, title, created_at) VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (owner, id) DO UPDATE SET updated_at = CASE
+                 WHEN conversations.updated_at > excluded.updated_at THEN conversations.updated_at ELSE excluded.updated_at END"
+            }
+            false => {
+                "UPDATE conversations SET updated_at = CASE WHEN updated_at > $3 THEN updated_at ELSE $3 END
+                 WHERE owner = $1 AND id = $2"
+            }
+        });
+        let there = there.bind(&entry.owner).bind(&entry.conversation).bind(millis(entry.answered_at));
+        let there = if entry.begins { there.bind(title).bind(asked_at) } else { there };
+        if there.execute(&mut *transaction).await.map_err(unkept)?.rows_affected() == 0 {
+            return transaction.rollback().await.map_err(unkept);
+        }
         sqlx::query(
             "INSERT INTO exchanges (id, owner, conversation_id, question_id, question, answer, context_ids, suggested_terms,
              record, asked_at, answered_at, clients) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)

@@ -241,7 +241,7 @@ impl Generator for Gemini {
             method: Method::POST,
             url,
             body: Some(&body),
-            effect: Effect::Read,
+            effect: Effect::Paid,
         };
         let mut pieces = self.client.open(&call).await?;
         let name = self.model.name.clone();

@@ -83,6 +83,9 @@ pub struct Usage {
 pub enum Effect {
     /// Nothing changes: any attempt that failed may be made again.
     Read,
+    /// It costs money each time that it is carried out: it is tried again only where the service itself said no, or was never
+    /// reached.
+    Paid,
     /// Something may have changed although the answer says otherwise: only a refusal for quota is tried again.
     Write,
 }
@@ -319,7 +322,7 @@ impl Client {
             || said.has("rateLimitExceeded")
             || said.has("userRateLimitExceeded");
         let passing = matches!(status.as_u16(), 500 | 502 | 503 | 504);
-        if in_time || (passing && call.effect == Effect::Read) {
+        if in_time || (passing && call.effect != Effect::Write) {
             let reason = format!("{status} {message}").trim_end().to_owned();
             return Ended::Again { reason, after, refused: true };
         }

@@ -93,7 +93,7 @@ impl Ranker {
             method: Method::POST,
             url,
             body: Some(&body),
-            effect: Effect::Read,
+            effect: Effect::Paid,
         };
         let malformed = |detail: String| GoogleError::Malformed {
             service: SERVICE,

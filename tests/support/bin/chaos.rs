@@ -111,7 +111,14 @@ impl House {
         let emulator = Emulator::start(([127, 0, 0, 1], 0).into(), Workbook::default()).expect("a port");
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = free.local_addr().expect("an address").port();
-        Self { program: program.into(), home, emulator, port, tokens, snapshots }
+        Self {
+            program: std::fs::canonicalize(program).expect("a program"),
+            home,
+            emulator,
+            port,
+            tokens,
+            snapshots,
+        }
     }
 
     fn start(&self) -> std::process::Child {

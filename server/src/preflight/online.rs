@@ -1,0 +1,199 @@
+//! What must be asked: the disk, the database, the spreadsheet, the models, the bucket.
+
+use std::time::Duration;
+
+use karute_engine::Store;
+use karute_sync::bucket::Bucket;
+use karute_sync::google::{drive, scope};
+use karute_sync::models::Models;
+use karute_sync::source::Source;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::Check;
+use crate::config::Settings;
+use crate::money::day;
+use crate::setup;
+use crate::state::Database;
+
+/// How long anything may take to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A backup that is older than this is worth a word.
+const BACKUP_WITHIN: time::Duration = time::Duration::days(8);
+/// A snapshot that is older than this, where records come from a spreadsheet.
+const FRESH_WITHIN: time::Duration = time::Duration::hours(26);
+
+/// Checks that ask others. None of them costs anything.
+pub async fn online(settings: &Settings) -> Vec<Check> {
+    let mut checks =
+        vec![snapshot(settings), memory(settings), retirement(settings), database(settings).await];
+    checks.extend(spreadsheet(settings).await);
+    checks.push(bucket(settings).await);
+    checks
+}
+
+fn snapshot(settings: &Settings) -> Check {
+    let name = "snapshot";
+    let current = Store::open(&settings.data_dir).and_then(|store| store.current());
+    let index = match current {
+        Ok(opened) => opened.index,
+        Err(error) => return Check::fail(name, error.to_string(), "karute sync, or karute snapshot pull"),
+    };
+    let built =
+        OffsetDateTime::parse(&index.provenance().built_at, &Rfc3339).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let age = OffsetDateTime::now_utc() - built;
+    let detail = format!("{} rows, built {} hours ago", index.len(), age.whole_hours());
+    match setup::from_sheets(settings) && age > FRESH_WITHIN {
+        true => Check::warn(
+            name,
+            detail,
+            "run karute sync by a timer: deploy/systemd or deploy/cloud-run/job.yaml",
+        ),
+        false => Check::pass(name, detail),
+    }
+}
+
+/// Bytes of memory that this machine, or this container, has.
+fn limit() -> Option<u64> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let own = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse::<u64>().ok());
+    let all = read("/proc/meminfo").and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal"))?.to_owned();
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    });
+    own.into_iter().chain(all).min()
+}
+
+fn memory(settings: &Settings) -> Check {
+    let name = "memory";
+    let snapshot = Store::open(&settings.data_dir)
+        .and_then(|store| store.current())
+        .map_or(0, |o| o.index.file_length());
+    // Two snapshots while one takes the other's place, three caches, and what requests take.
+    let needed = 2 * snapshot + if settings.cache { 3 * settings.cache_bytes } else { 0 } + (128 << 20);
+    let megabytes = |bytes: u64| bytes >> 20;
+    match limit() {
+        None => Check::warn(name, "nobody says how much there is", "see that there is enough"),
+        Some(limit) if needed > limit / 10 * 8 => Check::fail(
+            name,
+            format!("{} MB may be needed, {} MB are there", megabytes(needed), megabytes(limit)),
+            "a lower KARUTE_CACHE_BYTES, or more memory",
+        ),
+        Some(limit) => {
+            Check::pass(name, format!("{} of {} MB may be needed", megabytes(needed), megabytes(limit)))
+        }
+    }
+}
+
+fn retirement(settings: &Settings) -> Check {
+    let name = "model";
+    if !setup::is_paid(settings) {
+        return Check::pass(name, "answers are made on this machine, or by a service of one's own");
+    }
+    let models = match Models::load(settings.models.as_deref()) {
+        Ok(models) => models,
+        Err(error) => return Check::fail(name, error.to_string(), "KARUTE_MODELS"),
+    };
+    let today = day(OffsetDateTime::now_utc());
+    match models.generation(&settings.generation_model) {
+        Err(error) => Check::fail(name, error.to_string(), "VERTEX_AI_GENERATION_MODEL"),
+        Ok(model) => match &model.retires {
+            Some(retires) if *retires <= today => Check::fail(
+                name,
+                format!("{} was retired on {retires}", model.name),
+                "VERTEX_AI_GENERATION_MODEL=gemini-3.5-flash-lite",
+            ),
+            Some(retires) => Check::warn(
+                name,
+                format!("{} will be retired on {retires}", model.name),
+                "VERTEX_AI_GENERATION_MODEL=gemini-3.5-flash-lite",
+            ),
+            None => Check::pass(name, format!("{}, table of {}", model.name, models.as_of)),
+        },
+    }
+}
+
+async fn database(settings: &Settings) -> Check {
+    let name = "database";
+    let opening = Database::open(&settings.database, &settings.data_dir);
+    match tokio::time::timeout(PATIENCE, opening).await {
+        Ok(Ok(state)) => {
+            Check::pass(name, format!("{} answers, its tables are of this version", state.place()))
+        }
+        Ok(Err(error)) => Check::fail(name, error.to_string(), "DATABASE_URL, and the network between"),
+        Err(_) => Check::fail(name, "it does not answer", "DATABASE_URL, and the network between"),
+    }
+}
+
+/// Credentials, API, sharing and columns of the spreadsheet, one by the other; and its backups.
+async fn spreadsheet(settings: &Settings) -> Vec<Check> {
+    let name = "spreadsheet";
+    if !setup::from_sheets(settings) {
+        return vec![Check::pass(name, "records come from a workbook")];
+    }
+    // Google's own errors name the cause and what mends it: no credentials, an API that is off, a file that is not shared.
+    let mend = "see above: credentials, `gcloud services enable sheets.googleapis.com drive.googleapis.com`, sharing of the file";
+    let source = match setup::spreadsheet(settings, scope::READ) {
+        Ok(source) => source,
+        Err(error) => return vec![Check::fail(name, error.to_string(), mend)],
+    };
+    let reading = async { source.read(&|_| ()).await.map(|sheets| sheets.knowledge_base.rows.len()) };
+    let found = match tokio::time::timeout(PATIENCE, reading).await {
+        Ok(Ok(rows)) => Check::pass(name, format!("shared, its columns are right, {rows} rows")),
+        Ok(Err(error)) => Check::fail(name, format!("Vector DB connection failed: {error}"), mend),
+        Err(_) => Check::fail(name, "Google did not answer in time", "try again; then the network"),
+    };
+    vec![found, backups(settings).await]
+}
+
+async fn backups(settings: &Settings) -> Check {
+    let (name, mend) = ("backups", "karute backup, by a timer");
+    let Ok(id) = setup::spreadsheet_id(settings) else { return Check::warn(name, "no spreadsheet", mend) };
+    let client = match setup::client(settings, scope::READ) {
+        Ok(client) => client,
+        Err(error) => return Check::fail(name, error.to_string(), mend),
+    };
+    let folder = Some(settings.backup_folder.as_str()).filter(|folder| !folder.is_empty());
+    match tokio::time::timeout(PATIENCE, drive::copies(&client, id, folder)).await {
+        Ok(Ok(copies)) => {
+            let newest = copies
+                .iter()
+                .filter_map(|copy| OffsetDateTime::parse(&copy.created_time, &Rfc3339).ok())
+                .max();
+            match newest.map(|newest| OffsetDateTime::now_utc() - newest) {
+                None => Check::warn(name, "there is none", mend),
+                Some(age) if age > BACKUP_WITHIN => {
+                    Check::warn(name, format!("the newest is {} days old", age.whole_days()), mend)
+                }
+                Some(age) => Check::pass(
+                    name,
+                    format!("{} copies, the newest {} days old", copies.len(), age.whole_days()),
+                ),
+            }
+        }
+        Ok(Err(error)) => {
+            Check::warn(name, format!("they cannot be listed: {error}"), "the scope drive.metadata.readonly")
+        }
+        Err(_) => Check::warn(name, "Google did not answer in time", mend),
+    }
+}
+
+async fn bucket(settings: &Settings) -> Check {
+    let name = "bucket";
+    let Some(url) = &settings.bucket else { return Check::pass(name, "none is used") };
+    let mend = "KARUTE_BUCKET, the bucket's rights: roles/storage.objectViewer to serve, objectUser to push";
+    let bucket = match Bucket::open(url, settings.bucket_endpoint.as_ref()) {
+        Ok(bucket) => bucket,
+        Err(error) => return Check::fail(name, error.to_string(), mend),
+    };
+    match tokio::time::timeout(PATIENCE, bucket.look()).await {
+        Ok(Ok(seen)) => match seen.id() {
+            Some(id) => Check::pass(name, format!("{url} can be read and has {}", id.short())),
+            None => {
+                Check::warn(name, format!("{url} can be read but holds no snapshot"), "karute snapshot push")
+            }
+        },
+        Ok(Err(error)) => Check::fail(name, error.to_string(), mend),
+        Err(_) => Check::fail(name, "it does not answer", mend),
+    }
+}
