@@ -3,8 +3,6 @@
 //! Every test runs on SQLite, and, where `KARUTE_TEST_DATABASE_URL` names a PostgreSQL server, on a database of its own there
 //! too. `.ci/state` starts one.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
-
 use std::collections::BTreeMap;
 
 use karute_server::state::{Decision, Entry, Feedback};
