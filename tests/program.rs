@@ -3,10 +3,10 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use karute_server::config::{LEGACY, Settings};
@@ -307,6 +307,68 @@ fn every_variable_of_the_replaced_system_is_honoured_or_answered_by_one_warning(
 }
 
 #[test]
+fn the_example_of_settings_is_the_one_that_the_program_prints() {
+    let printed = text(&run(home().path(), &["config", "--example"]).stdout);
+    let kept = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/.env.example"));
+    assert!(kept.expect("deploy/.env.example") == printed, "karute config --example > deploy/.env.example");
+    let lines: String = printed
+        .lines()
+        .map(|line| {
+            format!("{}\n", line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(""))
+        })
+        .collect();
+    let home = home();
+    std::fs::write(home.path().join(".env"), lines).expect("written");
+    let shown = json(&run(home.path(), &["config", "--json"]));
+    assert_eq!(shown["warnings"], serde_json::json!([]));
+    let values = |shown: &Value| -> Vec<Value> {
+        shown["settings"]
+            .as_array()
+            .expect("settings")
+            .iter()
+            .map(|setting| setting["value"].clone())
+            .collect()
+    };
+    let bare = json(&run(tempfile::tempdir().expect("a directory").path(), &["config", "--json"]));
+    assert_eq!(values(&shown), values(&bare), "every line is the default");
+}
+
+#[test]
+fn preflight_tells_what_is_wrong_and_production_does_not_start_with_it() {
+    let home = home();
+    let run = |given: &[(&str, &str)], arguments: &[&str]| {
+        karute(home.path()).envs(given.iter().copied()).args(arguments).output().expect("the program runs")
+    };
+    let nothing = run(&[], &["preflight", "--json"]);
+    assert_eq!(nothing.status.code(), Some(14), "there is no snapshot yet");
+    assert!(karute(home.path()).args(["search", "体温"]).output().expect("runs").status.success());
+    assert_eq!(run(&[], &["preflight"]).status.code(), Some(0));
+    let open =
+        [("ENVIRONMENT", "production"), ("LOG_LEVEL", "DEBUG"), ("K_SERVICE", "karute"), ("PORT", "0")];
+    let failed = run(&open, &["preflight", "--offline", "--json"]);
+    let told: Value = serde_json::from_slice(&failed.stdout).expect("JSON");
+    assert_eq!((failed.status.code(), told["failed"].as_u64()), (Some(14), Some(2)));
+    let refused = run(&open, &[]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    assert!(
+        said.contains("log level") && said.contains("state store") && said.contains("DATABASE_URL"),
+        "{said}"
+    );
+}
+
+#[test]
+fn completions_and_man_pages_are_written_for_every_verb() {
+    let home = home();
+    assert!(run(home.path(), &["generate", "."]).status.success());
+    for name in
+        ["karute.bash", "_karute", "karute.fish", "karute.1", "karute-forget.1", "karute-audit-verify.1"]
+    {
+        assert!(home.path().join(name).is_file(), "{name}");
+    }
+}
+
+#[test]
 fn a_whole_env_file_of_the_replaced_system_starts_the_server() {
     let home = home();
     std::fs::write(home.path().join(".env"), VARIABLES.join("\n")).expect("written");
@@ -444,7 +506,7 @@ const VARIABLES: &[&str] = &[
     "APP_NAME=RAG Medical Assistant API",
     "APP_VERSION=1.0.0",
     "APP_DESCRIPTION=assistant",
-    "ADMIN_API_KEY=s3cret-s3cret-s3cret",
+    "ADMIN_API_KEY=s3cret-s3cret-s3cret-s3cret-s3cret-s3cret",
     "ENABLE_ADMIN_ENDPOINTS=true",
     "HOST=0.0.0.0",
     "PORT=8000",

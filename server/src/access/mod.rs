@@ -1,6 +1,6 @@
 //! Who asks: credentials become a [`Caller`], or nobody.
 //!
-//! Three kinds are understood, each in `Authorization: Bearer` or `X-API-Key`: the admin key ([`Keys`]), API tokens for
+//! Three kinds are understood, each in `Authorization: Bearer` or `X-API-Key`: the admin key, API tokens for
 //! machines ([`tokens`]), and ID tokens of Firebase or Google for people ([`id_token`]). What each route needs stands beside
 //! the route, in [`crate::routes::table`].
 

@@ -507,7 +507,7 @@ async fn load(program: &str) {
     let house = Arc::new(House::new(program).await);
     let mut server = house.start();
     house.is_ready().await;
-    for rate in [50u64, 100, 150, 200, 250, 300, 350, 400, 500, 600, 800] {
+    for rate in [50u64, 100, 200, 400, 600, 800, 1_000, 1_200, 1_500, 2_000] {
         let (mut ticks, mut searches) =
             (tokio::time::interval(Duration::from_micros(1_000_000 / rate)), tokio::task::JoinSet::new());
         for number in 0..rate * 8 {
