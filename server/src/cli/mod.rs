@@ -20,6 +20,7 @@ mod privacy;
 mod replay;
 mod search;
 mod serve;
+mod size;
 mod snapshot;
 mod sync;
 mod token;
@@ -123,6 +124,8 @@ enum Verb {
     Config(config::Options),
     /// Check everything that a production needs, and say how to mend what is wrong. Exit code 14 if anything is.
     Preflight(preflight::Options),
+    /// Say what machine holds so many records and requests, and what answers cost at most.
+    Size(size::Options),
     /// Write shell completions and man pages.
     #[command(hide = true)]
     Generate {
@@ -162,6 +165,7 @@ fn run(cli: Cli, loaded: Loaded) -> Result<ExitCode, Box<dyn std::error::Error>>
     let done = match cli.verb.unwrap_or(Verb::Serve) {
         Verb::Config(options) => config::run(&loaded, &options, json),
         Verb::Preflight(options) => return runtime()?.block_on(preflight::run(settings, options, json)),
+        Verb::Size(options) => size::run(&settings, &options, json),
         Verb::Generate { directory } => generate(&directory),
         Verb::Privacy => privacy::run(&settings, json),
         Verb::Keygen => Ok(say!("{}", crate::access::tokens::secret())?),

@@ -3,7 +3,7 @@
 //! ```text
 //! chaos PROGRAM SECONDS          80 streams and 200 searches a second; 30 % of the model's answers fail for half of the time; a
 //!                                snapshot swap each second; a kill -9, a SIGTERM; then ledger, audit and bill are compared
-//! chaos PROGRAM load             searches at rising rates until their p99 passes 50 ms
+//! chaos PROGRAM load [ROWS]      searches at rising rates until their p99 passes 50 ms; processor time and memory of each
 //! ```
 //!
 //! Exit code 1, with the reason, if anything that must hold does not.
@@ -37,7 +37,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const CLIENTS: usize = 8;
-const ROWS_EACH: usize = 400;
+/// Rows, unless the command line says how many.
+const ROWS: usize = 3_200;
 const STREAMS: usize = 80;
 const SEARCHES_PER_SECOND: u64 = 200;
 /// What a request may take before it counts as lost.
@@ -52,11 +53,11 @@ fn family(client: usize) -> &'static str {
 }
 
 /// A snapshot of all clients; `edition` makes it another one.
-fn publish(store: &Store, edition: usize) -> SnapshotId {
+fn publish(store: &Store, edition: usize, rows: usize) -> SnapshotId {
     let lexical = Lexical::default();
     let mut draft = Draft::new(lexical.identity().clone());
     for client in 0..CLIENTS {
-        for number in 0..ROWS_EACH {
+        for number in 0..rows / CLIENTS {
             let (name, canary) = (family(client), canary(client));
             let content = format!(
                 "{name}さんの訪問。体温36.{}℃、血圧{}/80。カテーテルの交換は{}日。{canary}。第{edition}版。",
@@ -91,10 +92,10 @@ struct House {
 }
 
 impl House {
-    async fn new(program: &str) -> Self {
+    async fn new(program: &str, rows: usize) -> Self {
         let home = tempfile::tempdir().expect("a directory");
         let store = Store::open(home.path()).expect("a store");
-        let snapshots = [publish(&store, 1), publish(&store, 2)];
+        let snapshots = [publish(&store, 1, rows), publish(&store, 2, rows)];
         let state = Database::open(&Secret::default(), home.path()).await.expect("a state");
         let now = OffsetDateTime::now_utc();
         let mut tokens = Vec::new();
@@ -249,8 +250,16 @@ fn resident(pid: u32) -> Option<u64> {
     text.split(' ').nth(1)?.parse::<u64>().ok().map(|pages| pages * 4096)
 }
 
+/// Processor time of a process, seconds.
+fn processor(pid: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<f64> =
+        text.split_whitespace().skip(13).take(2).filter_map(|field| field.parse().ok()).collect();
+    fields.iter().sum::<f64>() / 100.0
+}
+
 async fn chaos(program: &str, seconds: u64) {
-    let house = Arc::new(House::new(program).await);
+    let house = Arc::new(House::new(program, ROWS).await);
     let seen = Arc::new(Mutex::new(Seen::default()));
     let (ends, phase) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     const PHASES: [&str; 3] = ["warm-up", "without faults", "with faults"];
@@ -503,11 +512,12 @@ fn finish(faults: &[String], home: &Path) {
     std::process::exit(1);
 }
 
-async fn load(program: &str) {
-    let house = Arc::new(House::new(program).await);
+async fn load(program: &str, rows: usize) {
+    let house = Arc::new(House::new(program, rows).await);
     let mut server = house.start();
     house.is_ready().await;
     for rate in [50u64, 100, 200, 400, 600, 800, 1_000, 1_200, 1_500, 2_000] {
+        let used = processor(server.id());
         let (mut ticks, mut searches) =
             (tokio::time::interval(Duration::from_micros(1_000_000 / rate)), tokio::task::JoinSet::new());
         for number in 0..rate * 8 {
@@ -529,13 +539,15 @@ async fn load(program: &str) {
             });
         }
         let done = searches.join_all().await;
+        let used = processor(server.id()) - used;
         let failed = done.iter().filter(|(good, _)| !good).count();
         let mut values: Vec<f64> = done.into_iter().skip(rate as usize).map(|(_, took)| took).collect();
         values.sort_by(f64::total_cmp);
         let p99 = percentile(&values, 0.99);
+        let each = used * 1e3 / (rate * 8) as f64;
+        let (p50, memory) = (percentile(&values, 0.5), resident(server.id()).unwrap_or(0) >> 20);
         println!(
-            "{rate} searches/s: p50 {:.1} ms, p99 {p99:.1} ms, {failed} failed",
-            percentile(&values, 0.5)
+            "{rate} searches/s: p50 {p50:.1} ms, p99 {p99:.1} ms, {failed} failed, {each:.2} ms of a core each, {memory} MB"
         );
         if p99 > 50.0 {
             break;
@@ -549,10 +561,11 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [program, "load"] => runtime.block_on(load(program)),
+        [program, "load"] => runtime.block_on(load(program, ROWS)),
+        [program, "load", rows] => runtime.block_on(load(program, rows.parse().expect("rows"))),
         [program, seconds] => runtime.block_on(chaos(program, seconds.parse().expect("seconds"))),
         _ => {
-            eprintln!("usage: chaos PROGRAM SECONDS|load");
+            eprintln!("usage: chaos PROGRAM SECONDS|load [ROWS]");
             std::process::exit(2);
         }
     }
