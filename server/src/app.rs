@@ -23,6 +23,7 @@ use crate::retrieve::Silence;
 use crate::retrieve::caller::Caller;
 use crate::retrieve::gate::Gate;
 use crate::retrieve::rerank::Reranker;
+use crate::retrieve::wording::Wordings;
 use crate::start::Prepared;
 use crate::state::Database;
 use crate::upstream::Upstream;
@@ -68,6 +69,8 @@ pub struct App {
     pub reranker: Option<Arc<dyn Reranker>>,
     /// Decides whether there is an answer.
     pub gate: Arc<Gate>,
+    /// Rows that questions have met lately, taken apart.
+    pub(crate) wordings: Arc<Wordings>,
     /// Arms of the search that bring up nothing.
     pub silence: Arc<Silence>,
     /// Tells the time; a function, so that tests can stop it.
@@ -114,6 +117,7 @@ pub struct Upstreams {
 impl App {
     /// An app that serves nothing yet.
     pub fn new(settings: Settings, embedder: Arc<dyn Embedder>, answerers: Arc<[Arc<dyn Answerer>]>) -> Self {
+        let wordings = Arc::new(Wordings::new(settings.cache_bytes));
         Self {
             work: Arc::new(Semaphore::new(settings.max_concurrent)),
             queue: Arc::new(Semaphore::new(settings.max_concurrent + settings.max_queue)),
@@ -139,6 +143,7 @@ impl App {
             flights: moka::future::Cache::new(FLIGHTS),
             catalogue: Arc::default(),
             silence: Arc::default(),
+            wordings,
             now: OffsetDateTime::now_utc,
             serving: Arc::new(watch::Sender::new(Serving::Starting)),
         }

@@ -158,6 +158,7 @@ impl Watch {
         self.last_problem.clear();
         self.app.serve(Serving::Ready { index: Arc::new(index), problems: problems.into() });
         // What was found in the snapshot before is never asked for again, and may be of somebody who is to be forgotten.
+        self.app.wordings.clear();
         tokio::runtime::Handle::current().block_on(self.app.caches.clear(None));
     }
 }

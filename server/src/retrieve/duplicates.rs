@@ -29,6 +29,7 @@ pub(super) fn collapse(found: &mut Vec<Evidence>) {
                     // Its place in the order is that of the best; what is shown is the newest.
                     if other.date > known.row.date {
                         std::mem::swap(&mut known.row, &mut other);
+                        known.number = evidence.number;
                     }
                     known.same.push((other.id, other.origin));
                 }

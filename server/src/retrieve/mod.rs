@@ -11,6 +11,7 @@ pub(crate) mod relevance;
 pub mod rerank;
 pub mod signals;
 pub mod understand;
+pub(crate) mod wording;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,8 +30,9 @@ pub use arms::Silence;
 use caller::Caller;
 use gate::Verdict;
 use rerank::{Local, Reranker};
-use signals::{Signals, signals};
+use signals::{Candidate, Signals, signals};
 use understand::{Asked, Part, Understood, suggest, understand};
+use wording::{Wording, Wordings};
 
 /// Rows that each arm is asked for.
 const CANDIDATES: usize = 100;
@@ -117,6 +119,8 @@ impl Question {
 pub struct Evidence {
     /// The row.
     pub row: Row,
+    /// Its number in the snapshot.
+    pub number: u32,
     /// Cosine of its vector with the question's, -1 to 1; 0 for a row that words alone brought up.
     pub similarity: f32,
     /// BM25F score, 0 to 1; 0 for a row that vectors alone brought up.
@@ -282,10 +286,10 @@ async fn fresh(
     let snapshot = index.id();
     let (asked, text) = (question.clone(), understood.text.clone());
     let locally = app.settings.reranker != RerankerKind::None;
-    let (gate, silence) = (app.gate.clone(), app.silence.clone());
+    let (gate, silence, wordings) = (app.gate.clone(), app.silence.clone(), app.wordings.clone());
     let searching = app.on_pool(move || {
         let began = Instant::now();
-        let found = search(&index, embedding.as_ref(), &understood, &asked, locally)?;
+        let found = search(&index, embedding.as_ref(), &understood, &asked, &wordings, locally)?;
         silence.note(&found.evidence);
         let mut verdict = gate.judge(&found.evidence);
         // Of two who bear one name neither may stand for the other: which of them is meant must be said first.
@@ -426,6 +430,7 @@ fn search(
     embedding: Option<&Embedding>,
     understood: &Understood,
     question: &Question,
+    wordings: &Wordings,
     locally: bool,
 ) -> Result<Found, Failure> {
     let began = Instant::now();
@@ -438,6 +443,7 @@ fn search(
         found.push(Evidence {
             mixed,
             row: index.row(fused.row)?,
+            number: fused.row,
             similarity: fused.by_vector.map_or(0.0, |(_, score)| score),
             keywords: fused.by_words.map_or(0.0, |(_, score)| score),
             by_vector: fused.by_vector.map(|(rank, _)| rank + 1),
@@ -447,13 +453,21 @@ fn search(
         });
     }
     duplicates::collapse(&mut found);
-    rank(&mut found, understood, locally);
+    rank(&mut found, understood, locally, |number, row| wordings.of(index.id(), number, row));
     Ok(Found { evidence: found, explained, searched })
 }
 
 /// Scores candidates, by what they say if `locally` and else by the mix alone, and puts the best first.
-fn rank(found: &mut [Evidence], understood: &Understood, locally: bool) {
-    let rows: Vec<(&Row, f32)> = found.iter().map(|evidence| (&evidence.row, evidence.score)).collect();
+fn rank(
+    found: &mut [Evidence],
+    understood: &Understood,
+    locally: bool,
+    wording: impl Fn(u32, &Row) -> Arc<Wording>,
+) {
+    let rows: Vec<Candidate<'_>> = found
+        .iter()
+        .map(|evidence| (&evidence.row, wording(evidence.number, &evidence.row), evidence.score))
+        .collect();
     let known = signals(&understood.text, &understood.terms, &rows);
     let local = Local::default();
     let newest = understood.newest.map(|_| by_age(found));

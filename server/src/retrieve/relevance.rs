@@ -6,6 +6,7 @@ use karute_engine::Row;
 use karute_engine::words::{Feature, Script, Symbol, each_feature, features, normalise};
 
 use super::understand::ExpandedTerm;
+use super::wording::beside;
 
 /// Wording of questions that says nothing about what is asked for.
 const ASKING: [&str; 25] = [
@@ -127,15 +128,24 @@ impl Vocabulary {
     /// The pieces that `text` holds.
     pub(crate) fn held(&self, text: &str) -> Held {
         let mut held = Held::default();
-        each_feature(text, |piece| {
-            let at = remainder(piece.hash);
-            if self.remainders[at / 64] >> (at % 64) & 1 == 1
-                && let Some(place) = self.places.get(&piece.hash)
-            {
-                held.insert(*place);
-            }
-        });
+        each_feature(text, |piece| self.note(piece.hash, &mut held));
         held
+    }
+
+    /// The pieces among these.
+    pub(crate) fn held_of(&self, pieces: &[u64]) -> Held {
+        let mut held = Held::default();
+        pieces.iter().for_each(|hash| self.note(*hash, &mut held));
+        held
+    }
+
+    fn note(&self, hash: u64, held: &mut Held) {
+        let at = remainder(hash);
+        if self.remainders[at / 64] >> (at % 64) & 1 == 1
+            && let Some(place) = self.places.get(&hash)
+        {
+            held.insert(*place);
+        }
     }
 
     /// The share of the question's words that a text with the pieces `held` holds, by themselves or by another name.
@@ -152,7 +162,7 @@ impl Vocabulary {
 
     /// The pieces of what stands beside a row's content: title, tags and keywords.
     pub(crate) fn beside(&self, row: &Row) -> Held {
-        self.held(&format!("{}\n{}\n{}", row.title, row.tags.join(" "), row.keywords.join(" ")))
+        self.held(&beside(row))
     }
 }
 

@@ -1,20 +1,20 @@
 //! What is known of a candidate besides the rank that each arm gave it: what the local reranker and the gate judge by.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use karute_engine::Row;
 use karute_engine::lexical::tokens::tokens;
-use karute_engine::words::{Script, normalise, sentences};
+use karute_engine::words::{Script, normalise};
 use serde::Serialize;
 
 use super::relevance::{Held, Relevance, Vocabulary, rarity};
 use super::understand::ExpandedTerm;
+use super::wording::Wording;
 
 /// How much of what only the row's title covers counts for each of its sentences: records name the client in the title
 /// and go on without.
 pub(crate) const TITLE_SHARE: f32 = 0.5;
-/// Sentences of a row that are looked at, so that one endless row cannot make every question slow.
-const SENTENCES: usize = 200;
 /// How far apart two neighbouring words of the question may stand in a row, in words.
 const NEAR: usize = 3;
 
@@ -38,16 +38,19 @@ pub struct Signals {
     pub japanese: f32,
 }
 
-/// The signals of each of `rows`, candidates of one question with their mixed scores.
-pub fn signals(question: &str, terms: &[ExpandedTerm], rows: &[(&Row, f32)]) -> Vec<Signals> {
+/// A candidate: its row, the row taken apart, its mixed score.
+pub(super) type Candidate<'a> = (&'a Row, Arc<Wording>, f32);
+
+/// The signals of each of `rows`, candidates of one question.
+pub(super) fn signals(question: &str, terms: &[ExpandedTerm], rows: &[Candidate<'_>]) -> Vec<Signals> {
     let vocabulary = Vocabulary::new(question, terms);
-    let parts: Vec<Parts> = rows.iter().map(|(row, _)| Parts::of(row, &vocabulary)).collect();
+    let parts: Vec<Parts> = rows.iter().map(|(_, wording, _)| Parts::of(wording, &vocabulary)).collect();
     let whole: Vec<Held> = parts.iter().map(Parts::whole).collect();
     let relevance = Relevance::new(&vocabulary, &whole);
     let japanese = japanese(question);
     let near = if japanese < 1.0 { near(question, rows) } else { vec![0.0; rows.len()] };
     let mut all = Vec::with_capacity(rows.len());
-    for (at, ((_, mixed), parts)) in rows.iter().zip(&parts).enumerate() {
+    for (at, ((_, _, mixed), parts)) in rows.iter().zip(&parts).enumerate() {
         let best = parts.sentences.iter().map(|sentence| {
             let alone = relevance.covered(sentence);
             alone + TITLE_SHARE * (relevance.covered(&sentence.and(&parts.title)) - alone)
@@ -73,12 +76,11 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(row: &Row, vocabulary: &Vocabulary) -> Self {
-        let ranges = sentences(&row.content).into_iter().take(SENTENCES);
+    fn of(wording: &Wording, vocabulary: &Vocabulary) -> Self {
         Self {
-            title: vocabulary.held(&row.title),
-            beside: vocabulary.beside(row),
-            sentences: ranges.map(|range| vocabulary.held(&row.content[range])).collect(),
+            title: vocabulary.held_of(&wording.title),
+            beside: vocabulary.held_of(&wording.beside),
+            sentences: wording.sentences.iter().map(|pieces| vocabulary.held_of(pieces)).collect(),
         }
     }
 
@@ -100,9 +102,9 @@ fn japanese(question: &str) -> f32 {
 }
 
 /// For each row, the share of the question's neighbouring words that stand near each other there, by rarity.
-fn near(question: &str, rows: &[(&Row, f32)]) -> Vec<f32> {
+fn near(question: &str, rows: &[Candidate<'_>]) -> Vec<f32> {
     let words = tokens(question);
-    let places_in = |(row, _): &(&Row, f32)| {
+    let places_in = |(row, ..): &Candidate<'_>| {
         let mut places: HashMap<u64, Vec<usize>> = HashMap::new();
         let text = format!("{}\n{}", row.title, row.content);
         for (at, token) in tokens(&text).into_iter().enumerate().filter(|(_, token)| words.contains(token)) {
@@ -135,11 +137,16 @@ mod tests {
         Row { title: title.into(), content: content.into(), ..Row::default() }
     }
 
+    fn candidate(row: &Row) -> Candidate<'_> {
+        (row, Arc::new(Wording::of(row)), 0.5)
+    }
+
     #[test]
     fn a_sentence_that_says_it_all_counts_more_than_words_here_and_there() {
         let together = row("久保田 実", "入浴した。カテーテルの次回交換は10月20日。");
         let apart = row("久保田 実", "カテーテルに異常なし。次回訪問は火曜。交換した物品を補充。");
-        let known = signals("久保田さんのカテーテルの次回交換", &[], &[(&together, 0.5), (&apart, 0.5)]);
+        let known =
+            signals("久保田さんのカテーテルの次回交換", &[], &[candidate(&together), candidate(&apart)]);
         assert!(known[0].sentence > known[1].sentence + 0.1, "{known:?}");
         assert_eq!((known[0].japanese, known[0].near), (1.0, 0.0));
     }
@@ -148,7 +155,7 @@ mod tests {
     fn english_words_that_stand_together_in_the_question_count_where_they_stand_together() {
         let together = row("", "The blood pressure was high.");
         let apart = row("", "Pressure sores were cleaned on Monday and again on Friday; blood was drawn.");
-        let known = signals("high blood pressure", &[], &[(&together, 0.5), (&apart, 0.5)]);
+        let known = signals("high blood pressure", &[], &[candidate(&together), candidate(&apart)]);
         assert!(known[0].near > known[1].near, "{known:?}");
     }
 }
