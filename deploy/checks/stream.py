@@ -14,7 +14,7 @@ held = "--held" in sys.argv
 request = urllib.request.Request(
     f"{url}/chat/stream",
     json.dumps({"message": "江口さんの酸素流量は何Lですか"}).encode(),
-    {"Content-Type": "application/json", "Host": "karute.example.jp"},
+    {"Content-Type": "application/json", "Accept-Encoding": "gzip"},
 )
 begun, words, kinds = time.monotonic(), [], []
 with urllib.request.urlopen(request, timeout=30, context=ssl._create_unverified_context()) as answer:

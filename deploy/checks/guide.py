@@ -1,0 +1,65 @@
+"""The guide: files that it names are there, links within it lead somewhere, verbs of karute that it names exist, shell blocks
+are sound, and its order is that of the guide before.
+
+    guide.py PROGRAM
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+DEPLOY = pathlib.Path(__file__).resolve().parent.parent
+ORDER = [
+    "概要", "事前準備", "デプロイ手順", "本番環境の設定", "デプロイ後の確認", "トラブルシューティング", "性能の調整",
+    "セキュリティ", "監視", "スケーリング", "バックアップと復旧", "最終チェックリスト", "参考リンク",
+]
+
+
+def main():
+    program, found = sys.argv[1], []
+    text = (DEPLOY / "GUIDE.ja.md").read_text()
+    headings = re.findall(r"(?m)^## (?:\d+\. )?(.+)$", text)
+    if headings != ORDER:
+        found.append(f"the chapters are {headings}")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if not target.startswith("https://") and not (DEPLOY / target).exists():
+            found.append(f"{target} is not there")
+    for path in set(re.findall(r"\bdeploy/[\w./-]*\w", text)):
+        if not (DEPLOY.parent / path).exists():
+            found.append(f"{path} is not there")
+    blocks = re.findall(r"(?ms)^```(\w*)\n(.*?)^```", text)
+    code = "\n".join(body for _, body in blocks) + "\n" + "\n".join(re.findall(r"`([^`\n]+)`", text))
+    verbs = sorted(set(re.findall(r"\bkarute(?:-run)? ((?:snapshot|token|audit|backup|restore|sync|keygen|costs|privacy|config|forget|serve|replay)(?: [a-z]+\b)?(?: --[a-z-]+)*)", code)))
+    for verb in verbs:
+        words = verb.split()
+        path = [word for word in words if not word.startswith("--")]
+        help_ = subprocess.run([program, *path, "--help"], capture_output=True, text=True)
+        if help_.returncode:
+            help_ = subprocess.run([program, path[0], "--help"], capture_output=True, text=True)
+        if help_.returncode:
+            found.append(f"karute {verb}: {help_.stderr.strip()}")
+        for flag in words:
+            if flag.startswith("--") and flag not in help_.stdout:
+                found.append(f"karute {verb}: it knows no {flag}")
+    if len(verbs) < 5:
+        found.append("hardly a command of karute is named")
+    shells = 0
+    with tempfile.TemporaryDirectory() as home:
+        for kind, body in blocks:
+            if kind != "bash":
+                continue
+            shells += 1
+            file = pathlib.Path(home) / f"{shells}.sh"
+            # Names that a reader sets himself are no fault, nor is a block that begins in a directory.
+            file.write_text("#!/usr/bin/env bash\n# shellcheck disable=SC2154,SC2164,SC2034\n" + body)
+            checked = subprocess.run(["shellcheck", str(file)], capture_output=True, text=True)
+            if checked.returncode:
+                found.append(checked.stdout)
+    if found:
+        sys.exit("guide: " + "\nguide: ".join(found))
+    print(f"guide: {len(verbs)} commands of karute, {shells} shell blocks, {len(headings)} chapters")
+
+
+main()
