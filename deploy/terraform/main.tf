@@ -1,7 +1,7 @@
 # All of karute on Google Cloud: bucket, secrets, two service accounts, the service, the job and its clock.
 # The state store is PostgreSQL (secret DATABASE_URL), since up to ten instances share conversations, tokens, limits and the
 # audit. It is not made here: name an instance that is backed up; `network` and `subnetwork` reach one with a private address.
-# The values of secrets are not here either, since Terraform would keep them in its state: GUIDE.ja.md, 2.3.
+# The values of secrets are not here either, since Terraform would keep them in its state: GUIDE.ja.md, 3.1.
 
 terraform {
   required_version = ">= 1.5"
