@@ -17,10 +17,24 @@ ORDER = [
 ]
 
 
+def filled(text):
+    """What the guide's `sed` makes of the manifests: the names of settings as they were, and nothing left to fill in."""
+    line = re.search(r'sed "[^"]+your-project[^"]+"', text)
+    if not line:
+        return ["no sed fills in the manifests"]
+    found, names = [], re.compile(r"\bname: ([A-Z][A-Z0-9_]+)")
+    for file in sorted((DEPLOY / "cloud-run").glob("[js]*.yaml")):
+        given = {"PATH": "/usr/bin:/bin", "PROJECT_ID": "one-project", "SPREADSHEET_ID": "1sheet"}
+        made = subprocess.run(["bash", "-c", f"{line[0]} {file}"], capture_output=True, text=True, env=given).stdout
+        if "your-" in made or "one-project" not in made or names.findall(made) != names.findall(file.read_text()):
+            found.append(f"{file.name} is not filled in by {line[0]}")
+    return found
+
+
 def main():
     program, found = sys.argv[1], []
     text = (DEPLOY / "GUIDE.ja.md").read_text()
-    headings = re.findall(r"(?m)^## (?:\d+\. )?(.+)$", text)
+    headings = re.findall(r"(?m)^## \d+\. (.+)$", text)
     if headings != ORDER:
         found.append(f"the chapters are {headings}")
     for target in re.findall(r"\]\(([^)#]+)\)", text):
@@ -29,7 +43,14 @@ def main():
     for path in set(re.findall(r"\bdeploy/[\w./-]*\w", text)):
         if not (DEPLOY.parent / path).exists():
             found.append(f"{path} is not there")
-    blocks = re.findall(r"(?ms)^```(\w*)\n(.*?)^```", text)
+    # What is shown is what the program says.
+    source = "".join(file.read_text() for room in ("server", "sync", "engine") for file in (DEPLOY.parent / room / "src").rglob("*.rs"))
+    source = re.sub(r"\\\n\s*", "", source)
+    messages = re.findall(r"(?m)^### `([^`]+)`$", text)
+    found += [f"the program never says {message!r}" for message in messages if message not in source]
+    if len(messages) < 8:
+        found.append("hardly a message is explained")
+    blocks = re.findall(r"(?ms)^ *```(\w*)\n(.*?)^ *```", text)
     code = "\n".join(body for _, body in blocks) + "\n" + "\n".join(re.findall(r"`([^`\n]+)`", text))
     verbs = sorted(set(re.findall(r"\bkarute(?:-run)? ((?:snapshot|token|audit|backup|restore|sync|keygen|costs|privacy|config|forget|serve|replay)(?: [a-z]+\b)?(?: --[a-z-]+)*)", code)))
     for verb in verbs:
@@ -57,9 +78,10 @@ def main():
             checked = subprocess.run(["shellcheck", str(file)], capture_output=True, text=True)
             if checked.returncode:
                 found.append(checked.stdout)
+    found += filled(text)
     if found:
         sys.exit("guide: " + "\nguide: ".join(found))
-    print(f"guide: {len(verbs)} commands of karute, {shells} shell blocks, {len(headings)} chapters")
+    print(f"guide: {len(verbs)} commands of karute, {shells} shell blocks, {len(headings)} chapters, {len(messages)} messages of the program")
 
 
 main()
