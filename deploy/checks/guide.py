@@ -51,16 +51,16 @@ def main():
     if len(messages) < 8:
         found.append("hardly a message is explained")
     blocks = re.findall(r"(?ms)^ *```(\w*)\n(.*?)^ *```", text)
-    code = "\n".join(body for _, body in blocks) + "\n" + "\n".join(re.findall(r"`([^`\n]+)`", text))
-    verbs = sorted(set(re.findall(r"\bkarute(?:-run)? ((?:snapshot|token|audit|backup|restore|sync|keygen|costs|privacy|config|forget|serve|replay)(?: [a-z]+\b)?(?: --[a-z-]+)*)", code)))
+    code = "\n".join(body for _, body in blocks) + "\n" + "\n".join(re.findall(r"`([^`\n]+)`", re.sub(r"(?m)^#.*$", "", text)))
+    verbs = sorted(set(re.findall(r"(?<![/\w-])karute(?:-run)? ([a-z][a-z-]+(?: [a-z]+\b)?(?: --[a-z-]+)*)", code)))
     for verb in verbs:
         words = verb.split()
-        path = [word for word in words if not word.startswith("--")]
-        help_ = subprocess.run([program, *path, "--help"], capture_output=True, text=True)
-        if help_.returncode:
-            help_ = subprocess.run([program, path[0], "--help"], capture_output=True, text=True)
+        # Of other verbs a second word is an argument.
+        two = len(words) > 1 and words[0] in ("snapshot", "token", "audit", "sync") and not words[1].startswith("--")
+        help_ = subprocess.run([program, *words[: 1 + two], "--help"], capture_output=True, text=True)
         if help_.returncode:
             found.append(f"karute {verb}: {help_.stderr.strip()}")
+            continue
         for flag in words:
             if flag.startswith("--") and flag not in help_.stdout:
                 found.append(f"karute {verb}: it knows no {flag}")
