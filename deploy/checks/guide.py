@@ -62,7 +62,7 @@ def main():
             found.append(f"karute {verb}: {help_.stderr.strip()}")
             continue
         for flag in words:
-            if flag.startswith("--") and flag not in help_.stdout:
+            if flag.startswith("--") and not re.search(rf"{flag}(?![a-z-])", help_.stdout):
                 found.append(f"karute {verb}: it knows no {flag}")
     if len(verbs) < 5:
         found.append("hardly a command of karute is named")
