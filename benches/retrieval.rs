@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -25,7 +26,8 @@ use karute_engine::{
 };
 use karute_server::eval::metrics::{Measures, interval};
 use karute_server::retrieve::rerank::Local;
-use karute_server::retrieve::signals::{Signals, signals};
+use karute_server::retrieve::signals::{Candidate, Signals, signals};
+use karute_server::retrieve::wording::Wording;
 use karute_sync::lexical::Lexical;
 use rayon::prelude::*;
 use serde_json::Value;
@@ -115,7 +117,8 @@ fn candidates(index: &Index, question: &Question, mixed: &[Fused]) -> Vec<(u32, 
         .take(RERANKED)
         .map(|fused| (fused.row, index.row(fused.row).expect("a row"), fused.score))
         .collect();
-    let known: Vec<(&Row, f32)> = rows.iter().map(|(_, row, score)| (row, *score)).collect();
+    let known: Vec<Candidate<'_>> =
+        rows.iter().map(|(_, row, score)| (row, Arc::new(Wording::of(row)), *score)).collect();
     rows.iter().map(|(row, ..)| *row).zip(signals(&question.text, &[], &known)).collect()
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod relevance;
 pub mod rerank;
 pub mod signals;
 pub mod understand;
-pub(crate) mod wording;
+pub mod wording;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

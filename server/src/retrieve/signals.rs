@@ -39,10 +39,10 @@ pub struct Signals {
 }
 
 /// A candidate: its row, the row taken apart, its mixed score.
-pub(super) type Candidate<'a> = (&'a Row, Arc<Wording>, f32);
+pub type Candidate<'a> = (&'a Row, Arc<Wording>, f32);
 
 /// The signals of each of `rows`, candidates of one question.
-pub(super) fn signals(question: &str, terms: &[ExpandedTerm], rows: &[Candidate<'_>]) -> Vec<Signals> {
+pub fn signals(question: &str, terms: &[ExpandedTerm], rows: &[Candidate<'_>]) -> Vec<Signals> {
     let vocabulary = Vocabulary::new(question, terms);
     let parts: Vec<Parts> = rows.iter().map(|(_, wording, _)| Parts::of(wording, &vocabulary)).collect();
     let whole: Vec<Held> = parts.iter().map(Parts::whole).collect();

@@ -14,7 +14,7 @@ type Pieces = Box<[u64]>;
 
 /// The pieces of each part of a row. No piece reaches over the end of a sentence.
 #[derive(Debug)]
-pub(super) struct Wording {
+pub struct Wording {
     pub(super) title: Pieces,
     /// Title, tags and keywords.
     pub(super) beside: Pieces,
@@ -31,7 +31,7 @@ fn pieces(text: &str) -> Pieces {
 
 impl Wording {
     /// Takes a row apart.
-    pub(super) fn of(row: &Row) -> Self {
+    pub fn of(row: &Row) -> Self {
         let ranges = sentences(&row.content).into_iter().take(SENTENCES);
         Self {
             title: pieces(&row.title),
@@ -54,7 +54,7 @@ pub(crate) fn beside(row: &Row) -> String {
 
 /// The wordings of the rows that questions have met lately: nothing but hashes, within a number of bytes.
 #[derive(Debug)]
-pub(crate) struct Wordings(Cache<(SnapshotId, u32), Arc<Wording>>);
+pub struct Wordings(Cache<(SnapshotId, u32), Arc<Wording>>);
 
 impl Wordings {
     /// Keeps at most so many bytes.
