@@ -202,6 +202,10 @@ fn a_client_who_is_forgotten_is_nowhere_and_comes_back_by_no_sync() {
         "{synced}"
     );
     assert_eq!(there(&text_of_one), Vec::<String>::new());
+    // Where only the snapshot comes to, such as a job's empty disk, the list comes with it.
+    std::fs::remove_file(home.path().join("karute-data/forgotten")).expect("the list");
+    json(&run(&["sync", "--full", "--json"]));
+    assert_eq!(there(&text_of_one), Vec::<String>::new());
     let audit = run(&["audit", "export", "--client", &client]);
     let lines: Vec<Value> =
         text(&audit.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();

@@ -77,6 +77,18 @@ pub fn list(directory: &Path) -> Result<BTreeSet<String>, ForgetError> {
     }
 }
 
+/// Clients that are forgotten here, or were where the snapshot `index` comes from.
+///
+/// # Errors
+/// As [`list`].
+pub(crate) fn known(directory: &Path, index: Option<&Index>) -> Result<BTreeSet<String>, ForgetError> {
+    let mut clients = list(directory)?;
+    let told = index
+        .and_then(|index| serde_json::from_str::<Stored<serde::de::IgnoredAny>>(index.report().ok()?).ok());
+    clients.extend(told.into_iter().flat_map(|stored| stored.forgotten));
+    Ok(clients)
+}
+
 /// Puts a client on the list.
 fn add(directory: &Path, client: &str) -> Result<(), ForgetError> {
     let mut clients = list(directory)?;
@@ -161,6 +173,7 @@ fn without(store: &Store, index: &Index, client: &str) -> Result<SnapshotId, For
         stored.report.used = stored.report.used.saturating_sub(gone.len() as u64);
         stored.report.findings.retain(|finding| !gone.contains(&finding.id));
         stored.computed_vectors.retain(|digest| !made_from.contains(digest));
+        stored.forgotten.insert(client.to_owned());
         draft.set_report(
             serde_json::to_string(&stored)
                 .map_err(|error| BuildError::Archive { id: "report".into(), detail: error.to_string() })?,

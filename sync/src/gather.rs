@@ -15,7 +15,6 @@ use karute_engine::{Identity, Index, OpenError, Passage};
 use serde::{Deserialize, Serialize};
 
 use crate::embed::{document_text, passage_text};
-use crate::forget;
 use crate::google::GoogleError;
 use crate::job::{Progress, Stage, SyncError};
 use crate::judge::{self, Judged};
@@ -50,6 +49,9 @@ pub(crate) struct Stored<R> {
     /// Empty for sources whose vectors are at hand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) known_vectors: Vec<Known>,
+    /// Clients of whom nothing is taken in: the list goes where the snapshot goes.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) forgotten: BTreeSet<String>,
     /// Of id and text of each record whose vector was computed for money.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) computed_vectors: Vec<Digest>,
@@ -135,12 +137,12 @@ pub(crate) async fn gather(
     source: &dyn Source,
     identity: &Identity,
     parent: Option<&Parent<'_>>,
+    forgotten: BTreeSet<String>,
     full: bool,
     directory: &Path,
     progress: &dyn Progress,
 ) -> Result<Gathered, SyncError> {
     let fetched = Spool::create(directory, identity.dimensions as usize).map_err(SyncError::Spool)?;
-    let forgotten = forget::list(directory)?;
     let mut gathering =
         Gathering { source, identity, parent, full, fetched, forgotten, seen: HashMap::new(), read: 0 };
     let (mut last, mut refused) = (None, false);

@@ -1,11 +1,13 @@
 //! From a source to everything that a snapshot is built of: gathered, embedded where something is missing, reported.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use karute_engine::{BuildError, Draft, Embedding, Index, Passage, Provenance, Row, Sealed, Store, Term};
 use time::OffsetDateTime;
 
 use crate::embed::{EmbedError, Embedder, Task, passage_text};
+use crate::forget;
 use crate::gather::{self, Gathered, Parent, Stored};
 use crate::job::{BUILDER, Missing, Progress, Stage, SyncError};
 use crate::passages::passages;
@@ -19,6 +21,8 @@ use crate::vectors::Digest;
 /// Everything that a snapshot is built of.
 pub(crate) struct Prepared<'a> {
     pub(crate) gathered: Gathered,
+    /// Clients of whom nothing was taken in.
+    forgotten: BTreeSet<String>,
     parent: Option<Parent<'a>>,
     /// Passages whose vectors were computed in this run, by position of the record.
     computed: Vec<Vec<Made>>,
@@ -55,8 +59,12 @@ pub(crate) async fn prepare<'a>(
 ) -> Result<Prepared<'a>, SyncError> {
     let identity = embedder.identity();
     let parent = Parent::of(current, identity, &source.place());
-    let gathered =
-        gather::gather(source, identity, parent.as_ref(), full, store.directory(), progress).await?;
+    let newest = store.current().ok().map(|opened| opened.index);
+    let forgotten = forget::known(store.directory(), newest.as_ref())?;
+    let directory = store.directory();
+    let gathering =
+        gather::gather(source, identity, parent.as_ref(), forgotten.clone(), full, directory, progress);
+    let gathered = gathering.await?;
     let (terms, term_findings) = terms::judge(&gathered.sheets.medical_terms, &source.name())?;
     let mut made =
         Spool::create(store.directory(), identity.dimensions as usize).map_err(SyncError::Spool)?;
@@ -130,7 +138,7 @@ pub(crate) async fn prepare<'a>(
     report.vectors_quarantined = quarantined.count() as u64;
     report.findings.extend(gathered.vector_findings.iter().cloned());
     report.findings.extend(term_findings);
-    Ok(Prepared { gathered, parent, computed, made, paid, terms, report })
+    Ok(Prepared { gathered, forgotten, parent, computed, made, paid, terms, report })
 }
 
 /// Characters of a title that stand before each passage of `most` characters.
@@ -243,6 +251,7 @@ impl Prepared<'_> {
             report: &self.report,
             known_vectors: self.gathered.known.clone(),
             computed_vectors: self.paid.clone(),
+            forgotten: self.forgotten.clone(),
         };
         draft.set_report(
             serde_json::to_string(&stored)

@@ -55,7 +55,15 @@ pub(super) async fn run(settings: Settings, verb: Verb, json: bool) -> Outcome {
     match verb {
         Verb::Create(Create { name, role, scopes, clients, domains, unowned, days }) => {
             let set = |values: Option<Vec<String>>| values.map(BTreeSet::from_iter);
-            let scopes = scopes.map(BTreeSet::from_iter);
+            let scopes: Option<BTreeSet<Permission>> = scopes.map(BTreeSet::from_iter);
+            let beyond = scopes.iter().flatten().find(|scope| !role.permissions().contains(scope));
+            if let Some(beyond) = beyond {
+                return Err(format!(
+                    "a {role} may not {0}, so no token of one may: leave {0} out, or use another role",
+                    beyond.name()
+                )
+                .into());
+            }
             let allowed = Allowed { role, scopes, clients: set(clients), domains: set(domains), unowned };
             let expires_at = now + Duration::days(i64::from(days));
             let token = state.create_token(&name, &allowed, now, expires_at).await?;
