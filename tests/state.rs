@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use karute_server::retrieve::caller::Caller;
 use karute_server::state::{Decision, Entry, Feedback};
 use karute_tests::homes::{homes, open};
 use proptest::prelude::*;
@@ -12,6 +13,10 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 const NOON: OffsetDateTime = time::macros::datetime!(2026-11-25 12:00:00.5 UTC);
+
+fn who(name: &str) -> Caller {
+    Caller { name: name.into(), ..Caller::everything() }
+}
 
 fn entry(owner: &str, conversation: &str, id: &str, minute: i64) -> Entry {
     Entry {
@@ -37,12 +42,12 @@ async fn a_conversation_that_is_removed_while_an_answer_is_made_stays_removed() 
         let later = |id: &str, minute| Entry { begins: false, ..entry("yamada", "s", id, minute) };
         home.state.keep(&entry("yamada", "s", "a", 0)).await.expect("kept");
         home.state.keep(&later("b", 1)).await.expect("kept");
-        assert_eq!(home.state.messages("yamada", "s", 100).await.expect("read").expect("there").1, 4);
+        assert_eq!(home.state.messages(&who("yamada"), "s", 100).await.expect("read").expect("there").1, 4);
         assert!(home.state.remove("yamada", "s").await.expect("removed"));
         home.state.keep(&later("c", 2)).await.expect("no failure");
-        assert!(home.state.messages("yamada", "s", 100).await.expect("read").is_none());
+        assert!(home.state.messages(&who("yamada"), "s", 100).await.expect("read").is_none());
         home.state.keep(&entry("yamada", "s", "d", 3)).await.expect("begun anew");
-        assert_eq!(home.state.messages("yamada", "s", 100).await.expect("read").expect("there").1, 2);
+        assert_eq!(home.state.messages(&who("yamada"), "s", 100).await.expect("read").expect("there").1, 2);
     }
 }
 
@@ -54,22 +59,23 @@ async fn what_was_kept_is_read_back_in_order_and_survives_a_reopening() {
         }
         let state = home.again().await.expect("the same home");
         let (messages, total) =
-            state.messages("yamada", "s", 100).await.expect("read").expect("a conversation");
+            state.messages(&who("yamada"), "s", 100).await.expect("read").expect("a conversation");
         let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
         assert_eq!((ids, total), (vec!["q-a", "a", "q-b", "b", "q-c", "c"], 6));
         assert_eq!((messages[0].role, messages[1].role), ("user", "assistant"));
         assert_eq!(messages[0].timestamp, NOON);
         assert_eq!(messages[1].context_ids, ["row-1", "row-2"]);
         assert_eq!(messages[1].suggested_terms, ["熱発"]);
-        let (latest, total) = state.messages("yamada", "s", 3).await.expect("read").expect("a conversation");
+        let (latest, total) =
+            state.messages(&who("yamada"), "s", 3).await.expect("read").expect("a conversation");
         let ids: Vec<&str> = latest.iter().map(|message| message.id.as_str()).collect();
         assert_eq!((ids, total), (vec!["b", "q-c", "c"], 6), "the latest ones");
 
-        let exchanges = state.exchanges("yamada", "s", 2).await.expect("read");
+        let exchanges = state.exchanges(&who("yamada"), "s", 2).await.expect("read");
         let asked: Vec<&str> = exchanges.iter().map(|exchange| exchange.answer.as_str()).collect();
         assert_eq!(asked, ["bの答え [1]", "cの答え [1]"]);
 
-        let answer = state.answer("b", Some("yamada")).await.expect("read").expect("an answer");
+        let answer = state.answer("b", Some(&who("yamada"))).await.expect("read").expect("an answer");
         assert_eq!(answer.record, json!({ "snapshot_id": "abc", "n": 1.5 }));
         assert_eq!((answer.conversation.as_str(), answer.asked_at), ("s", NOON + Duration::minutes(1)));
     }
@@ -81,7 +87,7 @@ async fn nothing_is_kept_twice() {
         for _ in 0..3 {
             home.state.keep(&entry("yamada", "s", "a", 0)).await.expect("kept");
         }
-        let (_, total) = home.state.messages("yamada", "s", 10).await.expect("read").expect("messages");
+        let (_, total) = home.state.messages(&who("yamada"), "s", 10).await.expect("read").expect("messages");
         assert_eq!(total, 2);
     }
 }
@@ -92,11 +98,11 @@ async fn the_conversations_of_others_are_not_there() {
         home.state.keep(&entry("yamada", "s", "a", 0)).await.expect("kept");
         // The same id of somebody else is another conversation.
         home.state.keep(&entry("suzuki", "s", "b", 0)).await.expect("kept");
-        let (_, total) = home.state.messages("yamada", "s", 10).await.expect("read").expect("messages");
+        let (_, total) = home.state.messages(&who("yamada"), "s", 10).await.expect("read").expect("messages");
         assert_eq!(total, 2);
-        assert!(home.state.messages("tanaka", "s", 10).await.expect("read").is_none());
-        assert!(home.state.exchanges("tanaka", "s", 10).await.expect("read").is_empty());
-        assert!(home.state.answer("a", Some("suzuki")).await.expect("read").is_none());
+        assert!(home.state.messages(&who("tanaka"), "s", 10).await.expect("read").is_none());
+        assert!(home.state.exchanges(&who("tanaka"), "s", 10).await.expect("read").is_empty());
+        assert!(home.state.answer("a", Some(&who("suzuki"))).await.expect("read").is_none());
         assert!(home.state.answer("a", None).await.expect("read").is_some());
         let rating = Feedback { message_id: "a".into(), rating: 1, ..Feedback::default() };
         assert!(!home.state.rate("suzuki", &rating, NOON).await.expect("read"));
@@ -114,7 +120,7 @@ async fn a_list_has_titles_previews_and_the_latest_first() {
             let id = format!("{conversation}-{minute}");
             home.state.keep(&entry("yamada", conversation, &id, minute)).await.expect("kept");
         }
-        let (listed, total) = home.state.conversations("yamada", 2).await.expect("read");
+        let (listed, total) = home.state.conversations(&who("yamada"), 2).await.expect("read");
         let ids: Vec<&str> = listed.iter().map(|conversation| conversation.id.as_str()).collect();
         assert_eq!((ids, total), (vec!["newest", "old"], 3));
         assert_eq!(listed[1].title, "old-0の質問");
@@ -122,7 +128,7 @@ async fn a_list_has_titles_previews_and_the_latest_first() {
         assert_eq!((listed[1].messages, listed[1].created_at), (4, NOON));
         let long = Entry { question: "あ".repeat(500), ..entry("suzuki", "long", "long", 0) };
         home.state.keep(&long).await.expect("kept");
-        let (listed, _) = home.state.conversations("suzuki", 2).await.expect("read");
+        let (listed, _) = home.state.conversations(&who("suzuki"), 2).await.expect("read");
         assert_eq!(listed[0].title.chars().count(), 41);
     }
 }
@@ -134,7 +140,7 @@ async fn conversations_end_after_their_time() {
         home.state.keep(&entry("yamada", "new", "b", 60)).await.expect("kept");
         let removed = home.state.remove_before(NOON + Duration::minutes(30)).await.expect("removed");
         assert_eq!(removed, 1);
-        let (listed, _) = home.state.conversations("yamada", 10).await.expect("read");
+        let (listed, _) = home.state.conversations(&who("yamada"), 10).await.expect("read");
         assert_eq!(listed.len(), 1);
         assert!(home.state.answer("a", None).await.expect("read").is_none());
     }
@@ -156,7 +162,8 @@ async fn feedback_takes_the_place_of_what_was_said_before() {
             };
             assert!(home.state.rate("yamada", &feedback, NOON).await.expect("kept"));
         }
-        let (messages, _) = home.state.messages("yamada", "s", 10).await.expect("read").expect("messages");
+        let (messages, _) =
+            home.state.messages(&who("yamada"), "s", 10).await.expect("read").expect("messages");
         assert_eq!((messages[0].rating, messages[1].rating), (None, Some(2)));
         assert_eq!(messages[1].term_feedback, json!({ "熱発": false }));
     }
@@ -188,7 +195,8 @@ async fn many_at_once_lose_nothing() {
         while let Some(kept) = tasks.join_next().await {
             kept.expect("no panic").expect("kept");
         }
-        let (_, total) = home.state.messages("yamada", "s", 100).await.expect("read").expect("messages");
+        let (_, total) =
+            home.state.messages(&who("yamada"), "s", 100).await.expect("read").expect("messages");
         assert_eq!(total, 80);
     }
 }
@@ -229,12 +237,12 @@ proptest! {
             for home in homes().await {
                 let kept = Entry { question: texts[0].clone(), answer: texts[1].clone(), context_ids: texts.clone(), ..entry(&texts[2].replace('\0', ""), "s", "a", 0) };
                 home.state.keep(&kept).await.expect("kept");
-                let (messages, _) = home.state.messages(&kept.owner, "s", 10).await.expect("read").expect("messages");
+                let (messages, _) = home.state.messages(&who(&kept.owner), "s", 10).await.expect("read").expect("messages");
                 let whole = |text: &str| text.replace('\0', "\u{fffd}");
                 assert_eq!(messages[0].content, whole(&texts[0]));
                 assert_eq!(messages[1].content, whole(&texts[1]));
                 assert_eq!(messages[1].context_ids, texts);
-                home.state.conversations(&kept.owner, 10).await.expect("listed");
+                home.state.conversations(&who(&kept.owner), 10).await.expect("listed");
             }
         });
     }

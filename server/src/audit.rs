@@ -6,7 +6,7 @@
 //!
 //! A link is kept before anything that it tells of is shown. Links that come together are kept together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use karute_engine::Row;
@@ -39,8 +39,6 @@ pub struct Seen<'a> {
     pub answer_id: Option<&'a str>,
     /// Clients that are named besides those of the rows.
     pub clients: Vec<String>,
-    /// How much of something that is not listed.
-    pub count: Option<usize>,
 }
 
 /// Where the chain stands.
@@ -81,6 +79,12 @@ impl Audit {
         }
     }
 
+    /// Where the chain stands: its name, its last place, and the digest there. Whoever notes that elsewhere can tell whether the
+    /// end was cut off since.
+    pub async fn end(&self) -> Option<(String, i64, String)> {
+        self.end.lock().await.as_ref().map(|end| (end.chain.clone(), end.sequence, end.digest.clone()))
+    }
+
     /// The link for what `caller` sees.
     pub fn link<'a>(
         &self,
@@ -105,7 +109,6 @@ impl Audit {
             };
             put("snapshot", seen.snapshot.as_ref().map(|id| json!(id)));
             put("answer_id", seen.answer_id.map(|id| json!(id)));
-            put("count", seen.count.map(|count| json!(count)));
             put("question", seen.question.filter(|_| self.level == AuditLevel::Full).map(|text| json!(text)));
             put(
                 "question_digest",
@@ -155,10 +158,16 @@ impl Audit {
             Some(end) => (end, Vec::new()),
             None => {
                 let chain = Uuid::new_v4().to_string();
+                let mut known = HashSet::new();
+                for begun in state.beginnings().await? {
+                    known.extend(ends_in(&begun));
+                }
+                // An end that a chain before this one holds already need not be held again.
                 let before: Map<String, Value> = state
                     .ends()
                     .await?
                     .into_iter()
+                    .filter(|end| !known.contains(&(end.chain.clone(), end.sequence, end.digest.clone())))
                     .map(|end| (end.chain, json!([end.sequence, end.digest])))
                     .collect();
                 let at = links.first().map_or(OffsetDateTime::UNIX_EPOCH, |link| link.at);
@@ -193,6 +202,16 @@ pub struct Broken {
     pub fault: &'static str,
 }
 
+/// The ends of other chains that the first link of a chain holds.
+fn ends_in(begun: &Sealed) -> Vec<(String, i64, String)> {
+    let detail = serde_json::from_str::<Value>(&begun.link.detail).unwrap_or_default();
+    let chains = detail["chains"].as_object().cloned().unwrap_or_default();
+    let end = |(chain, end): (String, Value)| {
+        (chain, end[0].as_i64().unwrap_or(-1), end[1].as_str().unwrap_or_default().to_owned())
+    };
+    chains.into_iter().map(end).collect()
+}
+
 /// Every place where the chains are broken: for each chain the first link that does not hold, and links that a later chain
 /// knows of and that are not there.
 pub fn verify(links: &[Sealed], key: &Secret) -> Vec<Broken> {
@@ -213,19 +232,12 @@ pub fn verify(links: &[Sealed], key: &Secret) -> Vec<Broken> {
             break;
         }
     }
+    let there: HashSet<(&str, i64, &str)> =
+        links.iter().map(|link| (link.chain.as_str(), link.sequence, link.digest.as_str())).collect();
     for begun in links.iter().filter(|sealed| sealed.sequence == 0 && sealed.link.action == BEGUN) {
-        let known = serde_json::from_str::<Value>(&begun.link.detail).unwrap_or_default();
-        for (chain, end) in known["chains"].as_object().into_iter().flatten() {
-            let (sequence, digest) = (end[0].as_i64().unwrap_or(-1), end[1].as_str().unwrap_or_default());
-            let is_there = links
-                .iter()
-                .any(|link| link.chain == *chain && link.sequence == sequence && link.digest == digest);
-            if !is_there {
-                broken.push(Broken {
-                    chain: chain.clone(),
-                    sequence,
-                    fault: "it is missing, or was replaced",
-                });
+        for (chain, sequence, digest) in ends_in(begun) {
+            if !there.contains(&(chain.as_str(), sequence, digest.as_str())) {
+                broken.push(Broken { chain, sequence, fault: "it is missing, or was replaced" });
             }
         }
     }

@@ -19,13 +19,25 @@ const COLUMNS: usize = 37;
 /// Looks after the ledger until the program ends.
 pub(crate) async fn watch(app: App) {
     let mut ticks = tokio::time::interval(EVERY);
+    let mut anchored = None;
     loop {
         ticks.tick().await;
+        // The log goes elsewhere: an end of the audit that stands there cannot be cut off unnoticed.
+        let end = app.audit.end().await;
+        if let Some((chain, sequence, digest)) = end.filter(|end| anchored.as_ref() != Some(end)) {
+            tracing::info!(
+                chain,
+                sequence,
+                digest,
+                "the audit stands here: `karute audit verify --anchor` takes it"
+            );
+            anchored = Some((chain, sequence, digest));
+        }
         let Some(state) = app.state() else { continue };
         let now = (app.now)();
         // No call lasts as long as that: whoever made it has ended without settling it.
         let longest = app.stream_deadline() + app.deadline();
-        match state.presume(now - longest, now).await {
+        match state.presume(now - longest, now, |day, owner| app.money.limits_of(day, owner)).await {
             Ok(0) => {}
             Ok(calls) => {
                 tracing::warn!(calls, "calls were never settled: they count at the most they could cost")

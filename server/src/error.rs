@@ -104,6 +104,8 @@ pub enum Failure {
     TimedOut,
     /// A language model failed: 502. The text is for the log and never reaches the caller.
     Model(String),
+    /// A language model will not answer this: 502. The text is for the log and never reaches the caller.
+    Declined(String),
     /// Conversations are not kept: 501.
     NoHistory,
     /// Records do not come from a spreadsheet that could be written to: 409.
@@ -148,7 +150,7 @@ impl Failure {
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            Self::Model(_) => StatusCode::BAD_GATEWAY,
+            Self::Model(_) | Self::Declined(_) => StatusCode::BAD_GATEWAY,
             Self::NoHistory => StatusCode::NOT_IMPLEMENTED,
             Self::NoSpreadsheet => StatusCode::CONFLICT,
             Self::State(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -200,6 +202,7 @@ impl Failure {
             Self::NotReady => "not_ready",
             Self::TimedOut => "timed_out",
             Self::Model(_) => "model_failed",
+            Self::Declined(_) => "model_declined",
             Self::NoHistory => "no_history",
             Self::NoSpreadsheet => "no_spreadsheet",
             Self::State(_) => "state_failed",
@@ -227,6 +230,7 @@ impl Failure {
             Self::NotJson => "the body must be JSON: send Content-Type: application/json".into(),
             Self::NotReady => "記録を読み込んでいます。しばらくしてからもう一度お試しください。".into(),
             Self::TimedOut => "時間内に処理が終わりませんでした。もう一度お試しください。".into(),
+            Self::Declined(_) => "回答モデルがこの質問への回答を控えました。".into(),
             Self::Model(_) => "回答モデルとの通信が途中で切れました。もう一度お試しください。".into(),
             Self::NoHistory => "Chat history feature is disabled".into(),
             Self::NoSpreadsheet => "書き出し先のスプレッドシートが設定されていません。".into(),
@@ -256,9 +260,11 @@ impl Failure {
     /// What happened, for the log.
     pub fn detail(&self) -> String {
         match self {
-            Self::Internal(detail) | Self::Model(detail) | Self::Google(detail) | Self::State(detail) => {
-                detail.clone()
-            }
+            Self::Internal(detail)
+            | Self::Model(detail)
+            | Self::Declined(detail)
+            | Self::Google(detail)
+            | Self::State(detail) => detail.clone(),
             Self::Budget(limit) => format!("the limit of {limit} is used up"),
             Self::Upstream(name) => format!("{name} is left alone, since it failed"),
             other => other.code().to_owned(),
@@ -270,7 +276,7 @@ impl Failure {
         match self {
             Self::Internal(detail) => tracing::error!(detail, "request failed"),
             Self::TimedOut => tracing::warn!("request timed out"),
-            Self::Model(detail) => tracing::warn!(detail, "an answer broke off"),
+            Self::Model(detail) | Self::Declined(detail) => tracing::warn!(detail, "an answer broke off"),
             Self::State(detail) => tracing::error!(detail, "the state does not answer"),
             Self::Google(detail) => tracing::warn!(detail, "Google did not do what was asked"),
             Self::SignIn => tracing::error!("nobody can sign in: the keys of ID tokens cannot be had"),

@@ -28,6 +28,7 @@ mod listen;
 pub mod metrics;
 pub mod money;
 mod numerals;
+mod paying;
 pub mod preflight;
 mod progress;
 mod reload;

@@ -10,12 +10,15 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 
 use crate::app::App;
 use crate::shutdown::GRACE;
 
 /// How long the head of a request may take; also how long a connection may idle before the next one.
 const HEAD_WITHIN: Duration = Duration::from_secs(20);
+/// How long whoever asked may leave what is sent to him unread.
+const READ_WITHIN: Duration = Duration::from_secs(30);
 /// Largest head of a request: its line and all its headers.
 const LARGEST_HEAD: usize = 64 << 10;
 /// After a failure to take a connection, such as too many open files.
@@ -47,10 +50,13 @@ pub(crate) async fn serve(
         };
         // Pieces of a stream go out as they come.
         let _ = stream.set_nodelay(true);
+        // Who does not read what is sent to him gives his place up.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(READ_WITHIN));
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(LARGEST_HEAD);
-        let connection =
-            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
+        let connection = builder
+            .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service.clone()));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // What a connection dies of is its caller's business.

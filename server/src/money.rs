@@ -4,7 +4,7 @@
 //! in the database, so that several instances have one budget. Where the database does not answer, no paid call is made.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use karute_sync::embed::EmbedError;
@@ -21,6 +21,9 @@ use crate::upstream::Upstream;
 
 /// Millionths of a yen in a yen.
 const MILLIONTHS: f64 = 1e6;
+
+/// Who pays for what a sync embeds.
+pub const SYNC: &str = "sync";
 
 /// Who pays for a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,7 +75,8 @@ impl Till {
         Self(Some(Arc::new(Open { money, state, payer, now })))
     }
 
-    /// Reserves a call that costs `most_usd` at most; nothing for one that costs nothing.
+    /// Reserves a call that costs `most_usd` at most. One that costs nothing counts among the calls of the day all the same,
+    /// where there is a ledger.
     ///
     /// # Errors
     /// As [`Money::reserve`].
@@ -82,12 +86,14 @@ impl Till {
         model: &str,
         most_usd: f64,
     ) -> Result<Option<Ticket>, Failure> {
-        if most_usd <= 0.0 {
-            return Ok(None);
-        }
         let closed = || Failure::State("no ledger is open, so no paid call is made".into());
-        let Open { money, state, payer, now } = self.0.as_deref().ok_or_else(closed)?;
-        let state = state.as_ref().ok_or_else(closed)?;
+        let open = self.0.as_deref();
+        let Some((Open { money, payer, now, .. }, state)) =
+            open.and_then(|open| Some((open, open.state.as_ref()?)))
+        else {
+            // What costs nothing need not be written down.
+            return if most_usd > 0.0 { Err(closed()) } else { Ok(None) };
+        };
         // A transaction is a large future: boxed, it takes no room in those that wait for it.
         let reserving = Box::pin(money.reserve(state, payer, kind, model, most_usd, now()));
         tokio::time::timeout(PATIENCE, reserving).await.map_err(|_| closed())?.map(Some)
@@ -105,7 +111,8 @@ impl Till {
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
         let pass = upstream.enter().await?;
-        let ticket = self.reserve(kind, upstream.name(), usd).await?;
+        // What this machine does itself is no call.
+        let ticket = if usd > 0.0 { self.reserve(kind, upstream.name(), usd).await? } else { None };
         match (call.await, ticket) {
             (Ok(made), ticket) => {
                 pass.answered();
@@ -146,6 +153,16 @@ pub struct Money {
     per_day: i64,
     per_month: i64,
     calls_per_day: i64,
+    /// The limit that last kept a call from being made.
+    refused: Mutex<Option<String>>,
+}
+
+/// A limit as a log may name it: whose day it is is nobody's business there.
+fn house(limit: &str) -> String {
+    match limit.strip_prefix("caller ").and_then(|rest| rest.split(' ').next()) {
+        Some(day) => format!("a caller's day, {day}"),
+        None => limit.to_owned(),
+    }
 }
 
 /// The day of Japan that a moment lies in, `YYYY-MM-DD`.
@@ -164,6 +181,7 @@ impl Money {
             per_day: most(settings.yen_per_day),
             per_month: most(settings.yen_per_month),
             calls_per_day: settings.calls_per_day,
+            refused: Mutex::default(),
         }
     }
 
@@ -173,13 +191,33 @@ impl Money {
     }
 
     /// The limits for the house: its day, its month.
-    pub fn limits(&self, now: OffsetDateTime) -> [Limit; 2] {
-        let day = day(now);
-        let month = day.get(..7).unwrap_or(&day).to_owned();
-        [
+    pub fn limits(&self, now: OffsetDateTime) -> Vec<Limit> {
+        let mut limits = self.limits_of(&day(now), "");
+        limits.pop();
+        limits
+    }
+
+    /// What a call of `owner` on `day` counts against. A sync is nobody's question: it is bound by what a day and a month may cost
+    /// (and by KARUTE_EMBED_MAX_YEN), but embeds records by thousands.
+    pub fn limits_of(&self, day: &str, owner: &str) -> Vec<Limit> {
+        let month = day.get(..7).unwrap_or(day);
+        if owner == SYNC {
+            return vec![
+                Limit { name: format!("day {day}"), most: self.per_day, calls: i64::MAX },
+                Limit { name: format!("month {month}"), most: self.per_month, calls: i64::MAX },
+            ];
+        }
+        vec![
             Limit { name: format!("day {day}"), most: self.per_day, calls: self.calls_per_day },
             Limit { name: format!("month {month}"), most: self.per_month, calls: i64::MAX },
+            Limit { name: format!("caller {day} {owner}"), most: self.per_caller, calls: i64::MAX },
         ]
+    }
+
+    /// The limit of the house that keeps calls from being made at `now`, if one did lately.
+    pub fn refused(&self, now: OffsetDateTime) -> Option<String> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        self.limits(now).into_iter().map(|limit| limit.name).find(|name| *name == refused)
     }
 
     /// Reserves a call to `model` that costs `most_usd` at most. What comes back must be settled; if it is dropped, the call
@@ -197,26 +235,21 @@ impl Money {
         now: OffsetDateTime,
     ) -> Result<Ticket, Failure> {
         // Each part of what it costs may be rounded up.
-        let call = self.call(payer, kind, model, self.millionths(most_usd) + 1, now);
-        let per_caller = Limit {
-            name: format!("caller {} {}", call.day, payer.caller),
-            most: self.per_caller,
-            calls: i64::MAX,
-        };
-        let limits: Vec<Limit> = self.limits(now).into_iter().chain([per_caller]).collect();
+        let most = if most_usd > 0.0 { self.millionths(most_usd) + 1 } else { 0 };
+        let call = self.call(payer, kind, model, most, now);
+        let limits = self.limits_of(&call.day, &payer.caller);
         match state.reserve(&call, &limits).await? {
-            Outcome::Reserved(reached) => {
-                for (limit, percent) in reached {
-                    tracing::warn!(limit, percent, "a limit of spending has been reached");
-                }
+            Outcome::Reserved => {
                 let made = Made { money: self.clone(), state: state.clone(), call, limits };
                 Ok(Ticket(Some(made)))
             }
             Outcome::Refused(limit, first) => {
+                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(limit.name.clone());
+                let name = house(&limit.name);
                 if first {
-                    tracing::error!(limit = limit.name, "a limit of spending is used up: no model is asked");
+                    tracing::error!(limit = name, "a limit of spending is used up: no model is asked");
                 }
-                Err(Failure::Budget(limit.name))
+                Err(Failure::Budget(name))
             }
         }
     }
@@ -264,8 +297,12 @@ impl Made {
             );
         }
         match state.settle(call, limits, &spent, OffsetDateTime::now_utc()).await {
-            Ok(true) => {}
-            Ok(false) => tracing::error!(call = call.id, "a call was settled twice"),
+            Ok(Some(reached)) => {
+                for (limit, percent) in reached {
+                    tracing::warn!(limit = house(&limit), percent, "so much of a limit of spending is spent");
+                }
+            }
+            Ok(None) => tracing::error!(call = call.id, "a call was settled twice"),
             Err(error) => {
                 tracing::error!(call = call.id, %error, "a call stays reserved: it counts at the most it could cost")
             }

@@ -6,6 +6,7 @@ use karute_engine::{Guard, Identity, Index, Opened, Skipped, Store, StoreError};
 use karute_sync::bucket::{Bucket, BucketError};
 use karute_sync::cache::Cached;
 use karute_sync::embed::Embedder;
+use karute_sync::forget::{self, ForgetError};
 use karute_sync::job::{self, How, Outcome, Progress, Publishing, SyncError};
 use karute_sync::source::Source;
 use time::OffsetDateTime;
@@ -33,6 +34,9 @@ pub enum StartError {
     /// The sync failed.
     #[error(transparent)]
     Sync(#[from] SyncError),
+    /// Somebody who is forgotten could not be kept out.
+    #[error(transparent)]
+    Forget(#[from] ForgetError),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -115,7 +119,10 @@ pub fn prepare(
     embedder: &dyn Embedder,
     progress: &dyn Progress,
 ) -> Result<Prepared, StartError> {
-    let Some(pulled) = pull(settings, store, progress) else {
+    // Whoever was forgotten stays so, whatever was put into the store meanwhile, here or from elsewhere.
+    let pulled = pull(settings, store, progress);
+    forget::keep_out(store)?;
+    let Some(pulled) = pulled else {
         return from_source(settings, store, embedder, progress, LOCK_TRIES);
     };
     let named = settings.workbook.is_some() || setup::from_sheets(settings);

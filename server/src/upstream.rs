@@ -49,6 +49,11 @@ impl Upstream {
         self.lock().open_until.is_some_and(|until| Instant::now() < until)
     }
 
+    /// Whether it failed when it was last asked, more than once in a row.
+    pub fn is_troubled(&self) -> bool {
+        self.lock().failures > 1
+    }
+
     /// Waits for a place to make a call from. Whoever has one says how the call ended; one that was given up says nothing
     /// of the service.
     ///

@@ -68,6 +68,9 @@ pub enum EmbedError {
     /// The model cannot be reached, or refuses.
     #[error(transparent)]
     Google(#[from] GoogleError),
+    /// The call was not made, or failed, for this reason.
+    #[error("a paid call to the embedding model was not made, or failed: {0}")]
+    NotMade(String),
     /// The model's answer is no vector that can be searched.
     #[error("{model} gave an unusable vector: {detail}")]
     Unusable {

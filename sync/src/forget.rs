@@ -83,10 +83,15 @@ pub fn list(directory: &Path) -> Result<BTreeSet<String>, ForgetError> {
 /// As [`list`].
 pub(crate) fn known(directory: &Path, index: Option<&Index>) -> Result<BTreeSet<String>, ForgetError> {
     let mut clients = list(directory)?;
-    let told = index
-        .and_then(|index| serde_json::from_str::<Stored<serde::de::IgnoredAny>>(index.report().ok()?).ok());
-    clients.extend(told.into_iter().flat_map(|stored| stored.forgotten));
+    clients.extend(index.into_iter().flat_map(told));
     Ok(clients)
+}
+
+/// Clients who were forgotten where a snapshot comes from.
+fn told(index: &Index) -> BTreeSet<String> {
+    let text = index.report().ok();
+    let stored = text.and_then(|text| serde_json::from_str::<Stored<serde::de::IgnoredAny>>(text).ok());
+    stored.map(|stored| stored.forgotten).unwrap_or_default()
 }
 
 /// Puts a client on the list.
@@ -108,8 +113,8 @@ fn add(directory: &Path, client: &str) -> Result<(), ForgetError> {
     write().map_err(|source| ForgetError::List { path: path.clone(), action: "written", source })
 }
 
-/// Removes a client from every snapshot of `store`, and from whatever will be synced. The list comes first, so that a sync
-/// which runs meanwhile brings nothing back.
+/// Removes a client from every snapshot of `store`, and from whatever will be synced. The list comes first, and whatever
+/// publishes looks at it last ([`keep_out`]), so that nothing which runs meanwhile brings the client back.
 ///
 /// # Errors
 /// Whatever keeps a snapshot from being built without the client. What was done stays done.
@@ -118,16 +123,35 @@ pub fn forget(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> 
         return Err(ForgetError::Id);
     }
     add(store.directory(), client)?;
+    let rebuilt = remove(store, client)?;
+    Ok(rebuilt.into_iter().chain(discard_unreadable(store)?).collect())
+}
+
+/// Removes whoever is forgotten, here or where a snapshot of `store` comes from, from every snapshot: after each one that came in
+/// from elsewhere, or was built from a list of before.
+///
+/// # Errors
+/// As [`forget`].
+pub fn keep_out(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
+    let mut clients = list(store.directory())?;
+    for listed in store.list()? {
+        if let Ok(index) = &listed.index {
+            clients.extend(told(index));
+        }
+    }
+    let mut rebuilt = Vec::new();
+    for client in &clients {
+        add(store.directory(), client)?;
+        rebuilt.extend(remove(store, client)?);
+    }
+    Ok(rebuilt)
+}
+
+/// Builds every snapshot that has rows of `client` anew without them.
+fn remove(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> {
     let mut rebuilt = Vec::new();
     for listed in store.list()? {
-        let Ok(index) = &listed.index else {
-            // Nobody can say whether the client is in it, and nothing can be served from it.
-            if !listed.current {
-                store.discard(listed.id)?;
-                rebuilt.push(Rebuilt { removed: listed.id.to_string(), replaced_by: None, rows: 0 });
-            }
-            continue;
-        };
+        let Ok(index) = &listed.index else { continue };
         let rows = index.rows_with(Facet::Client, client)?.len() as u64;
         if rows == 0 {
             continue;
@@ -144,6 +168,23 @@ pub fn forget(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> 
         rebuilt.push(Rebuilt { removed, replaced_by, rows });
     }
     Ok(rebuilt)
+}
+
+/// Removes snapshots that cannot be read: nobody can say whether the client is in them, and nothing can be served from them. If
+/// the current one is among them, the newest that can be read takes its place.
+fn discard_unreadable(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
+    let mut gone = Vec::new();
+    let listed = store.list()?;
+    for unreadable in listed.iter().filter(|listed| listed.index.is_err()) {
+        if unreadable.current {
+            let sound = listed.iter().find(|listed| listed.index.is_ok());
+            let sound = sound.ok_or_else(|| ForgetError::NothingLeft(unreadable.id.short()))?;
+            store.make_current(sound.id)?;
+        }
+        store.discard(unreadable.id)?;
+        gone.push(Rebuilt { removed: unreadable.id.to_string(), replaced_by: None, rows: 0 });
+    }
+    Ok(gone)
 }
 
 /// Adds what `index` holds, but for the rows of `client`, to the store.

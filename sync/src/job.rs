@@ -7,6 +7,7 @@ use karute_engine::{BuildError, Guard, Index, Provenance, Store, StoreError};
 use time::OffsetDateTime;
 
 use crate::embed::{EmbedError, Embedder};
+use crate::forget;
 use crate::gather::Stored;
 use crate::google::Usage;
 use crate::prepare::prepare;
@@ -277,7 +278,12 @@ pub async fn run(
     progress.begin(Stage::Publishing, None);
     store.publish(&sealed, &how.publishing.guard())?;
     progress.finish();
-    let index = store.find(&sealed.id().to_string())?;
+    // Somebody may have been forgotten since the rows were read.
+    let kept_out = forget::keep_out(store)?;
+    let rebuilt = kept_out.iter().rev().find(|rebuilt| rebuilt.removed == sealed.id().to_string());
+    let id =
+        rebuilt.and_then(|rebuilt| rebuilt.replaced_by.clone()).unwrap_or_else(|| sealed.id().to_string());
+    let index = store.find(&id)?;
     if let Err(error) = store.note(&note(&index, source, &seen)) {
         tracing::warn!(%error, "the snapshot is published, but the next start will sync once more");
     }
@@ -327,8 +333,11 @@ pub async fn beside(
         None => store.add(&sealed)?,
     };
     progress.finish();
+    let kept_out = forget::keep_out(store)?;
+    let rebuilt = kept_out.iter().rev().find(|rebuilt| rebuilt.removed == id.to_string());
+    let id = rebuilt.and_then(|rebuilt| rebuilt.replaced_by.clone()).unwrap_or_else(|| id.to_string());
     let run = Run { full_pass, usage: source.usage(), ..Run::default() };
-    Ok(Outcome { index: store.find(&id.to_string())?, report: prepared.report, run })
+    Ok(Outcome { index: store.find(&id)?, report: prepared.report, run })
 }
 
 /// Reads and judges all of `source`, publishes nothing.

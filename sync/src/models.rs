@@ -207,9 +207,11 @@ impl GenerationModel {
 }
 
 impl EmbeddingModel {
-    /// What embedding so many bytes of text costs at most, US dollars: a token is at least one byte.
-    pub fn usd(&self, bytes: u64) -> f64 {
-        bytes as f64 / 1e6 * self.usd_per_million_tokens
+    /// What embedding so many texts of so many bytes costs at most, US dollars: a token is at least one byte, and of each text
+    /// the model reads no more than its limit.
+    pub fn usd(&self, texts: u64, bytes: u64) -> f64 {
+        let tokens = bytes.min(texts.saturating_mul(self.most_tokens as u64));
+        tokens as f64 / 1e6 * self.usd_per_million_tokens
     }
 }
 

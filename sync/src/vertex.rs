@@ -163,7 +163,7 @@ impl Embedder for Vertex {
     }
 
     fn usd(&self, texts: u64, bytes: u64) -> f64 {
-        self.model.usd(bytes + texts * self.model.document.len() as u64)
+        self.model.usd(texts, bytes + texts * self.model.document.len() as u64)
     }
 
     async fn embed(&self, texts: &[String], task: Task) -> Result<Vec<Option<Embedding>>, EmbedError> {

@@ -2,6 +2,7 @@
 //! publishes, audience, issuer, time, and whom the house knows.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
@@ -26,7 +27,7 @@ const KEYS_FOR: Duration = Duration::from_secs(3600);
 /// How long keys that could not be fetched again are still used.
 const KEYS_AT_MOST: Duration = Duration::from_secs(24 * 3600);
 /// A key that is not known is looked for again, but not more often than this.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long Google's keys are waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Largest list of keys that is read.
@@ -141,7 +142,7 @@ impl IdTokens {
 
     /// What somebody who is who he says may do here.
     fn place(&self, claims: Claims) -> Result<Caller, Failure> {
-        let email = claims.email.trim().to_lowercase();
+        let email = claims.email.trim().to_ascii_lowercase();
         if !claims.email_verified || email.is_empty() {
             return Err(Failure::Forbidden);
         }
@@ -168,12 +169,16 @@ impl IdTokens {
     }
 }
 
-/// Keys that are published somewhere, and change.
+/// Keys that are published somewhere, and change. Cheap to clone.
+#[derive(Clone, Debug)]
+struct Keys(Arc<Published>);
+
 #[derive(Debug)]
-struct Keys {
+struct Published {
     http: karute_sync::google::Plain,
     url: String,
-    held: Mutex<Held>,
+    held: std::sync::Mutex<Held>,
+    fetching: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -184,48 +189,88 @@ struct Held {
     good_for: Duration,
 }
 
-impl Keys {
-    fn at(host: &Host, path: &str) -> Result<Self, GoogleError> {
-        let url = format!("{}{path}", host.of("https://www.googleapis.com"));
-        Ok(Self { http: karute_sync::google::Plain::new(PATIENCE)?, url, held: Mutex::default() })
+impl Held {
+    fn find(&self, kid: &str) -> Option<Jwk> {
+        self.keys.iter().find(|key| key.common.key_id.as_deref() == Some(kid)).cloned()
     }
 
-    /// The key of this name. Keys are fetched when they are old, or lack this one: a new key is known within
-    /// [`LOOK_EVERY`], and a flood of tokens with invented keys costs one call in that time. One caller fetches, the others
-    /// wait for it.
+    fn is_fresh(&self) -> bool {
+        self.fetched.is_some_and(|when| when.elapsed() < self.good_for)
+    }
+
+    fn is_usable(&self) -> bool {
+        self.fetched.is_some_and(|when| when.elapsed() < KEYS_AT_MOST)
+    }
+
+    fn may_look(&self) -> bool {
+        self.tried.is_none_or(|when| when.elapsed() >= LOOK_EVERY)
+    }
+}
+
+impl Keys {
+    fn at(host: &Host, path: &str) -> Result<Self, GoogleError> {
+        Ok(Self(Arc::new(Published {
+            http: karute_sync::google::Plain::new(PATIENCE)?,
+            url: format!("{}{path}", host.of("https://www.googleapis.com")),
+            held: std::sync::Mutex::default(),
+            fetching: Mutex::default(),
+        })))
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The key of this name. A key that is known is given at once, and looked for again beside that once it is old; only for
+    /// one that is not known are the published keys waited for. A flood of tokens with invented keys costs one call in
+    /// [`LOOK_EVERY`].
     ///
     /// # Errors
     /// [`Failure::SignIn`] where there are none, or only ones that are too old.
     async fn find(&self, kid: &str) -> Result<Option<Jwk>, Failure> {
-        let mut held = self.held.lock().await;
-        let known =
-            |held: &Held| held.keys.iter().find(|key| key.common.key_id.as_deref() == Some(kid)).cloned();
-        let fresh = held.fetched.is_some_and(|when| when.elapsed() < held.good_for);
-        let found = known(&held);
-        let may_look = held.tried.is_none_or(|when| when.elapsed() >= LOOK_EVERY);
-        if (fresh && found.is_some()) || !may_look {
-            return self.usable(&held, found);
+        let (found, fresh, usable, may_look) = {
+            let held = self.held();
+            (held.find(kid), held.is_fresh(), held.is_usable(), held.may_look())
+        };
+        match found.filter(|_| usable) {
+            Some(key) if fresh || !may_look => return Ok(Some(key)),
+            Some(key) => {
+                let keys = self.clone();
+                tokio::spawn(async move { keys.fetch().await });
+                return Ok(Some(key));
+            }
+            None if may_look => self.fetch().await,
+            None => {}
         }
-        held.tried = Some(Instant::now());
-        match self.http.get(&self.url, MOST_BYTES).await {
+        let held = self.held();
+        match held.is_usable() {
+            true => Ok(held.find(kid)),
+            false => Err(Failure::SignIn),
+        }
+    }
+
+    /// Fetches the keys, unless somebody else has just done so.
+    async fn fetch(&self) {
+        let _one = self.0.fetching.lock().await;
+        {
+            let mut held = self.held();
+            if !held.may_look() {
+                return;
+            }
+            held.tried = Some(Instant::now());
+        }
+        let url = &self.0.url;
+        match self.0.http.get(url, MOST_BYTES).await {
             Ok((body, good_for)) => match serde_json::from_slice::<JwkSet>(&body) {
                 Ok(set) => {
+                    let mut held = self.held();
                     held.keys = set.keys;
                     held.fetched = Some(Instant::now());
                     held.good_for = good_for.unwrap_or(KEYS_FOR).min(KEYS_FOR);
                 }
-                Err(_) => tracing::error!(url = self.url, "what came is no list of keys for ID tokens"),
+                Err(_) => tracing::error!(url, "what came is no list of keys for ID tokens"),
             },
-            Err(error) => tracing::error!(url = self.url, %error, "the keys for ID tokens cannot be fetched"),
-        }
-        let found = known(&held);
-        self.usable(&held, found)
-    }
-
-    fn usable(&self, held: &Held, found: Option<Jwk>) -> Result<Option<Jwk>, Failure> {
-        match held.fetched {
-            Some(when) if when.elapsed() < KEYS_AT_MOST => Ok(found),
-            _ => Err(Failure::SignIn),
+            Err(error) => tracing::error!(url, %error, "the keys for ID tokens cannot be fetched"),
         }
     }
 }

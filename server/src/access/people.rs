@@ -86,7 +86,7 @@ impl People {
         let read: File = toml::from_str(&text).map_err(|error| fault(error.message().to_owned()))?;
         let mut people = BTreeMap::new();
         for person in read.people {
-            let email = person.email.trim().to_lowercase();
+            let email = person.email.trim().to_ascii_lowercase();
             if !email.contains('@') {
                 return Err(fault(format!("{email:?} is no e-mail address")));
             }

@@ -121,7 +121,7 @@ pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure
     try_stream! {
         let asked_at = (app.now)();
         let Turn { mut question, session_id, message_id } = turn;
-        let (earlier, forgotten) = remembered(&app, &question.caller.name, &session_id).await;
+        let (earlier, forgotten) = remembered(&app, &question.caller, &session_id).await;
         question.earlier = earlier.iter().map(|exchange| exchange.question.clone()).collect();
         let begins = earlier.is_empty();
         let (replayable, owner) = (Replayable::of(&question, asked_at), question.caller.name.clone());
@@ -170,14 +170,14 @@ pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure
 }
 
 /// The conversation so far, and what to say if it could not be read.
-async fn remembered(app: &App, owner: &str, conversation: &str) -> (Vec<Exchange>, Option<&'static str>) {
+async fn remembered(app: &App, caller: &Caller, conversation: &str) -> (Vec<Exchange>, Option<&'static str>) {
     let most = i64::try_from(app.settings.history_exchanges).unwrap_or(i64::MAX);
     if most == 0 || !app.settings.history {
         return (Vec::new(), None);
     }
     let Some(state) = app.state() else { return (Vec::new(), Some(NOT_REMEMBERED)) };
     let reading =
-        tokio::time::timeout(PATIENCE.min(app.deadline() / 3), state.exchanges(owner, conversation, most));
+        tokio::time::timeout(PATIENCE.min(app.deadline() / 3), state.exchanges(caller, conversation, most));
     match reading.await {
         Ok(Ok(exchanges)) => (exchanges, None),
         Ok(Err(error)) => {

@@ -1,15 +1,20 @@
 //! Answers that a language model writes from the rows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_stream::try_stream;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use karute_sync::generate::{Delta, Finished, Generator};
+use karute_sync::generate::{Delta, Deltas, Finished, GenerateError, Generator, Prompt};
 
 use super::prompt::{self, Templates};
 use super::{Answerer, Asked, Piece};
 use crate::error::Failure;
+use crate::money::{Ticket, Till};
+
+/// How long to wait before a model that is busy is asked again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
 
 /// Answers with a language model.
 pub struct Generated {
@@ -32,6 +37,38 @@ impl Generated {
     }
 }
 
+/// A failure of a model, told apart by whether it is the question's.
+fn failed(error: GenerateError) -> Failure {
+    match error.is_of_the_question() {
+        true => Failure::Declined(error.to_string()),
+        false => Failure::Model(error.to_string()),
+    }
+}
+
+impl Generated {
+    /// Asks, and once or twice more where the service says no for the moment. Each try is a call of its own in the ledger:
+    /// what was refused costs nothing, but it counts.
+    async fn open(&self, till: &Till, mut prompt: Prompt) -> Result<(Option<Ticket>, Deltas), Failure> {
+        let most = self.generator.cost(&self.generator.most(&prompt)).usd();
+        let mut pauses = PAUSES.iter();
+        loop {
+            let ticket = till.reserve("answer", self.model(), most).await?;
+            prompt.label = ticket.as_ref().map(|ticket| ticket.id().to_owned()).unwrap_or_default();
+            let error = match self.generator.generate(&prompt).await {
+                Ok(deltas) => return Ok((ticket, deltas)),
+                Err(error) => error,
+            };
+            if let Some(ticket) = ticket.filter(|_| error.refused()) {
+                ticket.free().await;
+            }
+            match pauses.next() {
+                Some(pause) if error.may_pass() => tokio::time::sleep(*pause).await,
+                _ => return Err(failed(error)),
+            }
+        }
+    }
+}
+
 impl Answerer for Generated {
     fn mode(&self) -> &'static str {
         "generated"
@@ -46,30 +83,23 @@ impl Answerer for Generated {
     }
 
     fn answer<'a>(&'a self, asked: &'a Asked) -> BoxStream<'a, Result<Piece, Failure>> {
-        let failed = |error: karute_sync::generate::GenerateError| Failure::Model(error.to_string());
         Box::pin(try_stream! {
             let marker = prompt::marker();
-            let (mut prompt, rows) =
+            let (prompt, rows) =
                 prompt::build(asked, &self.templates, &marker, self.most_tokens, self.max_output_tokens);
             if rows == 0 {
-                Err(Failure::Model("no row fits into the prompt: raise KARUTE_PROMPT_TOKENS".into()))?;
+                Err(Failure::Declined("no row fits into the prompt: raise KARUTE_PROMPT_TOKENS".into()))?;
             }
             let prompt_digest = prompt::digest(&prompt, &marker);
-            let most = self.generator.cost(&self.generator.most(&prompt)).usd();
-            let mut ticket = asked.till.reserve("answer", self.model(), most).await?;
-            prompt.label = ticket.as_ref().map(|ticket| ticket.id().to_owned()).unwrap_or_default();
-            let mut deltas = match self.generator.generate(&prompt).await {
-                Ok(deltas) => deltas,
-                Err(error) => {
-                    if let Some(ticket) = ticket.filter(|_| error.refused()) {
-                        ticket.free().await;
-                    }
-                    Err(failed(error))?;
-                    return;
-                }
-            };
+            let (mut ticket, mut deltas) = self.open(&asked.till, prompt).await?;
             let mut said = false;
             while let Some(delta) = deltas.next().await {
+                if let (Err(GenerateError::Blocked { usage, .. }), true) = (&delta, ticket.is_some())
+                    && usage.input_tokens > 0
+                    && let Some(ticket) = ticket.take()
+                {
+                    ticket.settle(self.generator.cost(usage), usage).await;
+                }
                 match delta.map_err(failed)? {
                     // White space alone is no answer.
                     Delta::Text(text) if !said && text.trim().is_empty() => {}

@@ -121,7 +121,7 @@ pub struct Summary {
     /// What had to be left out; absent when all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
-    /// Why no answerer answered, for programs: `model_failed`, `model_timed_out`, `model_found_nothing`, `budget_used_up`,
+    /// Why no answerer answered, for programs: `model_failed`, `model_timed_out`, `model_found_nothing`, `model_declined`, `budget_used_up`,
     /// `ledger_unreachable`; `ambiguous_person` where the question names several clients by one name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
@@ -282,7 +282,8 @@ fn fresh(
         let generating = Instant::now();
         let mut text = String::new();
         if summary.answered {
-            let until = began + app.stream_deadline();
+            // What is handed over in one piece has one deadline; what streams has one for the first word, and one for all.
+            let until = began + if question.at_once { app.deadline() } else { app.stream_deadline() };
             let answering = first_to_answer(&app, &asked, began, &mut summary).await;
             let mut rows = asked.evidence.len();
             let mut is_answered = answering.is_some();
@@ -434,6 +435,10 @@ async fn first_to_answer<'a>(
                     // Not the service's fault.
                     Failure::Budget(_) => "budget_used_up",
                     Failure::State(_) => "ledger_unreachable",
+                    Failure::Declined(_) => {
+                        pass.answered();
+                        "model_declined"
+                    }
                     _ => {
                         pass.failed();
                         "model_failed"

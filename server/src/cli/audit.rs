@@ -6,8 +6,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{plain, print_json, state};
-use crate::audit::{tells_of, verify};
+use crate::audit::{Broken, tells_of, verify};
 use crate::config::Settings;
+use crate::state::Sealed;
 
 /// Exit code of an audit that was tampered with.
 const BROKEN: u8 = 13;
@@ -15,9 +16,16 @@ const BROKEN: u8 = 13;
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Check every chain, and say where one was changed. Exit code 13 if one was.
-    Verify,
+    Verify(Verify),
     /// Show who looked at a client's records, or everything, as JSON lines in the order of time.
     Export(Export),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// Where a chain stood by the server's log, CHAIN:SEQUENCE:DIGEST: the chain must still hold that link. May be repeated.
+    #[arg(long = "anchor", value_name = "CHAIN:SEQUENCE:DIGEST")]
+    anchors: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -42,8 +50,22 @@ pub(super) async fn run(
             }
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Verify => {
-            let broken = verify(&links, &settings.audit_key);
+        Verb::Verify(Verify { anchors }) => {
+            let mut broken = verify(&links, &settings.audit_key);
+            for anchor in &anchors {
+                let there = |sealed: &Sealed| {
+                    format!("{}:{}:{}", sealed.chain, sealed.sequence, sealed.digest) == *anchor
+                };
+                if !links.iter().any(there) {
+                    let (chain, rest) = anchor.split_once(':').ok_or("an anchor is CHAIN:SEQUENCE:DIGEST")?;
+                    let sequence = rest.split(':').next().and_then(|text| text.parse().ok()).unwrap_or(-1);
+                    broken.push(Broken {
+                        chain: chain.to_owned(),
+                        sequence,
+                        fault: "the log knows it, and it is not there",
+                    });
+                }
+            }
             let chains = links.chunk_by(|a, b| a.chain == b.chain).count();
             if json {
                 print_json(&json!({ "chains": chains, "links": links.len(), "broken": broken }))?;

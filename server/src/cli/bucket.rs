@@ -42,6 +42,7 @@ pub(super) fn pull(settings: &Settings, store: &Store, json: bool) -> Outcome {
     let bucket = open(settings)?;
     let progress = progress::for_stderr();
     let pulled = runtime()?.block_on(bucket.pull(store, progress.as_ref()))?;
+    karute_sync::forget::keep_out(store)?;
     let id = pulled.id;
     if json {
         return print_json(&json!({

@@ -23,7 +23,9 @@ pub(super) struct Options {
 }
 
 /// What this cannot reach, for whoever must see to it.
-const NOT_REACHED: [&str; 5] = [
+const NOT_REACHED: [&str; 7] = [
+    "rows of other clients that name this one: search for the name, and change them at their source",
+    "other machines: those with this database follow within a minute, those with this bucket after the next push",
     "rows of the spreadsheet or workbook itself: delete them there; until then every sync leaves them out",
     "copies made by `karute backup` and `karute snapshot export`",
     "conversations that were exported to the ChatHistory sheet",
@@ -50,6 +52,8 @@ pub(super) async fn run(settings: Settings, Options { client }: Options, json: b
     let seen = Seen { action: "forget", clients: vec![client.clone()], ..Seen::default() };
     let link = audit.link(&Caller::operator(), &seen, std::iter::empty(), OffsetDateTime::now_utc());
     audit.keep(&state, link).await?;
+    // Then the database: what is being answered meanwhile is not kept, and other instances learn of it.
+    state.forget(&client, OffsetDateTime::now_utc()).await?;
     let rebuilt = forget(&store, &client)?;
     let words: Vec<String> = words.into_iter().collect();
     let conversations = state.remove_about(&client, &words).await?;

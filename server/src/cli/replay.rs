@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Outcome, asking, plain, prepare, print_json};
 use crate::answer::converse::{Difference, Replay};
+use crate::audit::Seen;
 use crate::config::Settings;
 use crate::retrieve::caller::Caller;
 use crate::retrieve::retrieve;
@@ -37,6 +38,10 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
     }
     let question = replay.question.clone().question(Caller::operator());
     let now = retrieve(&app, &question).await.map_err(|failure| format!("the search failed: {failure:?}"))?;
+    let clients = found.clients.iter().cloned().collect();
+    let seen = Seen { action: "replay", answer_id: Some(&found.id), clients, ..Seen::default() };
+    let rows = now.evidence.iter().map(|evidence| &evidence.row);
+    app.seen(&question.caller, seen, rows).await.map_err(|failure| format!("not shown: {failure:?}"))?;
     let difference = Difference::between(&replay, &now.evidence, now.snapshot);
     if json {
         return print_json(&json!({

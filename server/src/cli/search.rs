@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Outcome, asking, plain, prepare, print_json};
 use crate::answer::milliseconds;
+use crate::audit::Seen;
 use crate::config::Settings;
 use crate::error::Failure;
 use crate::retrieve::caller::Caller;
@@ -72,6 +73,10 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
         question.plan = Plan::Exact;
     }
     let retrieved = retrieve(&app, &question).await.map_err(told)?;
+    let seen = Seen { action: "search", question: Some(&question.text), ..Seen::default() };
+    app.seen(&question.caller, seen, retrieved.evidence.iter().map(|found| &found.row))
+        .await
+        .map_err(told)?;
     if json {
         let hit = |(rank, evidence): (usize, &Evidence)| {
             let row = &evidence.row;

@@ -49,6 +49,7 @@ pub(super) async fn run(settings: Settings) -> Outcome {
     shutdown::tell_ready();
     tokio::spawn(shutdown::watchdog(app.clone()));
     tokio::spawn(costs::watch(app.clone()));
+    tokio::spawn(forget(app.clone()));
     if app.settings.sync_every > 0 {
         tokio::spawn(reload::sync(app.clone()));
     }
@@ -90,7 +91,7 @@ pub(super) async fn open_state(app: &App) -> Outcome {
             // The file has one instance: whatever it left half done, nobody else is doing.
             if is_file {
                 let now = (app.now)();
-                state.presume(now, now).await?;
+                state.presume(now, now, |day, owner| app.money.limits_of(day, owner)).await?;
             }
             app.keep_in(state);
         }
@@ -121,6 +122,40 @@ async fn reach_state(app: App) {
                 return app.keep_in(state);
             }
             Err(error) => tracing::warn!(%error, "conversations are still not kept"),
+        }
+    }
+}
+
+/// How often the database is asked whether somebody was forgotten on another machine.
+const FORGET_EVERY: Duration = Duration::from_secs(30);
+
+/// Forgets here whoever was forgotten elsewhere.
+async fn forget(app: App) {
+    let mut ticks = tokio::time::interval(FORGET_EVERY);
+    loop {
+        ticks.tick().await;
+        let Some(state) = app.state() else { continue };
+        let clients = match state.forgotten().await {
+            Ok(clients) => clients,
+            Err(error) => {
+                tracing::error!(%error, "it is not known whether somebody is to be forgotten");
+                continue;
+            }
+        };
+        let directory = app.settings.data_dir.clone();
+        let forgetting =
+            tokio::task::spawn_blocking(move || -> Result<(), karute_sync::forget::ForgetError> {
+                let (store, known) = (Store::open(&directory)?, karute_sync::forget::list(&directory)?);
+                for client in clients.iter().filter(|client| !known.contains(*client)) {
+                    karute_sync::forget::forget(&store, client)?;
+                    tracing::info!("a client who was forgotten elsewhere is forgotten here, too");
+                }
+                Ok(())
+            });
+        match forgetting.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "somebody is not forgotten here yet"),
+            Err(error) => tracing::error!(%error, "somebody is not forgotten here yet"),
         }
     }
 }

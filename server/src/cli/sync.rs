@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -16,9 +17,12 @@ use karute_sync::source::Source;
 use karute_sync::{compare, lexical};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use tokio::runtime::Runtime;
 
 use super::{REFUSED, USAGE, print_json, runtime};
 use crate::config::{EmbedderKind, Settings, SourceKind};
+use crate::money::{Money, Payer, SYNC, Till};
+use crate::paying::Paying;
 use crate::{progress, setup, start};
 
 /// Exit code of a check that found rows to repair.
@@ -98,9 +102,12 @@ pub(super) fn run(mut settings: Settings, options: &Options, json: bool) -> Ende
     let runtime = runtime()?;
     let _context = runtime.enter();
     let store = Store::open(&settings.data_dir)?;
-    let embedder = setup::embedder(&settings)?;
+    let mut embedder = setup::embedder(&settings)?;
+    if options.embed_missing && !embedder.is_free() {
+        embedder = paying(&settings, embedder, &runtime)?;
+    }
     if let Some(model) = &options.re_embed {
-        return re_embed(settings.clone(), model, options.switch, &store, json);
+        return re_embed(settings.clone(), model, options.switch, &store, &runtime, json);
     }
     if options.check {
         return check(&settings, options, &store, embedder.as_ref(), json);
@@ -117,6 +124,18 @@ pub(super) fn run(mut settings: Settings, options: &Options, json: bool) -> Ende
         }
         std::thread::sleep(pause);
     }
+}
+
+/// `embedder`, whose calls stand in the ledger.
+fn paying(
+    settings: &Settings,
+    embedder: Arc<dyn Embedder>,
+    runtime: &Runtime,
+) -> Result<Arc<dyn Embedder>, Box<dyn std::error::Error>> {
+    let state = runtime.block_on(super::state(settings))?;
+    let payer = Payer { caller: SYNC.into(), answer_id: String::new() };
+    let till = Till::new(Arc::new(Money::new(settings)), Some(state), payer, OffsetDateTime::now_utc);
+    Ok(Arc::new(Paying::new(embedder, till)))
 }
 
 fn once(
@@ -173,11 +192,21 @@ fn can_be_written(file: &Path) -> Result<(), String> {
 }
 
 /// A snapshot by another model beside the one in force, and how the two differ.
-fn re_embed(mut settings: Settings, model: &str, switch: bool, store: &Store, json: bool) -> Ended {
+fn re_embed(
+    mut settings: Settings,
+    model: &str,
+    switch: bool,
+    store: &Store,
+    runtime: &Runtime,
+    json: bool,
+) -> Ended {
     let before = store.current()?.index;
     model.clone_into(&mut settings.embedding_model);
     settings.embedder = if model == lexical::MODEL { EmbedderKind::Lexical } else { EmbedderKind::Vertex };
-    let inner = setup::embedder(&settings)?;
+    let mut inner = setup::embedder(&settings)?;
+    if !inner.is_free() {
+        inner = paying(&settings, inner, runtime)?;
+    }
     let embedder = Cached::new(inner.as_ref(), &setup::embedding_cache(store));
     let (source, progress) = (setup::source(&settings)?, progress::for_stderr());
     let now = OffsetDateTime::now_utc().truncate_to_second();

@@ -96,6 +96,11 @@ impl Caller {
         filter
     }
 
+    /// Whether this caller may see records of all of these clients: an answer that showed them may be shown again.
+    pub fn may_see_all<'a>(&self, clients: impl IntoIterator<Item = &'a String>) -> bool {
+        clients.into_iter().all(|client| self.clients.allows(client))
+    }
+
     /// Whether this caller may see a row of this client and domain: what [`Caller::narrow`] says, for a single row.
     pub fn may_see(&self, client: &str, domain: &str) -> bool {
         let owned = self.clients.allows(client) || client.is_empty() && self.unowned;

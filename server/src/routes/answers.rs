@@ -43,7 +43,7 @@ pub(super) async fn answer(
     caller: Caller,
     Id(message_id): Id,
 ) -> Result<Json<Answer>, Failure> {
-    let found = app.kept()?.answer(&message_id, Some(&caller.name)).await?.ok_or(Failure::NotFound)?;
+    let found = app.kept()?.answer(&message_id, Some(&caller)).await?.ok_or(Failure::NotFound)?;
     let seen = Seen {
         action: "answer",
         answer_id: Some(&found.id),

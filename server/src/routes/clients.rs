@@ -33,8 +33,9 @@ async fn visible(app: App, caller: Caller) -> Result<Vec<Client>, Failure> {
     responses((status = 200, description = "Clients, by id", body = Clients), Problems))]
 pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Clients>, Failure> {
     let clients = visible(app.clone(), caller.clone()).await?;
-    let count = Some(clients.len());
-    app.seen(&caller, Seen { action: "clients", count, ..Seen::default() }, std::iter::empty()).await?;
+    let listed = clients.iter().map(|client| client.id.clone()).collect();
+    app.seen(&caller, Seen { action: "clients", clients: listed, ..Seen::default() }, std::iter::empty())
+        .await?;
     Ok(Json(Clients { total: clients.len(), clients }))
 }
 

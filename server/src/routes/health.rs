@@ -14,6 +14,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::app::{App, Serving};
 use crate::error::{Failure, Problem};
+use crate::setup;
 use crate::state::Database;
 
 /// Words that may stand in a record; what they find does not matter.
@@ -71,20 +72,25 @@ async fn measure(app: &App) -> (StatusCode, Value) {
     details["embedder"] = json!(app.embedder.identity().model);
     details["answerers"] = json!(app.answerers.iter().map(|answerer| answerer.model()).collect::<Vec<_>>());
     // What is configured, and whether it failed when it was last asked, is all that can be told without a paid call.
-    let mut vertex_ai = !app.embedder.is_free();
+    let mut vertex_ai = !app.embedder.is_free() || setup::is_paid(&app.settings);
     let services =
         [&app.upstreams.embedder, &app.upstreams.reranker].into_iter().chain(&app.upstreams.answerers);
-    for service in services.filter(|service| service.is_open()) {
+    for service in services.filter(|service| service.is_troubled()) {
         vertex_ai = false;
-        problems.push(format!(
-            "Vertex AI API timeout: {} failed several times and is left alone for a while",
-            service.name()
-        ));
+        let standing = if service.is_open() { "it is left alone for a while" } else { "it is asked again" };
+        let name = service.name();
+        problems
+            .push(format!("Vertex AI API failed: {name} did not answer when it was last asked; {standing}"));
     }
     if app.access.is_required() && app.settings.admin_endpoints && !app.access.has_admin_key() {
         problems.push("ADMIN_API_KEY not configured: /admin and the caches need a token of an admin".into());
     }
-    details["vertex_ai"] = json!(if vertex_ai { "embeds questions" } else { "not configured" });
+    details["vertex_ai"] = json!(match (!app.embedder.is_free(), setup::is_paid(&app.settings)) {
+        (true, true) => "embeds questions and answers them",
+        (true, false) => "embeds questions",
+        (false, true) => "answers questions",
+        (false, false) => "not configured",
+    });
     details["state"] = match app.state() {
         None if !app.settings.history => json!("conversations are not kept"),
         None => {
@@ -125,6 +131,11 @@ async fn measure(app: &App) -> (StatusCode, Value) {
 /// Limits of spending that are used up, or nearly.
 async fn used_up(app: &App, state: &Database) -> Vec<String> {
     let mut problems = Vec::new();
+    if let Some(limit) = app.money.refused((app.now)()) {
+        problems.push(format!(
+            "a model was not asked: the limit of spending of {limit} leaves no room for a call"
+        ));
+    }
     for limit in app.money.limits((app.now)()) {
         let Ok((spent, calls)) = state.spent(&limit.name).await else { continue };
         let share = spent as f64 / (limit.most as f64).max(1.0);

@@ -1,5 +1,7 @@
 //! `GET /metrics`: every figure that an operator watches.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -11,6 +13,8 @@ use crate::error::Problems;
 use crate::metrics::Looked;
 use crate::state::yen;
 
+/// How long the database is waited for: Prometheus waits ten seconds in all.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// OpenMetrics 1.0.
 const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -31,7 +35,7 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     if let Some(state) = app.state() {
         for (name, limit) in ["day", "month"].into_iter().zip(app.money.limits((app.now)())) {
             // A database that does not answer shows in `karute_failures`; the figures that can be had are still given.
-            if let Ok((spent, calls)) = state.spent(&limit.name).await {
+            if let Ok(Ok((spent, calls))) = tokio::time::timeout(PATIENCE, state.spent(&limit.name)).await {
                 looked.limits.push((name, yen(spent), yen(limit.most), calls));
             }
         }

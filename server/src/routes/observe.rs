@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use karute_sync::google::trace::Trace;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::admit::Place;
@@ -30,10 +30,12 @@ struct UnderWay {
     method: String,
     status: u16,
     began: Instant,
+    span: Span,
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
+        let _in = self.span.enter();
         let took = self.began.elapsed();
         self.metrics.ended(&self.route, &self.method, self.status, took);
         let (method, route, status) = (&self.method, &self.route, self.status);
@@ -78,8 +80,14 @@ pub(super) async fn observe(State(app): State<App>, request: Request, next: Next
         sampled = trace.sampled
     );
     app.metrics.begun();
-    let mut under_way =
-        UnderWay { metrics: app.metrics.clone(), route, method, status: 0, began: Instant::now() };
+    let mut under_way = UnderWay {
+        metrics: app.metrics.clone(),
+        route,
+        method,
+        status: 0,
+        began: Instant::now(),
+        span: span.clone(),
+    };
     let mut response = trace.clone().scope(next.run(request).instrument(span.clone())).await;
     if let Some(Code(code)) = response.extensions().get() {
         app.metrics.failed(code);

@@ -99,7 +99,10 @@ pub(super) async fn list(
 ) -> Result<Json<Sessions>, Failure> {
     let most = limit(&mut fields, SESSIONS);
     fields.finish()?;
-    let (conversations, total) = app.kept()?.conversations(&caller.name, most).await?;
+    let (conversations, total) = app.kept()?.conversations(&caller, most).await?;
+    let clients = conversations.iter().flat_map(|found| found.clients.iter().cloned()).collect();
+    app.seen(&caller, Seen { action: "conversations", clients, ..Seen::default() }, std::iter::empty())
+        .await?;
     let session = |found: crate::state::Conversation| Session {
         session_id: found.id,
         user_id: caller.name.clone(),
@@ -130,7 +133,7 @@ pub(super) async fn messages(
 ) -> Result<Json<Messages>, Failure> {
     let most = limit(&mut fields, MESSAGES);
     fields.finish()?;
-    let found = app.kept()?.messages(&caller.name, &session_id, most).await?;
+    let found = app.kept()?.messages(&caller, &session_id, most).await?;
     let (messages, total) = found.ok_or(Failure::NotFound)?;
     see(&app, &caller, &session_id, "conversation").await?;
     let message = |message: crate::state::Message| SessionMessage {
@@ -169,7 +172,7 @@ pub(super) async fn export(
     caller: Caller,
     Id(session_id): Id,
 ) -> Result<Json<Exported>, Failure> {
-    let found = app.kept()?.messages(&caller.name, &session_id, i64::MAX).await?;
+    let found = app.kept()?.messages(&caller, &session_id, i64::MAX).await?;
     let (messages, _) = found.ok_or(Failure::NotFound)?;
     see(&app, &caller, &session_id, "export").await?;
     let row = |message: crate::state::Message| -> Vec<String> {

@@ -1,8 +1,8 @@
 //! The audit as it is kept: chains of links, each with the digest of everything in it and of the link before.
 
 use serde::Serialize;
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{Row, SqlSafeStr};
 use time::OffsetDateTime;
 
 use super::{Database, StateError, millis, moment, storable, unkept, unread};
@@ -74,7 +74,7 @@ impl Database {
     /// # Errors
     /// The database, which refuses a second link in the same place.
     pub async fn append(&self, links: &[Sealed]) -> Result<(), StateError> {
-        let mut transaction = self.pool.begin().await.map_err(unkept)?;
+        let mut transaction = self.begin().await?;
         for Sealed { chain, sequence, link, digest } in links {
             sqlx::query(
                 "INSERT INTO audit (chain, sequence, at, caller, role, action, detail, digest)
@@ -92,19 +92,24 @@ impl Database {
             .await
             .map_err(unkept)?;
         }
-        transaction.commit().await.map_err(unkept)
+        transaction.commit().await
     }
 
-    /// Every link, chain by chain.
+    /// Every link, chain by chain, whatever somebody has done to it: what is no text or no number any more is read as
+    /// something else, whose digest fits no link.
     ///
     /// # Errors
     /// The database.
     pub async fn links(&self) -> Result<Vec<Sealed>, StateError> {
-        let rows = sqlx::query(
-            "SELECT chain, sequence, at, caller, role, action, detail, digest FROM audit ORDER BY chain, sequence",
-        );
-        let rows = rows.fetch_all(&self.pool).await.map_err(unread)?;
-        rows.iter().map(sealed).collect()
+        self.read_links("").await
+    }
+
+    /// The first link of each chain.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn beginnings(&self) -> Result<Vec<Sealed>, StateError> {
+        self.read_links("WHERE sequence = 0").await
     }
 
     /// The last link of each chain.
@@ -112,17 +117,39 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn ends(&self) -> Result<Vec<Sealed>, StateError> {
-        let rows = sqlx::query(
-            "SELECT chain, sequence, at, caller, role, action, detail, digest FROM audit a
-             WHERE sequence = (SELECT MAX(sequence) FROM audit b WHERE b.chain = a.chain) ORDER BY chain",
-        );
-        let rows = rows.fetch_all(&self.pool).await.map_err(unread)?;
-        rows.iter().map(sealed).collect()
+        self.read_links("WHERE sequence = (SELECT MAX(sequence) FROM audit b WHERE b.chain = audit.chain)")
+            .await
+    }
+
+    async fn read_links(&self, which: &str) -> Result<Vec<Sealed>, StateError> {
+        // A column of SQLite holds whatever bytes somebody puts there; PostgreSQL keeps to its types.
+        let columns = match self.is_file {
+            true => {
+                "hex(chain), CAST(sequence AS INTEGER), CAST(at AS INTEGER), hex(caller), hex(role), hex(action), hex(detail),
+                 hex(digest)"
+            }
+            false => "chain, sequence, at, caller, role, action, detail, digest",
+        };
+        let sql = format!("SELECT {columns} FROM audit {which} ORDER BY chain, sequence");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql).into_sql_str()).fetch_all(&self.pool).await;
+        rows.map_err(unread)?.iter().map(|row| sealed(row, self.is_file)).collect()
     }
 }
 
-fn sealed(row: &AnyRow) -> Result<Sealed, StateError> {
-    let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
+/// The text that hexadecimal digits stand for.
+fn unhex(digits: &str) -> String {
+    let bytes = digits.as_bytes().as_chunks::<2>().0.iter();
+    let byte =
+        |pair: &[u8; 2]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    let bytes: Vec<u8> = bytes.filter_map(byte).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn sealed(row: &AnyRow, is_hex: bool) -> Result<Sealed, StateError> {
+    let text = |at: usize| {
+        let read: String = row.try_get(at).map_err(unread)?;
+        Ok::<_, StateError>(if is_hex { unhex(&read) } else { read })
+    };
     let number = |at: usize| row.try_get::<i64, _>(at).map_err(unread);
     let link =
         Link { at: moment(number(2)?), caller: text(3)?, role: text(4)?, action: text(5)?, detail: text(6)? };

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use super::{Database, StateError, json, millis, moment, parsed, storable, unkept, unread};
 use crate::answer::Exchange;
+use crate::retrieve::caller::Caller;
 
 /// Characters of a title, and of a preview.
 const TITLE: usize = 40;
@@ -56,6 +57,8 @@ pub struct Conversation {
     pub title: String,
     /// The beginning of its last answer.
     pub preview: String,
+    /// Clients whose records that answer showed.
+    pub clients: BTreeSet<String>,
     /// Questions and answers in it.
     pub messages: i64,
     /// When it began.
@@ -114,7 +117,15 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn keep(&self, entry: &Entry) -> Result<(), StateError> {
-        let mut transaction = self.pool.begin().await.map_err(unkept)?;
+        let mut transaction = self.begin().await?;
+        let gone =
+            sqlx::query("SELECT client FROM forgotten").fetch_all(&mut *transaction).await.map_err(unread)?;
+        for row in &gone {
+            // Somebody who was forgotten while the answer was made.
+            if entry.clients.contains(&row.try_get::<String, _>(0).map_err(unread)?) {
+                return transaction.rollback().await;
+            }
+        }
         let (title, asked_at) = (beginning(&entry.question, TITLE), millis(entry.asked_at));
         let there = sqlx::query(match entry.begins {
             true => {
@@ -130,7 +141,7 @@ impl Database {
         let there = there.bind(&entry.owner).bind(&entry.conversation).bind(millis(entry.answered_at));
         let there = if entry.begins { there.bind(title).bind(asked_at) } else { there };
         if there.execute(&mut *transaction).await.map_err(unkept)?.rows_affected() == 0 {
-            return transaction.rollback().await.map_err(unkept);
+            return transaction.rollback().await;
         }
         sqlx::query(
             "INSERT INTO exchanges (id, owner, conversation_id, question_id, question, answer, context_ids, suggested_terms,
@@ -152,95 +163,108 @@ impl Database {
         .execute(&mut *transaction)
         .await
         .map_err(unkept)?;
-        transaction.commit().await.map_err(unkept)
+        transaction.commit().await
     }
 
-    /// The latest exchanges of a conversation, at most `most`, the last one last. None of a conversation that there is not.
+    /// The latest exchanges of a conversation that `caller` may still see, of the latest `most`, the last one last. None of a
+    /// conversation that there is not.
     ///
     /// # Errors
     /// The database.
     pub async fn exchanges(
         &self,
-        owner: &str,
+        caller: &Caller,
         conversation: &str,
         most: i64,
     ) -> Result<Vec<Exchange>, StateError> {
         let rows = sqlx::query(
-            "SELECT question, answer FROM exchanges WHERE owner = $1 AND conversation_id = $2
+            "SELECT question, answer, clients FROM exchanges WHERE owner = $1 AND conversation_id = $2
              ORDER BY asked_at DESC, id DESC LIMIT $3",
         )
-        .bind(owner)
+        .bind(&caller.name)
         .bind(conversation)
         .bind(most)
         .fetch_all(&self.pool)
         .await
         .map_err(unread)?;
-        let exchange = |row: &AnyRow| Ok(Exchange { question: row.try_get(0)?, answer: row.try_get(1)? });
-        rows.iter().rev().map(exchange).collect::<Result<_, sqlx::Error>>().map_err(unread)
+        let mut exchanges = Vec::with_capacity(rows.len());
+        for row in rows.iter().rev() {
+            if caller.may_see_all(&shown_clients(row, 2)?) {
+                let text = |at: usize| row.try_get(at).map_err(unread);
+                exchanges.push(Exchange { question: text(0)?, answer: text(1)? });
+            }
+        }
+        Ok(exchanges)
     }
 
-    /// An owner's conversations, the latest first, at most `most`, and how many there are in all.
+    /// A caller's conversations, the latest first, at most `most`, and how many there are in all. Of one whose last answer shows
+    /// records that the caller may not see any more there is no preview.
     ///
     /// # Errors
     /// The database.
     pub async fn conversations(
         &self,
-        owner: &str,
+        caller: &Caller,
         most: i64,
     ) -> Result<(Vec<Conversation>, i64), StateError> {
         let rows = sqlx::query(
-            "SELECT id, title, created_at, updated_at,
-             (SELECT answer FROM exchanges e WHERE e.owner = c.owner AND e.conversation_id = c.id
-              ORDER BY asked_at DESC, id DESC LIMIT 1),
-             (SELECT COUNT(*) FROM exchanges e WHERE e.owner = c.owner AND e.conversation_id = c.id)
-             FROM conversations c WHERE owner = $1 ORDER BY updated_at DESC, id LIMIT $2",
+            "SELECT c.id, c.title, c.created_at, c.updated_at, COALESCE(e.answer, ''), COALESCE(e.clients, '[]'),
+             (SELECT COUNT(*) FROM exchanges n WHERE n.owner = c.owner AND n.conversation_id = c.id)
+             FROM conversations c LEFT JOIN exchanges e ON e.id =
+             (SELECT l.id FROM exchanges l WHERE l.owner = c.owner AND l.conversation_id = c.id
+              ORDER BY l.asked_at DESC, l.id DESC LIMIT 1)
+             WHERE c.owner = $1 ORDER BY c.updated_at DESC, c.id LIMIT $2",
         )
-        .bind(owner)
+        .bind(&caller.name)
         .bind(most)
         .fetch_all(&self.pool)
         .await
         .map_err(unread)?;
         let conversation = |row: &AnyRow| {
-            let preview: String = row.try_get(4)?;
+            let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
+            let number = |at: usize| row.try_get::<i64, _>(at).map_err(unread);
+            let clients = shown_clients(row, 5)?;
+            let visible = caller.may_see_all(&clients);
             Ok(Conversation {
-                id: row.try_get(0)?,
-                title: row.try_get(1)?,
-                preview: beginning(&preview, PREVIEW),
-                messages: 2 * row.try_get::<i64, _>(5)?,
-                created_at: moment(row.try_get(2)?),
-                updated_at: moment(row.try_get(3)?),
+                id: text(0)?,
+                title: text(1)?,
+                preview: if visible { beginning(&text(4)?, PREVIEW) } else { String::new() },
+                clients: if visible { clients } else { BTreeSet::new() },
+                messages: 2 * number(6)?,
+                created_at: moment(number(2)?),
+                updated_at: moment(number(3)?),
             })
         };
-        let found: Result<_, sqlx::Error> = rows.iter().map(conversation).collect();
-        let total = sqlx::query("SELECT COUNT(*) FROM conversations WHERE owner = $1").bind(owner);
+        let found: Vec<Conversation> = rows.iter().map(conversation).collect::<Result<_, StateError>>()?;
+        let total = sqlx::query("SELECT COUNT(*) FROM conversations WHERE owner = $1").bind(&caller.name);
         let total = total.fetch_one(&self.pool).await.and_then(|row| row.try_get(0)).map_err(unread)?;
-        Ok((found.map_err(unread)?, total))
+        Ok((found, total))
     }
 
     /// The latest messages of a conversation, at most `most`, the last one last, and how many there are in all; `None` if
-    /// `owner` has no such conversation.
+    /// `caller` has no such conversation. What shows records that the caller may not see any more is left out.
     ///
     /// # Errors
     /// The database.
     pub async fn messages(
         &self,
-        owner: &str,
+        caller: &Caller,
         conversation: &str,
         most: i64,
     ) -> Result<Option<(Vec<Message>, i64)>, StateError> {
         let total = sqlx::query("SELECT COUNT(*) FROM exchanges WHERE owner = $1 AND conversation_id = $2");
-        let total = total.bind(owner).bind(conversation).fetch_one(&self.pool).await;
+        let total = total.bind(&caller.name).bind(conversation).fetch_one(&self.pool).await;
         let exchanges: i64 = total.and_then(|row| row.try_get(0)).map_err(unread)?;
         if exchanges == 0 {
             return Ok(None);
         }
         let rows = sqlx::query(
             "SELECT e.id, e.question_id, e.question, e.answer, e.context_ids, e.suggested_terms, e.asked_at, e.answered_at,
-             COALESCE(f.term_feedback, '{}'), COALESCE(f.rating, 0)
+             COALESCE(f.term_feedback, '{}'), COALESCE(f.rating, 0), e.clients
              FROM exchanges e LEFT JOIN feedback f ON f.message_id = e.id AND f.owner = e.owner
              WHERE e.owner = $1 AND e.conversation_id = $2 ORDER BY e.asked_at DESC, e.id DESC LIMIT $3",
         )
-        .bind(owner)
+        .bind(&caller.name)
         .bind(conversation)
         // An odd number of messages begins with an answer.
         .bind(most / 2 + most % 2)
@@ -249,7 +273,9 @@ impl Database {
         .map_err(unread)?;
         let mut messages = Vec::with_capacity(2 * rows.len());
         for row in rows.iter().rev() {
-            messages.extend(pair(row)?);
+            if caller.may_see_all(&shown_clients(row, 10)?) {
+                messages.extend(pair(row)?);
+            }
         }
         let excess = messages.len().saturating_sub(usize::try_from(most).unwrap_or(0));
         messages.drain(..excess);
@@ -267,6 +293,25 @@ impl Database {
             parsed::<BTreeSet<String>>("list of clients", &row.try_get::<String, _>(0).map_err(unread)?)
         };
         Ok(rows.iter().map(clients).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
+    /// From now on nothing of `client` is kept.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn forget(&self, client: &str, at: OffsetDateTime) -> Result<(), StateError> {
+        let noted =
+            sqlx::query("INSERT INTO forgotten (client, at) VALUES ($1, $2) ON CONFLICT (client) DO NOTHING");
+        noted.bind(client).bind(millis(at)).execute(&self.pool).await.map_err(unkept).map(drop)
+    }
+
+    /// Clients of whom nothing is kept.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn forgotten(&self) -> Result<Vec<String>, StateError> {
+        let rows = sqlx::query("SELECT client FROM forgotten ORDER BY client").fetch_all(&self.pool).await;
+        rows.map_err(unread)?.iter().map(|row| row.try_get(0).map_err(unread)).collect()
     }
 
     /// Removes every conversation that showed a row of `client`, or whose questions or answers hold one of `words`, whoever
@@ -292,6 +337,10 @@ impl Database {
         for (owner, conversation) in &about {
             self.remove(owner, conversation).await?;
         }
+        for word in words {
+            let decided = sqlx::query("DELETE FROM term_decisions WHERE term LIKE $1 OR canonical LIKE $1");
+            decided.bind(format!("%{word}%")).execute(&self.pool).await.map_err(unkept)?;
+        }
         self.truncate_log().await?;
         Ok(about.len() as u64)
     }
@@ -315,11 +364,11 @@ impl Database {
         Ok(removed.execute(&self.pool).await.map_err(unkept)?.rows_affected())
     }
 
-    /// An answer of `owner`; of anybody, if no owner is named.
+    /// An answer of `caller`, if that one may still see the records that it showed; of anybody, if no caller is named.
     ///
     /// # Errors
     /// The database.
-    pub async fn answer(&self, id: &str, owner: Option<&str>) -> Result<Option<Recorded>, StateError> {
+    pub async fn answer(&self, id: &str, caller: Option<&Caller>) -> Result<Option<Recorded>, StateError> {
         let row = sqlx::query(
             "SELECT id, owner, conversation_id, question, answer, record, asked_at, answered_at, clients
              FROM exchanges WHERE id = $1",
@@ -342,8 +391,16 @@ impl Database {
             answered_at: time(7)?,
             clients: parsed("list of clients", &text(8)?)?,
         };
-        Ok(Some(recorded).filter(|recorded| owner.is_none_or(|owner| owner == recorded.owner)))
+        let visible = |recorded: &Recorded| {
+            caller.is_none_or(|caller| caller.name == recorded.owner && caller.may_see_all(&recorded.clients))
+        };
+        Ok(Some(recorded).filter(visible))
     }
+}
+
+/// Clients whose rows an exchange showed.
+fn shown_clients(row: &AnyRow, at: usize) -> Result<BTreeSet<String>, StateError> {
+    parsed("list of clients", &row.try_get::<String, _>(at).map_err(unread)?)
 }
 
 /// The question and the answer of one exchange.

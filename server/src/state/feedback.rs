@@ -74,7 +74,7 @@ impl Database {
         decisions: &[Decision],
         at: OffsetDateTime,
     ) -> Result<(), StateError> {
-        let mut transaction = self.pool.begin().await.map_err(unkept)?;
+        let mut transaction = self.begin().await?;
         for decision in decisions {
             sqlx::query(
                 "INSERT INTO term_decisions (owner, term, canonical, accepted, updated_at) VALUES ($1, $2, $3, $4, $5)
@@ -90,7 +90,7 @@ impl Database {
             .await
             .map_err(unkept)?;
         }
-        transaction.commit().await.map_err(unkept)
+        transaction.commit().await
     }
 
     /// For each of the dictionary's words, how many owners took some word for it, less those who did not.

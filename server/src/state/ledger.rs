@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row, SqlSafeStr, Transaction};
+use sqlx::{AnyConnection, Row, SqlSafeStr};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
@@ -72,8 +72,8 @@ pub struct Spent {
 /// What came of a reservation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The call may be made. These limits have just reached these percents.
-    Reserved(Vec<(String, i64)>),
+    /// The call may be made.
+    Reserved,
     /// It may not: this limit would be passed. Whether it is the first time that this happens.
     Refused(Limit, bool),
 }
@@ -158,6 +158,7 @@ pub enum By {
     Model,
 }
 
+const NEW_BUDGET: &str = "INSERT INTO budgets (name, spent, reserved, calls, warned) VALUES ($1, 0, 0, 0, 0) ON CONFLICT (name) DO NOTHING";
 const LINE: &str =
     "id, owner, answer_id, kind, model, state, reserved, input_cost, output_cost, total_cost, saved_cost,
      input_tokens, cached_tokens, output_tokens, thought_tokens, began_at, ended_at";
@@ -171,16 +172,12 @@ impl Database {
         let mut limits = limits.to_vec();
         // Always in one order, so that no two wait for each other.
         limits.sort();
-        let mut transaction = self.pool.begin().await.map_err(unkept)?;
+        let mut transaction = self.begin().await?;
         for limit in &limits {
-            sqlx::query("INSERT INTO budgets (name, spent, calls, warned) VALUES ($1, 0, 0, 0) ON CONFLICT (name) DO NOTHING")
-                .bind(&limit.name)
-                .execute(&mut *transaction)
-                .await
-                .map_err(unkept)?;
+            sqlx::query(NEW_BUDGET).bind(&limit.name).execute(&mut *transaction).await.map_err(unkept)?;
             let taken = sqlx::query(
-                "UPDATE budgets SET spent = spent + $2, calls = calls + 1
-                 WHERE name = $1 AND spent + $2 <= $3 AND calls < $4",
+                "UPDATE budgets SET reserved = reserved + $2, calls = calls + 1
+                 WHERE name = $1 AND spent + reserved + $2 <= $3 AND calls < $4",
             )
             .bind(&limit.name)
             .bind(call.most)
@@ -190,7 +187,7 @@ impl Database {
             .await
             .map_err(unkept)?;
             if taken.rows_affected() == 0 {
-                transaction.rollback().await.map_err(unkept)?;
+                transaction.rollback().await?;
                 let first = self.told(&limit.name).await?;
                 return Ok(Outcome::Refused(limit.clone(), first));
             }
@@ -213,19 +210,20 @@ impl Database {
         .execute(&mut *transaction)
         .await
         .map_err(unkept)?;
-        let reached = reached(&mut transaction, &limits).await?;
-        transaction.commit().await.map_err(unkept)?;
-        Ok(Outcome::Reserved(reached))
+        transaction.commit().await?;
+        Ok(Outcome::Reserved)
     }
 
     /// Whether nobody was told yet that this limit is used up.
     async fn told(&self, name: &str) -> Result<bool, StateError> {
+        sqlx::query(NEW_BUDGET).bind(name).execute(&self.pool).await.map_err(unkept)?;
         let told = sqlx::query("UPDATE budgets SET warned = 100 WHERE name = $1 AND warned < 100").bind(name);
         Ok(told.execute(&self.pool).await.map_err(unkept)?.rows_affected() > 0)
     }
 
-    /// Settles a call at what it cost, once: a second time changes nothing and says so. `limits` are those that it was
-    /// reserved against.
+    /// Settles a call at what it cost, once: a second time changes nothing. `limits` are those that it was reserved against.
+    /// What comes back is `None` for a call that was settled before, else the limits that have just reached a percent that
+    /// somebody is told of.
     ///
     /// # Errors
     /// The database; the call stays reserved, and is presumed to have cost the most.
@@ -235,59 +233,92 @@ impl Database {
         limits: &[Limit],
         spent: &Spent,
         at: OffsetDateTime,
-    ) -> Result<bool, StateError> {
+    ) -> Result<Option<Vec<(String, i64)>>, StateError> {
         let total = if spent.known { spent.input_cost + spent.output_cost } else { call.most };
-        let mut transaction = self.pool.begin().await.map_err(unkept)?;
-        let settled = sqlx::query(
-            "UPDATE calls SET state = $2, input_cost = $3, output_cost = $4, total_cost = $5, input_tokens = $6,
-             cached_tokens = $7, output_tokens = $8, thought_tokens = $9, ended_at = $10
-             WHERE id = $1 AND state IN ('reserved', 'presumed')",
-        )
-        .bind(&call.id)
-        .bind(if spent.known { "settled" } else { "presumed" })
-        .bind(spent.input_cost)
-        .bind(spent.output_cost)
-        .bind(total)
-        .bind(spent.input_tokens)
-        .bind(spent.cached_tokens)
-        .bind(spent.output_tokens)
-        .bind(spent.thought_tokens)
-        .bind(millis(at))
-        .execute(&mut *transaction)
-        .await
-        .map_err(unkept)?;
-        if settled.rows_affected() == 0 {
-            transaction.rollback().await.map_err(unkept)?;
-            return Ok(false);
-        }
-        if total != call.most {
-            let mut names: Vec<&String> = limits.iter().map(|limit| &limit.name).collect();
-            names.sort();
-            for name in names {
-                sqlx::query("UPDATE budgets SET spent = spent + $2 WHERE name = $1")
-                    .bind(name)
-                    .bind(total - call.most)
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(unkept)?;
+        let mut transaction = self.begin().await?;
+        let mut was_reserved = true;
+        let mut settled = 0;
+        for before in ["reserved", "presumed"] {
+            was_reserved = before == "reserved";
+            settled = sqlx::query(
+                "UPDATE calls SET state = $2, input_cost = $3, output_cost = $4, total_cost = $5, input_tokens = $6,
+                 cached_tokens = $7, output_tokens = $8, thought_tokens = $9, ended_at = $10
+                 WHERE id = $1 AND state = $11",
+            )
+            .bind(&call.id)
+            .bind(if spent.known { "settled" } else { "presumed" })
+            .bind(spent.input_cost)
+            .bind(spent.output_cost)
+            .bind(total)
+            .bind(spent.input_tokens)
+            .bind(spent.cached_tokens)
+            .bind(spent.output_tokens)
+            .bind(spent.thought_tokens)
+            .bind(millis(at))
+            .bind(before)
+            .execute(&mut *transaction)
+            .await
+            .map_err(unkept)?
+            .rows_affected();
+            if settled > 0 {
+                break;
             }
         }
-        transaction.commit().await.map_err(unkept)?;
-        Ok(true)
+        if settled == 0 {
+            transaction.rollback().await?;
+            return Ok(None);
+        }
+        // What was presumed is spent already.
+        let (freed, more) = if was_reserved { (call.most, total) } else { (0, total - call.most) };
+        let mut limits = limits.to_vec();
+        limits.sort();
+        for limit in &limits {
+            sqlx::query("UPDATE budgets SET spent = spent + $2, reserved = reserved - $3 WHERE name = $1")
+                .bind(&limit.name)
+                .bind(more)
+                .bind(freed)
+                .execute(&mut *transaction)
+                .await
+                .map_err(unkept)?;
+        }
+        let reached = reached(&mut transaction, &limits).await?;
+        transaction.commit().await?;
+        Ok(Some(reached))
     }
 
     /// Presumes that every call which began before `moment`, and of which nothing more was heard, cost the most. How many
-    /// there were.
+    /// there were. `limits` names what a call of a day and an owner counts against.
     ///
     /// # Errors
     /// The database.
-    pub async fn presume(&self, moment: OffsetDateTime, now: OffsetDateTime) -> Result<u64, StateError> {
-        let presumed = sqlx::query(
-            "UPDATE calls SET state = 'presumed', total_cost = reserved, ended_at = $2
-             WHERE state = 'reserved' AND began_at < $1",
+    pub async fn presume(
+        &self,
+        moment: OffsetDateTime,
+        now: OffsetDateTime,
+        limits: impl Fn(&str, &str) -> Vec<Limit>,
+    ) -> Result<u64, StateError> {
+        let rows = sqlx::query(
+            "SELECT id, owner, day, reserved FROM calls WHERE state = 'reserved' AND began_at < $1",
         );
-        let presumed = presumed.bind(millis(moment)).bind(millis(now)).execute(&self.pool).await;
-        Ok(presumed.map_err(unkept)?.rows_affected())
+        let rows = rows.bind(millis(moment)).fetch_all(&self.pool).await.map_err(unread)?;
+        let mut presumed = 0;
+        for row in &rows {
+            let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
+            let call = Reservation {
+                id: text(0)?,
+                owner: text(1)?,
+                day: text(2)?,
+                most: row.try_get(3).map_err(unread)?,
+                instance: String::new(),
+                answer_id: String::new(),
+                kind: "answer",
+                model: String::new(),
+                at: now,
+            };
+            let limits = limits(&call.day, &call.owner);
+            presumed += u64::from(self.settle(&call, &limits, &Spent::default(), now).await?.is_some());
+        }
+        Ok(presumed)
     }
 
     /// Notes a call that a cache saved.
@@ -321,7 +352,7 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn spent(&self, limit: &str) -> Result<(i64, i64), StateError> {
-        let row = sqlx::query("SELECT spent, calls FROM budgets WHERE name = $1").bind(limit);
+        let row = sqlx::query("SELECT spent + reserved, calls FROM budgets WHERE name = $1").bind(limit);
         let row = row.fetch_optional(&self.pool).await.map_err(unread)?;
         let Some(row) = row else { return Ok((0, 0)) };
         Ok((row.try_get(0).map_err(unread)?, row.try_get(1).map_err(unread)?))
@@ -371,10 +402,11 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn claim(&self, now: OffsetDateTime) -> Result<Vec<Line>, StateError> {
-        let mut transaction = self.pool.begin().await.map_err(unkept)?;
+        let mut transaction = self.begin().await?;
         sqlx::query(
             "UPDATE calls SET claimed_at = $1 WHERE id IN (SELECT id FROM calls WHERE exported_at = 0 AND claimed_at < $2
-             AND state IN ('settled', 'presumed') ORDER BY claimed_at, began_at LIMIT $3)",
+             AND state IN ('settled', 'presumed') ORDER BY claimed_at, began_at LIMIT $3)
+             AND exported_at = 0 AND claimed_at < $2",
         )
         .bind(millis(now))
         .bind(millis(now - CLAIM_FOR))
@@ -387,7 +419,7 @@ impl Database {
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql).into_sql_str()).bind(millis(now));
         let rows = rows.fetch_all(&mut *transaction).await.map_err(unread)?;
-        transaction.commit().await.map_err(unkept)?;
+        transaction.commit().await?;
         rows.iter().map(line).collect()
     }
 
@@ -396,13 +428,13 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn exported(&self, lines: &[Line], at: Option<OffsetDateTime>) -> Result<(), StateError> {
-        let mut transaction = self.pool.begin().await.map_err(unkept)?;
+        let mut transaction = self.begin().await?;
         for line in lines {
             let noted = sqlx::query("UPDATE calls SET exported_at = $2, claimed_at = 0 WHERE id = $1");
             let noted = noted.bind(&line.id).bind(at.map_or(0, millis));
             noted.execute(&mut *transaction).await.map_err(unkept)?;
         }
-        transaction.commit().await.map_err(unkept)
+        transaction.commit().await
     }
 
     /// Every row of the ledger, the oldest first.
@@ -418,13 +450,13 @@ impl Database {
 
 /// Which of `limits` have just reached a percent that somebody is told of.
 async fn reached(
-    transaction: &mut Transaction<'_, Any>,
+    transaction: &mut AnyConnection,
     limits: &[Limit],
 ) -> Result<Vec<(String, i64)>, StateError> {
     let mut reached = Vec::new();
     for limit in limits {
         let row = sqlx::query("SELECT spent, warned FROM budgets WHERE name = $1").bind(&limit.name);
-        let row = row.fetch_one(&mut **transaction).await.map_err(unread)?;
+        let row = row.fetch_one(&mut *transaction).await.map_err(unread)?;
         let (spent, warned): (i64, i64) = (row.try_get(0).map_err(unread)?, row.try_get(1).map_err(unread)?);
         let is_reached = |percent: &&i64| {
             **percent > warned && i128::from(spent) * 100 >= i128::from(limit.most) * i128::from(**percent)
@@ -432,7 +464,7 @@ async fn reached(
         let Some(percent) = TOLD_AT.iter().rev().find(is_reached) else { continue };
         let told =
             sqlx::query("UPDATE budgets SET warned = $2 WHERE name = $1").bind(&limit.name).bind(*percent);
-        told.execute(&mut **transaction).await.map_err(unkept)?;
+        told.execute(&mut *transaction).await.map_err(unkept)?;
         reached.push((limit.name.clone(), *percent));
     }
     Ok(reached)

@@ -9,6 +9,7 @@ mod conversations;
 mod feedback;
 mod ledger;
 mod tokens;
+mod work;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -34,6 +35,9 @@ const FILE: &str = "state.sqlite";
 const CONNECTIONS: u32 = 8;
 /// How long a connection, or the lock of another writer, is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often, and how far apart, the tables of a file are brought up to this version.
+const MIGRATION_TRIES: u32 = 20;
+const MIGRATION_PAUSE: Duration = Duration::from_millis(250);
 /// A write-ahead log that is flushed with every transaction: what was said to be kept is kept, whatever ends the process. What
 /// is removed is overwritten.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON;";
@@ -137,7 +141,15 @@ impl Database {
             Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
         };
         let migrator = Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect());
-        migrator.run(&pool).await.map_err(|error| failed(error.to_string()))?;
+        let mut tries = MIGRATION_TRIES;
+        while let Err(error) = migrator.run(&pool).await {
+            // A file has no lock for this: of several programs that make its tables at once one does, and the others look again.
+            tries -= 1;
+            if !is_file || tries == 0 {
+                return Err(failed(error.to_string()));
+            }
+            tokio::time::sleep(MIGRATION_PAUSE).await;
+        }
         Ok(Self { pool, place, is_file })
     }
 
@@ -157,12 +169,20 @@ impl Database {
         Ok(())
     }
 
-    /// Whether it answers.
+    /// Whether it keeps what it is told: a row is written, since a full disk can still be read.
     ///
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), StateError> {
-        sqlx::query("SELECT 1").execute(&self.pool).await.map_err(unread).map(drop)
+        let mut work = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO budgets (name, spent, reserved, calls, warned) VALUES ('health', 0, 0, 1, 0)
+             ON CONFLICT (name) DO UPDATE SET calls = budgets.calls + 1",
+        )
+        .execute(&mut *work)
+        .await
+        .map_err(unkept)?;
+        work.commit().await
     }
 }
 

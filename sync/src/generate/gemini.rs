@@ -157,7 +157,7 @@ impl Reading {
             self.usage = counted.into();
         }
         if let Some(reason) = chunk.prompt_feedback.and_then(|feedback| feedback.block_reason) {
-            return Err(GenerateError::Blocked { model: self.model.clone(), reason });
+            return Err(GenerateError::Blocked { model: self.model.clone(), reason, usage: self.usage });
         }
         let mut said = String::new();
         for candidate in chunk.candidates.unwrap_or_default() {
@@ -182,7 +182,7 @@ impl Reading {
             "STOP" => Ok(Finish::Stop),
             "MAX_TOKENS" => Ok(Finish::MaxTokens),
             "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "MODEL_ARMOR" => {
-                Err(GenerateError::Blocked { model: self.model.clone(), reason })
+                Err(GenerateError::Blocked { model: self.model.clone(), reason, usage: self.usage })
             }
             _ => Ok(Finish::Other(reason)),
         }

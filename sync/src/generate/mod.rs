@@ -164,6 +164,8 @@ pub enum GenerateError {
         model: String,
         /// SAFETY, PROHIBITED_CONTENT, ...
         reason: String,
+        /// What it took until then, as far as the service said so.
+        usage: Usage,
     },
     /// The service ended the answer with an error of its own.
     #[error("{model} ended its answer with an error: {detail}")]
@@ -193,5 +195,15 @@ impl GenerateError {
     /// Whether the service refused before it did anything, so that nothing is billed.
     pub fn refused(&self) -> bool {
         matches!(self, Self::Google(error) if error.refused())
+    }
+
+    /// Whether the service said no for the moment, so that it may be asked once more.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Google(GoogleError::Unavailable { refused: true, .. }))
+    }
+
+    /// Whether it is this question that the service will not answer: another one may be answered.
+    pub fn is_of_the_question(&self) -> bool {
+        matches!(self, Self::Blocked { .. } | Self::Google(GoogleError::Refused { .. }))
     }
 }

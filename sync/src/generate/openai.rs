@@ -161,7 +161,7 @@ impl Generator for OpenAi {
                             Some("length") => Some(Finish::MaxTokens),
                             Some("content_filter") => {
                                 let reason = "content_filter".to_owned();
-                                Err(GenerateError::Blocked { model: model.clone(), reason })?
+                                Err(GenerateError::Blocked { model: model.clone(), reason, usage })?
                             }
                             Some(other) => Some(Finish::Other(other.to_owned())),
                         };

@@ -83,8 +83,8 @@ pub struct Usage {
 pub enum Effect {
     /// Nothing changes: any attempt that failed may be made again.
     Read,
-    /// It costs money each time that it is carried out: it is tried again only where the service itself said no, or was never
-    /// reached.
+    /// It costs money each time that it is carried out, and stands in a ledger: it is made once, and whoever makes it decides, and
+    /// writes down, whether it is made again.
     Paid,
     /// Something may have changed although the answer says otherwise: only a refusal for quota is tried again.
     Write,
@@ -227,7 +227,10 @@ impl Client {
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(self.limits.first_pause)
             .with_max_delay(Duration::from_secs(60))
-            .with_max_times(self.limits.attempts.saturating_sub(1) as usize)
+            .with_max_times(match call.effect {
+                Effect::Paid => 0,
+                Effect::Read | Effect::Write => self.limits.attempts.saturating_sub(1) as usize,
+            })
             .with_jitter()
             .build();
         let (mut attempts, mut all_refused) = (0, true);

@@ -25,6 +25,7 @@ use karute_engine::{Draft, Guard, Passage, Provenance, Row, SnapshotId, Store};
 use karute_server::access::role::Role;
 use karute_server::audit::verify;
 use karute_server::config::Secret;
+use karute_server::money::Money;
 use karute_server::state::{Allowed, Database};
 use karute_sync::embed::Embedder;
 use karute_sync::lexical::Lexical;
@@ -404,7 +405,9 @@ async fn chaos(program: &str, seconds: u64) {
 async fn judge(house: &House, seen: Seen) {
     let state = Database::open(&Secret::default(), house.home.path()).await.expect("a state");
     let later = OffsetDateTime::now_utc() + time::Duration::days(1);
-    let presumed_late = state.presume(later, later).await.expect("presumed");
+    let money = Money::new(&karute_tests::http::settings(&[]));
+    let presumed_late =
+        state.presume(later, later, |day, owner| money.limits_of(day, owner)).await.expect("presumed");
     let mut faults = seen.faults;
     for (phase, values) in seen.searches {
         println!("{}", told(&format!("searches {phase}"), values));

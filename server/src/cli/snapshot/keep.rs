@@ -59,5 +59,7 @@ pub(super) fn import(store: &Store, settings: &Settings, folder: &Path, force: b
         provenance.parent = parent;
         provenance.forced = force;
     })?;
-    done(json, "imported and current", store.publish(&sealed, &publishing.guard())?)
+    let id = store.publish(&sealed, &publishing.guard())?;
+    karute_sync::forget::keep_out(store)?;
+    done(json, "imported and current", id)
 }

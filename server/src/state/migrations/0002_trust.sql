@@ -39,10 +39,11 @@ CREATE INDEX calls_by_state ON calls (state, began_at);
 CREATE INDEX calls_by_day ON calls (day);
 CREATE INDEX calls_to_export ON calls (exported_at, claimed_at);
 
--- What is spent of each limit, reserved calls among it: one row for a day, a month, a caller's day.
+-- What is spent of each limit, and what is reserved beside it: one row for a day, a month, a caller's day.
 CREATE TABLE budgets (
     name TEXT NOT NULL PRIMARY KEY,
     spent BIGINT NOT NULL,
+    reserved BIGINT NOT NULL,
     calls BIGINT NOT NULL,
     warned BIGINT NOT NULL
 );
@@ -58,6 +59,12 @@ CREATE TABLE audit (
     detail TEXT NOT NULL,
     digest TEXT NOT NULL,
     PRIMARY KEY (chain, sequence)
+);
+
+-- Clients of whom nothing may be kept any more.
+CREATE TABLE forgotten (
+    client TEXT NOT NULL PRIMARY KEY,
+    at BIGINT NOT NULL
 );
 
 -- Whose records an answer showed: JSON.
