@@ -129,6 +129,37 @@ proptest! {
     }
 }
 
+#[tokio::test]
+async fn bytes_that_are_no_text_or_no_number_are_located_and_stop_nobody() {
+    let home = homes().await.remove(0);
+    let path = home.directory.path().join("state.sqlite");
+    for (change, sequence) in [
+        ("detail = CAST(x'ff' AS TEXT)", 2),
+        ("at = 'abc'", 3),
+        ("caller = x'00ff'", 4),
+        ("digest = x'ff00'", 5),
+    ] {
+        let before = chains(&home, 5, "").await;
+        assert_eq!(verify(&before, &Secret::default()), [], "{change}");
+        let chain = before.iter().map(|link| &link.chain).max().expect("a chain").clone();
+        sqlx::any::install_default_drivers();
+        let pool = sqlx::AnyPool::connect(&format!("sqlite://{}", path.display())).await.expect("the file");
+        let sql = format!("UPDATE audit SET {change} WHERE sequence = {sequence} AND chain = '{chain}'");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&pool).await.expect("tampered with");
+        let links = home.state.links().await.expect("what can be read");
+        let broken = verify(&links, &Secret::default());
+        assert!(
+            broken.iter().any(|place| place.chain == chain && place.sequence <= sequence),
+            "{change}: {broken:?}"
+        );
+        // Another run begins its chain all the same.
+        let audit = Audit::new(&settings(&[]));
+        let link = audit.link(&Caller::everything(), &Seen::default(), std::iter::empty(), NOON);
+        audit.keep(&home.state, link).await.expect("kept");
+        sqlx::query("DELETE FROM audit").execute(&pool).await.expect("emptied");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn links_that_come_together_stand_in_one_chain() {
     for home in homes().await {

@@ -25,6 +25,7 @@ use karute_tests::google::{Effect, Emulator};
 use karute_tests::homes::homes;
 use karute_tests::http::{call, get, keep, settings};
 use proptest::prelude::*;
+use serde_json::json;
 use time::OffsetDateTime;
 
 const NOON: OffsetDateTime = time::macros::datetime!(2026-11-26 03:00 UTC);
@@ -204,6 +205,69 @@ async fn many_instances_share_one_budget() {
         assert_eq!(home.state.spent("day 2026-11-26").await.expect("spent"), (made * 60, made));
         assert_eq!(ledger(&home.state, None).await, made * 60);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_row_of_the_log_spreadsheet_is_claimed_by_one_instance() {
+    for home in homes().await {
+        let limits = limits("yamada", 1_000_000, 1_000_000, 1_000);
+        for number in 0..60 {
+            let call = reservation(number, "yamada", 100);
+            home.state.reserve(&call, &limits).await.expect("reserved");
+            assert!(home.state.settle(&call, &limits, &cost(60), NOON).await.expect("settled").is_some());
+        }
+        let mut claims = Vec::new();
+        for number in 0..6 {
+            let state = home.again().await.expect("the same home");
+            let now = NOON + time::Duration::hours(1) + time::Duration::milliseconds(number);
+            claims.push(tokio::spawn(async move { state.claim(now).await.expect("claimed") }));
+        }
+        let mut claimed = Vec::new();
+        for claim in claims {
+            claimed.extend(claim.await.expect("done").into_iter().map(|line| line.id));
+        }
+        let count = claimed.len();
+        claimed.sort();
+        claimed.dedup();
+        assert_eq!((count, claimed.len()), (60, 60), "each row once");
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_will_not_answer_one_question_is_asked_the_next_and_costs_what_it_said() {
+    let emulator = emulator();
+    let app = app(&emulator, &[]).await;
+    for _ in 0..8 {
+        emulator.write(vec![json!({
+            "candidates": [{"finishReason": "SAFETY"}],
+            "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 0},
+        })]);
+        let summary = ask(&app).await.expect("the rows");
+        assert_eq!((summary.mode, summary.reason), ("search_only", Some("model_declined")));
+    }
+    let summary = ask(&app).await.expect("an answer");
+    assert_eq!(summary.mode, "generated", "nobody switches the model off for all");
+    let lines = app.state().expect("kept").lines().await.expect("the ledger");
+    assert!(
+        lines
+            .iter()
+            .take(8)
+            .all(|line| line.state == "settled" && line.input_tokens == 10 && line.total_cost < 1_000)
+    );
+}
+
+#[tokio::test]
+async fn every_try_of_a_model_that_is_busy_counts_among_the_calls_of_the_day() {
+    let emulator = emulator();
+    let app = app(&emulator, &[("KARUTE_CALLS_PER_DAY", "4")]).await;
+    emulator.fault("POST", "streamGenerateContent", 100, Effect::Status(503));
+    for _ in 0..5 {
+        let _ = ask(&app).await;
+    }
+    let asked =
+        emulator.answered().iter().filter(|answered| answered.path.contains("streamGenerate")).count();
+    assert_eq!(asked, 4);
+    assert_eq!(app.state().expect("kept").lines().await.expect("the ledger").len(), 4);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use karute_server::retrieve::caller::Caller;
+use karute_server::retrieve::caller::{Caller, Scope};
 use karute_server::state::{Decision, Entry, Feedback};
 use karute_tests::homes::{homes, open};
 use proptest::prelude::*;
@@ -33,6 +33,40 @@ fn entry(owner: &str, conversation: &str, id: &str, minute: i64) -> Entry {
         record: json!({ "snapshot_id": "abc", "n": 1.5 }),
         asked_at: NOON + Duration::minutes(minute),
         answered_at: NOON + Duration::minutes(minute) + Duration::seconds(5),
+    }
+}
+
+#[tokio::test]
+async fn rights_that_were_taken_away_show_nothing_of_before_and_who_is_forgotten_is_not_kept() {
+    for home in homes().await {
+        let about = |id: &str, client: &str, minute| Entry {
+            clients: [client.to_owned()].into(),
+            ..entry("yamada", "s", id, minute)
+        };
+        home.state.keep(&about("a", "CL-1", 0)).await.expect("kept");
+        home.state.keep(&about("b", "CL-2", 1)).await.expect("kept");
+        let only =
+            |client: &str| Caller { clients: Scope::Only([client.to_owned()].into()), ..who("yamada") };
+        for (caller, visible) in
+            [(who("yamada"), &["a", "b"][..]), (only("CL-1"), &["a"]), (only("CL-3"), &[])]
+        {
+            let (messages, _) = home.state.messages(&caller, "s", 100).await.expect("read").expect("there");
+            assert_eq!(messages.len(), 2 * visible.len());
+            assert_eq!(home.state.exchanges(&caller, "s", 10).await.expect("read").len(), visible.len());
+            let (listed, _) = home.state.conversations(&caller, 10).await.expect("listed");
+            assert_eq!(listed[0].preview.is_empty(), !visible.contains(&"b"));
+            for id in ["a", "b"] {
+                let answer = home.state.answer(id, Some(&caller)).await.expect("read");
+                assert_eq!(answer.is_some(), visible.contains(&id));
+            }
+        }
+        home.state.forget("CL-2", NOON).await.expect("noted");
+        assert_eq!(home.state.forgotten().await.expect("read"), ["CL-2"]);
+        home.state.keep(&about("c", "CL-2", 2)).await.expect("no failure");
+        assert!(
+            home.state.answer("c", None).await.expect("read").is_none(),
+            "an answer in flight is not kept"
+        );
     }
 }
 

@@ -219,6 +219,74 @@ fn a_client_who_is_forgotten_is_nowhere_and_comes_back_by_no_sync() {
 }
 
 #[test]
+fn who_is_forgotten_while_a_sync_runs_is_not_brought_back_by_it() {
+    use karute_engine::{Facet, Store};
+    use karute_sync::forget::forget;
+    use karute_tests::google::{self, Emulator};
+    let home = tempfile::tempdir().expect("a directory");
+    let emulator =
+        Emulator::start(([127, 0, 0, 1], 0).into(), google::sample().expect("the sample")).expect("a port");
+    let sync = || {
+        let mut command = karute(home.path());
+        command.env("KARUTE_GOOGLE_ENDPOINT", emulator.url()).env("KARUTE_GOOGLE_ANONYMOUS", "true");
+        command.env("VECTOR_DB_SPREADSHEET_ID", google::SPREADSHEET).env("KARUTE_EMBEDDER", "lexical");
+        json(&command.args(["sync", "--full", "--json"]).output().expect("the program runs"))
+    };
+    sync();
+    let directory = home.path().join("karute-data");
+    let rows = |store: &Store| {
+        store.current().expect("a snapshot").index.rows_with(Facet::Client, "CL-00008").expect("sound").len()
+    };
+    assert!(rows(&Store::open(&directory).expect("a store")) > 0);
+    // The rows have been asked for; now somebody is to be forgotten.
+    let meanwhile = directory.clone();
+    emulator.edit_before("values:batchGet", move |_| {
+        forget(&Store::open(meanwhile).expect("a store"), "CL-00008").expect("forgotten");
+    });
+    let synced = sync();
+    let store = Store::open(&directory).expect("a store");
+    assert_eq!(rows(&store), 0);
+    assert_eq!(store.current().expect("a snapshot").index.id().to_string(), synced["snapshot_id"]);
+    assert!(store.list().expect("listed").iter().all(|listed| {
+        listed.index.as_ref().expect("sound").rows_with(Facet::Client, "CL-00008").expect("sound").is_empty()
+    }));
+}
+
+#[test]
+fn whoever_does_not_read_gives_his_place_up_and_each_line_of_a_request_is_joined_to_its_trace() {
+    let home = tempfile::tempdir().expect("a directory");
+    let log = home.path().join("log");
+    let mut command = karute(home.path());
+    command
+        .env("KARUTE_MAX_CONNECTIONS", "8")
+        .env("ENABLE_CLOUD_LOGGING", "true")
+        .env("GCP_PROJECT_ID", "house");
+    let server = Server::logging(command, std::fs::File::create(&log).expect("a file"));
+    let mut deaf = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(&server.address).expect("connected");
+        let many = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(600);
+        stream.set_write_timeout(Some(Duration::from_secs(2))).expect("a timeout");
+        // The server stops reading from whoever does not read.
+        let _ = stream.write_all(many.as_bytes());
+        deaf.push(stream);
+    }
+    let began = Instant::now();
+    let answer = server.request("GET /clients HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Cloud-Trace-Context: 4bf92f3577b34da6a3ce929d0e0e4736/1;o=1\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(began.elapsed() < Duration::from_secs(60));
+    drop(server);
+    let lines = std::fs::read_to_string(&log).expect("the log");
+    let line = lines.lines().find(|line| line.contains("/clients\"")).expect("a line for the request");
+    let line: Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!(
+        line["logging.googleapis.com/trace"],
+        "projects/house/traces/4bf92f3577b34da6a3ce929d0e0e4736"
+    );
+    assert!(line["request_id"].as_str().is_some_and(|id| !id.is_empty()));
+}
+
+#[test]
 fn tokens_are_made_listed_and_taken_back_on_the_command_line() {
     let home = tempfile::tempdir().expect("a directory");
     let run = |arguments: &[&str]| karute(home.path()).args(arguments).output().expect("the program runs");
