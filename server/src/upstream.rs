@@ -20,6 +20,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 struct Breaker {
     failures: u32,
+    /// Whether the last one was that no answer came in time.
+    late: bool,
     pause: Duration,
     /// Until when no call is made; behind it one call at a time is a trial.
     open_until: Option<Instant>,
@@ -52,6 +54,11 @@ impl Upstream {
     /// Whether it failed when it was last asked, more than once in a row.
     pub fn is_troubled(&self) -> bool {
         self.lock().failures > 1
+    }
+
+    /// Whether it did not answer in time when it was last asked.
+    pub fn is_late(&self) -> bool {
+        self.lock().late
     }
 
     /// Waits for a place to make a call from. Whoever has one says how the call ended; one that was given up says nothing
@@ -101,7 +108,17 @@ impl Pass<'_> {
 
     /// The service failed.
     pub fn failed(self) {
+        self.end(false);
+    }
+
+    /// The service did not answer in time.
+    pub fn timed_out(self) {
+        self.end(true);
+    }
+
+    fn end(self, late: bool) {
         let mut breaker = self.upstream.lock();
+        breaker.late = late;
         breaker.failures = breaker.failures.saturating_add(1);
         if breaker.failures < FAILURES {
             return;

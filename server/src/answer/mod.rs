@@ -450,7 +450,7 @@ async fn first_to_answer<'a>(
                 summary.reason = Some("model_failed");
             }
             Err(_) => {
-                pass.failed();
+                pass.timed_out();
                 tracing::warn!(model = answerer.model(), "no answer in time");
                 summary.reason = Some("model_timed_out");
             }
