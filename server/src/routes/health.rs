@@ -78,9 +78,11 @@ async fn measure(app: &App) -> (StatusCode, Value) {
     for service in services.filter(|service| service.is_troubled()) {
         vertex_ai = false;
         let standing = if service.is_open() { "it is left alone for a while" } else { "it is asked again" };
-        let (name, how) = (service.name(), if service.is_late() { "timeout" } else { "failed" });
-        problems
-            .push(format!("Vertex AI API {how}: {name} did not answer when it was last asked; {standing}"));
+        let (name, how) = (
+            service.name(),
+            if service.is_late() { "Vertex AI API timeout" } else { "Vertex AI API failed" },
+        );
+        problems.push(format!("{how}: {name} did not answer when it was last asked; {standing}"));
     }
     if app.access.is_required() && app.settings.admin_endpoints && !app.access.has_admin_key() {
         problems.push("ADMIN_API_KEY not configured: /admin and the caches need a token of an admin".into());
