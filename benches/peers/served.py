@@ -129,8 +129,10 @@ def main():
     asked = [post("http://127.0.0.1:8391/v1/embeddings", {"input": text, "model": "karute"})["data"][0]["embedding"] for text in texts]
     queries = np.array(asked, dtype=np.float32)
     recall = json.load(urllib.request.urlopen("http://127.0.0.1:8391/health"))["details"]["recall"]
+    if recall is not None:
+        recall = f"states {dict(map(tuple, recall['curve']))[recall['ef_search']]:.3f}"
     figures = wrk("http://127.0.0.1:8391/search", [json.dumps({"query": text, "top_k": TOP}, ensure_ascii=False) for text in texts], home)
-    told("karute `/search`", figures, "exact" if recall is None else f"states {recall}", resident(karute.pid))
+    told("karute `/search`", figures, recall or "exact", resident(karute.pid))
     karute.terminate()
     karute.wait()
 
@@ -177,7 +179,7 @@ def main():
         for path in home.glob("log.*"):
             path.unlink()
         figures = (len(took) / SECONDS, took[len(took) // 2], took[len(took) * 99 // 100])
-        told(name, figures, recalled(found), resident(server.get_pid() if hasattr(server, "get_pid") else 0) if hasattr(server, "get_pid") else "")
+        told(name, figures, recalled(found), resident(server.get_pid()))
     pgbench("pgvector, exact")
     psql("SET maintenance_work_mem = '1GB'; CREATE INDEX ON items USING hnsw (v vector_cosine_ops); ANALYZE;")
     pgbench("pgvector, HNSW, ef 100")
