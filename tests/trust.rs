@@ -219,6 +219,86 @@ fn a_client_who_is_forgotten_is_nowhere_and_comes_back_by_no_sync() {
 }
 
 #[test]
+fn three_servers_over_one_database_share_one_budget_and_one_of_them_is_killed() {
+    use karute_server::money::{Money, day};
+    use karute_tests::google::workbook::Workbook;
+    use karute_tests::google::{Effect, Emulator};
+    use karute_tests::{homes, http, small};
+    use time::OffsetDateTime;
+    const YEN: &str = "12";
+    let mut databases = vec![String::new()];
+    if let Ok(server) = std::env::var("KARUTE_TEST_DATABASE_URL") {
+        databases.push(small::block_on(homes::fresh_database(&server)));
+    }
+    for database in databases {
+        let home = tempfile::tempdir().expect("a directory");
+        let emulator = Emulator::start(([127, 0, 0, 1], 0).into(), Workbook::default()).expect("a port");
+        emulator.plan(10_000, |_| Some(Effect::Slow(Duration::from_millis(5))));
+        assert!(karute(home.path()).args(["search", "体温"]).output().expect("runs").status.success());
+        let start = || {
+            let mut command = karute(home.path());
+            command.env("KARUTE_GOOGLE_ENDPOINT", emulator.url()).env("KARUTE_GOOGLE_ANONYMOUS", "true");
+            command
+                .env("KARUTE_ANSWERERS", "vertex")
+                .env("GCP_PROJECT_ID", "p")
+                .env("KARUTE_YEN_PER_DAY", YEN);
+            command.env("DATABASE_URL", &database);
+            Server::start(command)
+        };
+        let mut servers = [start(), start(), start()];
+        let body = r#"{"message": "久保田さんのバルーンの交換はいつですか"}"#;
+        let length = body.len();
+        let request = format!(
+            "POST /chat HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        std::thread::scope(|scope| {
+            for number in 0..36 {
+                let (address, request) = (servers[number % 3].address.clone(), &request);
+                scope.spawn(move || {
+                    for _ in 0..4 {
+                        // One of the servers is killed meanwhile.
+                        let Ok(mut stream) = TcpStream::connect(&address) else { return };
+                        let mut answer = String::new();
+                        let _ = stream.write_all(request.as_bytes());
+                        let _ = stream.read_to_string(&mut answer);
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(700));
+            servers[0].signal("KILL");
+        });
+        servers.iter_mut().for_each(|server| server.signal("TERM"));
+        drop(servers);
+        small::block_on(async {
+            let directory = home.path().join("karute-data");
+            let state = homes::open(&database, &directory).await.expect("the state");
+            let (now, money) = (OffsetDateTime::now_utc(), Money::new(&http::settings(&[])));
+            let later = now + time::Duration::days(1);
+            state.presume(later, later, |day, owner| money.limits_of(day, owner)).await.expect("presumed");
+            let lines = state.lines().await.expect("the ledger");
+            let total: i64 = lines.iter().map(|line| line.total_cost).sum();
+            let days: Vec<String> = [now, now - time::Duration::minutes(5)].map(day).into();
+            let mut spent = 0;
+            for day in days.iter().collect::<std::collections::BTreeSet<_>>() {
+                spent += state.spent(&format!("day {day}")).await.expect("spent").0;
+            }
+            assert_eq!(total, spent, "the ledger and the limit agree");
+            assert!(total <= 12_000_000, "{total}");
+            assert!(total > 6_000_000, "most of it is used, or the test shows nothing: {total}");
+            let labels = emulator.labels();
+            let once: std::collections::HashSet<&String> = labels.iter().collect();
+            assert_eq!(once.len(), labels.len(), "nothing is asked twice for one line");
+            for label in &labels {
+                assert!(
+                    lines.iter().any(|line| line.id == *label && line.total_cost > 0),
+                    "an answer is not billed"
+                );
+            }
+        });
+    }
+}
+
+#[test]
 fn who_is_forgotten_while_a_sync_runs_is_not_brought_back_by_it() {
     use karute_engine::{Facet, Store};
     use karute_sync::forget::forget;

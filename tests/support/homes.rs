@@ -57,7 +57,10 @@ pub async fn homes() -> Vec<Home> {
 }
 
 /// Makes an empty database on the server and says where it is.
-async fn fresh_database(server: &str) -> String {
+///
+/// # Panics
+/// A server that cannot be reached.
+pub async fn fresh_database(server: &str) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("karute_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));

@@ -5,6 +5,7 @@
 //! run. sqlx's `Any` driver is what both have in common; every statement runs on both, and every test of them too.
 
 mod audit;
+mod bill;
 mod conversations;
 mod feedback;
 mod ledger;
@@ -22,9 +23,10 @@ use sqlx::{AnyPool, ConnectOptions, Executor, SqlSafeStr};
 use time::OffsetDateTime;
 
 pub use audit::{Link, Sealed};
+pub use bill::{By, Line, Sum, yen};
 pub use conversations::{Conversation, Entry, Message, Recorded};
 pub use feedback::{Decision, Feedback};
-pub use ledger::{By, Limit, Line, Outcome, Reservation, Spent, Sum, yen};
+pub use ledger::{Limit, Outcome, Reservation, Spent};
 pub use tokens::{Allowed, Listed};
 
 use crate::config::Secret;
