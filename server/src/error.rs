@@ -42,6 +42,12 @@ enum Detail {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "as above")]
 pub(crate) enum Problems {
+    /// No credential, or one that is none.
+    #[response(status = 401)]
+    Unauthorised(Problem),
+    /// The caller may not do this.
+    #[response(status = 403)]
+    Forbidden(Problem),
     /// The body is too large.
     #[response(status = 413)]
     TooLarge(Problem),
@@ -51,6 +57,9 @@ pub(crate) enum Problems {
     /// The request's fields are wrong.
     #[response(status = 422)]
     Invalid(Problem),
+    /// The caller asks too much: `Retry-After` says when to come back.
+    #[response(status = 429)]
+    TooMany(Problem),
     /// Something failed inside.
     #[response(status = 500)]
     Internal(Problem),

@@ -4,7 +4,7 @@ import sys
 
 import openai
 
-client = openai.OpenAI(base_url=sys.argv[1] + "/v1", api_key="none", max_retries=0, timeout=30)
+client = openai.OpenAI(base_url=sys.argv[1] + "/v1", api_key=sys.argv[2], max_retries=0, timeout=30)
 
 models = [model.id for model in client.models.list()]
 assert models[0] == "karute", models

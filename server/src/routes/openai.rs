@@ -121,7 +121,7 @@ impl ErrorBody {
 /// The body of a failed request.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "the shape of what `Refused` writes, for the OpenAPI document")]
-struct ErrorAnswer {
+pub(super) struct ErrorAnswer {
     error: ErrorBody,
 }
 
@@ -129,6 +129,15 @@ struct ErrorAnswer {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "as above")]
 enum Refusals {
+    /// No credential, or one that is none.
+    #[response(status = 401)]
+    Unauthorised(ErrorAnswer),
+    /// The caller may not do this.
+    #[response(status = 403)]
+    Forbidden(ErrorAnswer),
+    /// The caller asks too much.
+    #[response(status = 429)]
+    TooMany(ErrorAnswer),
     /// The body is too large.
     #[response(status = 413)]
     TooLarge(ErrorAnswer),

@@ -1,7 +1,8 @@
 //! `GET /openapi.json`: what this interface takes and gives, made from the code; `/docs`: the same to look at and to try,
 //! served from the program itself.
 
-use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi, openapi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
@@ -46,9 +47,24 @@ use super::{
         admin::costs,
         admin::audit
     ),
-    components(schemas(chat::Chunk))
+    components(schemas(chat::Chunk, openai::ErrorAnswer)),
+    modifiers(&Credentials),
+    security(("bearer" = []), ("key" = []))
 )]
 pub struct Document;
+
+/// How callers say who they are, where that is asked.
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let key = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
+        components.add_security_scheme("key", SecurityScheme::ApiKey(key));
+    }
+}
 
 /// The document and the page.
 pub(super) fn page() -> SwaggerUi {
