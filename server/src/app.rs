@@ -114,6 +114,13 @@ pub struct Upstreams {
     pub answerers: Vec<Upstream>,
 }
 
+impl Upstreams {
+    /// Each of them.
+    pub fn all(&self) -> impl Iterator<Item = &Upstream> {
+        [&self.embedder, &self.reranker].into_iter().chain(&self.answerers)
+    }
+}
+
 impl App {
     /// An app that serves nothing yet.
     pub fn new(settings: Settings, embedder: Arc<dyn Embedder>, answerers: Arc<[Arc<dyn Answerer>]>) -> Self {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::config::Settings;
 use crate::error::Failure;
 use crate::retrieve::rerank::RerankError;
-use crate::state::{Database, Limit, Outcome, Reservation, Spent};
+use crate::state::{Database, Limit, Outcome, Reservation, Spent, StateError};
 use crate::upstream::Upstream;
 
 /// Millionths of a yen in a yen.
@@ -192,26 +192,44 @@ impl Money {
 
     /// The limits for the house: its day, its month.
     pub fn limits(&self, now: OffsetDateTime) -> Vec<Limit> {
-        let mut limits = self.limits_of(&day(now), "");
-        limits.pop();
-        limits
+        self.of_house(&day(now), self.calls_per_day)
+    }
+
+    fn of_house(&self, day: &str, calls_per_day: i64) -> Vec<Limit> {
+        let month = day.get(..7).unwrap_or(day);
+        vec![
+            Limit { name: format!("day {day}"), most: self.per_day, calls: calls_per_day },
+            Limit { name: format!("month {month}"), most: self.per_month, calls: i64::MAX },
+        ]
     }
 
     /// What a call of `owner` on `day` counts against. A sync is nobody's question: it is bound by what a day and a month may cost
     /// (and by KARUTE_EMBED_MAX_YEN), but embeds records by thousands.
     pub fn limits_of(&self, day: &str, owner: &str) -> Vec<Limit> {
-        let month = day.get(..7).unwrap_or(day);
         if owner == SYNC {
-            return vec![
-                Limit { name: format!("day {day}"), most: self.per_day, calls: i64::MAX },
-                Limit { name: format!("month {month}"), most: self.per_month, calls: i64::MAX },
-            ];
+            return self.of_house(day, i64::MAX);
         }
-        vec![
-            Limit { name: format!("day {day}"), most: self.per_day, calls: self.calls_per_day },
-            Limit { name: format!("month {month}"), most: self.per_month, calls: i64::MAX },
-            Limit { name: format!("caller {day} {owner}"), most: self.per_caller, calls: i64::MAX },
-        ]
+        let mut limits = self.of_house(day, self.calls_per_day);
+        let name = format!("caller {day} {owner}");
+        limits.push(Limit { name, most: self.per_caller, calls: i64::MAX });
+        limits
+    }
+
+    /// The limits for the house, each with what is spent of it and the calls that count against it.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn standing(
+        &self,
+        state: &Database,
+        now: OffsetDateTime,
+    ) -> Result<Vec<(Limit, i64, i64)>, StateError> {
+        let mut standing = Vec::new();
+        for limit in self.limits(now) {
+            let (spent, calls) = state.spent(&limit.name).await?;
+            standing.push((limit, spent, calls));
+        }
+        Ok(standing)
     }
 
     /// The limit of the house that keeps calls from being made at `now`, if one did lately.

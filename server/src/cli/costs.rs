@@ -24,11 +24,11 @@ pub(super) async fn run(settings: Settings, Options { days, by }: Options, json:
     let now = OffsetDateTime::now_utc();
     let since = day(now - time::Duration::days(i64::from(days) - 1));
     let sums = state.sums(by, &since).await?;
-    let mut limits = Vec::new();
-    for limit in Money::new(&settings).limits(now) {
-        let (spent, calls) = state.spent(&limit.name).await?;
-        limits.push((limit.name, yen(spent), yen(limit.most), calls));
-    }
+    let standing = Money::new(&settings).standing(&state, now).await?;
+    let limits: Vec<(String, f64, f64, i64)> = standing
+        .into_iter()
+        .map(|(limit, spent, calls)| (limit.name, yen(spent), yen(limit.most), calls))
+        .collect();
     if json {
         let limit = |(name, spent, most, calls): &(String, f64, f64, i64)| json!({ "name": name, "spentJPY": spent, "limitJPY": most, "calls": calls });
         let limits: Vec<_> = limits.iter().map(limit).collect();

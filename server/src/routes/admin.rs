@@ -10,7 +10,7 @@ use crate::audit;
 use crate::error::{Failure, Problems};
 use crate::money::day;
 use crate::request::Parameters;
-use crate::state::{By, Sealed, Sum, yen};
+use crate::state::{By, Limit, Sealed, Sum, yen};
 
 /// What models cost, and what is left.
 #[derive(Serialize, ToSchema)]
@@ -56,17 +56,14 @@ pub(super) async fn costs(
     let now = (app.now)();
     let since = day(now - time::Duration::days(i64::try_from(days).unwrap_or(31) - 1));
     let rows = state.sums(by, &since).await?;
-    let mut limits = Vec::new();
-    for limit in app.money.limits(now) {
-        let (spent, calls) = state.spent(&limit.name).await?;
-        limits.push(LimitSpent {
-            name: limit.name,
-            spent_jpy: yen(spent),
-            limit_jpy: yen(limit.most),
-            calls,
-            most_calls: Some(limit.calls).filter(|most| *most < i64::MAX),
-        });
-    }
+    let limit = |(limit, spent, calls): (Limit, i64, i64)| LimitSpent {
+        name: limit.name,
+        spent_jpy: yen(spent),
+        limit_jpy: yen(limit.most),
+        calls,
+        most_calls: Some(limit.calls).filter(|most| *most < i64::MAX),
+    };
+    let limits = app.money.standing(state, now).await?.into_iter().map(limit).collect();
     Ok(Json(Costs { since, by: name, rows, limits }))
 }
 

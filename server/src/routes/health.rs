@@ -73,9 +73,7 @@ async fn measure(app: &App) -> (StatusCode, Value) {
     details["answerers"] = json!(app.answerers.iter().map(|answerer| answerer.model()).collect::<Vec<_>>());
     // What is configured, and whether it failed when it was last asked, is all that can be told without a paid call.
     let mut vertex_ai = !app.embedder.is_free() || setup::is_paid(&app.settings);
-    let services =
-        [&app.upstreams.embedder, &app.upstreams.reranker].into_iter().chain(&app.upstreams.answerers);
-    for service in services.filter(|service| service.is_troubled()) {
+    for service in app.upstreams.all().filter(|service| service.is_troubled()) {
         vertex_ai = false;
         let standing = if service.is_open() { "it is left alone for a while" } else { "it is asked again" };
         let (name, how) = (
@@ -138,8 +136,8 @@ async fn used_up(app: &App, state: &Database) -> Vec<String> {
             "a model was not asked: the limit of spending of {limit} leaves no room for a call"
         ));
     }
-    for limit in app.money.limits((app.now)()) {
-        let Ok((spent, calls)) = state.spent(&limit.name).await else { continue };
+    // A database that does not answer has been told of.
+    for (limit, spent, calls) in app.money.standing(state, (app.now)()).await.unwrap_or_default() {
         let share = spent as f64 / (limit.most as f64).max(1.0);
         if (share >= 0.9 && spent > 0) || calls >= limit.calls {
             let percent = (share * 100.0).round();

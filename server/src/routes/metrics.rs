@@ -29,15 +29,14 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
         google: karute_sync::google::client::totals(),
         ..Looked::default()
     };
-    let upstreams = &app.upstreams;
-    let services = [&upstreams.embedder, &upstreams.reranker].into_iter().chain(&upstreams.answerers);
+    let services = app.upstreams.all();
     looked.open = services.map(|service| (service.name().to_owned(), service.is_open())).collect();
-    if let Some(state) = app.state() {
-        for (name, limit) in ["day", "month"].into_iter().zip(app.money.limits((app.now)())) {
-            // A database that does not answer shows in `karute_failures`; the figures that can be had are still given.
-            if let Ok(Ok((spent, calls))) = tokio::time::timeout(PATIENCE, state.spent(&limit.name)).await {
-                looked.limits.push((name, yen(spent), yen(limit.most), calls));
-            }
+    // A database that does not answer shows in `karute_failures`; the figures that can be had are still given.
+    if let Some(state) = app.state()
+        && let Ok(Ok(standing)) = tokio::time::timeout(PATIENCE, app.money.standing(state, (app.now)())).await
+    {
+        for (name, (limit, spent, calls)) in ["day", "month"].into_iter().zip(standing) {
+            looked.limits.push((name, yen(spent), yen(limit.most), calls));
         }
     }
     if let Serving::Ready { index, .. } = app.serving() {

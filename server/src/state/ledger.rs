@@ -102,24 +102,7 @@ impl Database {
                 return Ok(Outcome::Refused(limit.clone(), first));
             }
         }
-        sqlx::query(
-            "INSERT INTO calls (id, instance, owner, answer_id, kind, model, state, reserved, input_cost, output_cost,
-             total_cost, saved_cost, input_tokens, cached_tokens, output_tokens, thought_tokens, day, began_at, ended_at,
-             claimed_at, exported_at)
-             VALUES ($1, $2, $3, $4, $5, $6, 'reserved', $7, 0, 0, 0, 0, 0, 0, 0, 0, $8, $9, 0, 0, 0)",
-        )
-        .bind(&call.id)
-        .bind(&call.instance)
-        .bind(storable(&call.owner))
-        .bind(storable(&call.answer_id))
-        .bind(call.kind)
-        .bind(&call.model)
-        .bind(call.most)
-        .bind(&call.day)
-        .bind(millis(call.at))
-        .execute(&mut *transaction)
-        .await
-        .map_err(unkept)?;
+        insert(&mut transaction, call, "reserved", 0).await?;
         transaction.commit().await?;
         Ok(Outcome::Reserved)
     }
@@ -236,25 +219,9 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn saved(&self, call: &Reservation, saved: i64) -> Result<(), StateError> {
-        sqlx::query(
-            "INSERT INTO calls (id, instance, owner, answer_id, kind, model, state, reserved, input_cost, output_cost,
-             total_cost, saved_cost, input_tokens, cached_tokens, output_tokens, thought_tokens, day, began_at, ended_at,
-             claimed_at, exported_at)
-             VALUES ($1, $2, $3, $4, $5, $6, 'saved', 0, 0, 0, 0, $7, 0, 0, 0, 0, $8, $9, $9, 0, 0)",
-        )
-        .bind(&call.id)
-        .bind(&call.instance)
-        .bind(storable(&call.owner))
-        .bind(storable(&call.answer_id))
-        .bind(call.kind)
-        .bind(&call.model)
-        .bind(saved)
-        .bind(&call.day)
-        .bind(millis(call.at))
-        .execute(&self.pool)
-        .await
-        .map_err(unkept)
-        .map(drop)
+        let mut transaction = self.begin().await?;
+        insert(&mut transaction, call, "saved", saved).await?;
+        transaction.commit().await
     }
 
     /// What is spent of a limit: millionths of a yen, and calls.
@@ -267,6 +234,38 @@ impl Database {
         let Some(row) = row else { return Ok((0, 0)) };
         Ok((row.try_get(0).map_err(unread)?, row.try_get(1).map_err(unread)?))
     }
+}
+
+/// A new row of the ledger. A call that a cache saved ends as it begins.
+async fn insert(
+    transaction: &mut AnyConnection,
+    call: &Reservation,
+    state: &'static str,
+    saved: i64,
+) -> Result<(), StateError> {
+    let began_at = millis(call.at);
+    sqlx::query(
+        "INSERT INTO calls (id, instance, owner, answer_id, kind, model, state, reserved, input_cost, output_cost,
+         total_cost, saved_cost, input_tokens, cached_tokens, output_tokens, thought_tokens, day, began_at, ended_at,
+         claimed_at, exported_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, $9, 0, 0, 0, 0, $10, $11, $12, 0, 0)",
+    )
+    .bind(&call.id)
+    .bind(&call.instance)
+    .bind(storable(&call.owner))
+    .bind(storable(&call.answer_id))
+    .bind(call.kind)
+    .bind(&call.model)
+    .bind(state)
+    .bind(call.most)
+    .bind(saved)
+    .bind(&call.day)
+    .bind(began_at)
+    .bind(if state == "saved" { began_at } else { 0 })
+    .execute(transaction)
+    .await
+    .map_err(unkept)
+    .map(drop)
 }
 
 /// Which of `limits` have just reached a percent that somebody is told of.
