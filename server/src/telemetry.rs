@@ -98,8 +98,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for CloudLogging {
         };
         line.insert("severity".into(), json!(severity));
         line.insert("time".into(), json!(OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()));
-        // There is nowhere to tell that the log cannot be written.
-        let _ = writeln!(std::io::stderr().lock(), "{}", Value::Object(line));
+        // In one write: standard error has no buffer, and a line must be whole or not there, whatever ends the program. There is
+        // nowhere to tell that it cannot be written.
+        let line = format!("{}\n", Value::Object(line));
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
 }
 
