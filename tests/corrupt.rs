@@ -4,8 +4,8 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
 
 use karute_engine::{
-    Draft, Embedding, Facet, Filter, GraphSettings, Identity, Index, OpenError, Passage, Plan, Provenance,
-    Query, Row, Term, diff,
+    Draft, Embedding, Facet, Filter, GraphSettings, Identity, Index, OpenError, Passage, Plan, Precision,
+    Provenance, Query, Row, Term, diff,
 };
 use karute_tests::forge::{ENTRY, Forge, HEADER, sign_table};
 use karute_tests::snapshots::sealed;
@@ -22,8 +22,14 @@ fn identity() -> Identity {
 
 /// A snapshot with something in every section.
 fn sound() -> Vec<u8> {
+    sound_in(Precision::F32)
+}
+
+/// As [`sound`], its vectors in `precision`.
+fn sound_in(precision: Precision) -> Vec<u8> {
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let mut draft = Draft::new(identity());
+    draft.set_precision(precision).expect("an empty draft");
     draft.set_graph(Some(GraphSettings { degree: 4, ..GraphSettings::default() }));
     for number in 0..ROWS {
         let row = Row {
@@ -88,9 +94,11 @@ fn judge(bytes: &[u8]) -> Result<(), OpenError> {
 
 #[test]
 fn the_sound_snapshot_and_one_put_together_again_are_sound() {
-    let sound = sound();
-    judge(&sound).expect("sound");
-    assert_eq!(Forge::open(&sound).sign(), sound, "the forge follows the format document");
+    for precision in Precision::ALL {
+        let sound = sound_in(precision);
+        judge(&sound).expect("sound");
+        assert_eq!(Forge::open(&sound).sign(), sound, "the forge follows the format document");
+    }
 }
 
 #[test]
@@ -115,7 +123,7 @@ fn count(name: &str, usual: usize) -> usize {
 
 #[test]
 fn random_damage_is_detected_or_lies_in_padding() {
-    let sound = sound();
+    let sound = sound_in(Precision::F16);
     let index = Index::from_slice(&sound).expect("sound");
     let mut covered = vec![false; sound.len()];
     covered[..HEADER + index.sections().len() * ENTRY].fill(true);
@@ -289,17 +297,21 @@ fn a_signed_lie_is_detected() {
             let unknown = karute_tests::forge::Section { kind: 77, flags: 0, ..f.sections[3].clone() };
             f.sections.push(unknown);
         }),
+        ("vectors of another precision", &|f| f.section(VECTORS).version ^= 3),
+        ("vectors of a later layout", &|f| f.section(VECTORS).version = 3),
         ("a section of a later layout", &|f| f.section(ROWS_SECTION).version = 2),
         ("another alignment", &|f| f.section(VECTORS).alignment = 64),
         ("no sections at all", &|f| f.sections.clear()),
     ];
     assert!(lies.len() >= 30);
-    let sound = sound();
-    for (lie, tell) in lies {
-        let mut forge = Forge::open(&sound);
-        tell(&mut forge);
-        let judged = judge(&forge.sign());
-        assert!(judged.is_err(), "{lie}: believed");
+    for precision in Precision::ALL {
+        let sound = sound_in(precision);
+        for (lie, tell) in lies {
+            let mut forge = Forge::open(&sound);
+            tell(&mut forge);
+            let judged = judge(&forge.sign());
+            assert!(judged.is_err(), "{lie}: believed in {precision:?}");
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 
 use std::fs;
 
-use karute_engine::{Changed, Draft, Guard, Passage, Provenance, Row, SnapshotId, Store, StoreError, diff};
+use karute_engine::{
+    Changed, Draft, Guard, Passage, Precision, Provenance, Row, SnapshotId, Store, StoreError, diff,
+};
 use karute_sync::transfer::{self, TransferError};
 use karute_tests::snapshots::{identity, sealed, sealed_with};
 
@@ -166,15 +168,22 @@ fn a_diff_speaks_in_rows() {
 
 #[test]
 fn an_export_comes_back_as_the_same_snapshot() {
+    for precision in Precision::ALL {
+        an_export_comes_back(precision);
+    }
+}
+
+fn an_export_comes_back(precision: Precision) {
     let (home, store) = store();
     let mut draft = Draft::new(identity());
+    draft.set_precision(precision).expect("an empty draft");
     let long = Row {
         id: "行 1".into(),
         content: "発熱あり。食欲\"なし\"。\n".into(),
         tags: vec!["熱".into()],
         ..Row::default()
     };
-    let parts = [Passage::part(0..15, &[1.0, 0.0, 0.0]), Passage::part(15..18, &[0.6, 0.0, -0.8])];
+    let parts = [Passage::part(0..15, &[1.0, 0.0, 0.0][..]), Passage::part(15..18, &[0.6, 0.0, -0.8][..])];
     draft.push(&long, &parts).expect("a sound row");
     draft.push(&Row { id: "bare".into(), ..Row::default() }, &[]).expect("a row without a vector");
     draft.set_report("{\"findings\": []}".into());

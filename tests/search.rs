@@ -4,8 +4,8 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
 
 use karute_engine::{
-    Day, Draft, Embedding, Facet, Filter, GraphSettings, Hit, Identity, Index, Passage, Plan, Provenance,
-    Query, Row, Scratch,
+    Day, Draft, Embedding, Facet, Filter, GraphSettings, Hit, Identity, Index, Passage, Plan, Precision,
+    Provenance, Query, Row, Scratch,
 };
 use proptest::prelude::*;
 use rand::RngExt;
@@ -67,6 +67,7 @@ proptest! {
         spike in 0.0f32..300.0,
         top in 0usize..20,
         clients in prop::collection::vec(0usize..3, 0..3),
+        precision in prop::sample::select(Precision::ALL.to_vec()),
     ) {
         prop_assume!(asked.iter().any(|&x| x != 0));
         let vector = |grid: &[i8]| {
@@ -75,13 +76,14 @@ proptest! {
             (vector.iter().any(|&x| x != 0.0)).then(|| unit(vector))
         };
         let mut draft = Draft::new(identity(9));
+        draft.set_precision(precision).expect("an empty draft");
         let mut truth = Vec::new();
         for (number, grids) in passages.iter().enumerate() {
             let row = Row { id: format!("r{number}"), client_id: format!("CL-{}", number % 3), ..Row::default() };
             let vectors: Vec<Vec<f32>> = grids.iter().filter_map(|grid| vector(grid)).collect();
             let passages: Vec<Passage<'_>> = vectors.iter().map(|vector| Passage::whole(&row, vector)).collect();
             draft.push(&row, &passages).expect("a sound row");
-            truth.push(vectors);
+            truth.push(vectors.iter().map(|vector| precision.rounded(vector).into_owned()).collect::<Vec<_>>());
         }
         let index = open(draft);
         index.verify().expect("sound");
@@ -121,6 +123,47 @@ fn the_same_rows_give_the_same_bytes_on_any_number_of_threads() {
     let one = sealed(1);
     assert_eq!(one, sealed(2));
     assert_eq!(one, sealed(5));
+}
+
+#[test]
+fn half_precision_halves_the_vectors_and_leaves_what_is_found() {
+    let made = |precision| {
+        let mut random = ChaCha8Rng::seed_from_u64(13);
+        let mut half = Draft::new(identity(64));
+        half.set_precision(precision).expect("an empty draft");
+        half.set_graph(Some(GraphSettings::default()));
+        let vectors: Vec<Vec<f32>> = (0..2_000).map(|_| direction(64, &mut random)).collect();
+        for (number, vector) in vectors.iter().enumerate() {
+            let row = Row { id: format!("KB_{number}"), ..Row::default() };
+            half.push(&row, &[Passage::whole(&row, vector)]).expect("a sound row");
+        }
+        assert!(half.set_precision(Precision::F32).is_err(), "there are rows already");
+        (open(half), vectors)
+    };
+    let ((whole, vectors), (half, _)) = (made(Precision::F32), made(Precision::F16));
+    half.verify().expect("sound");
+    assert_eq!(half.precision(), Precision::F16);
+    let bytes = |index: &Index| index.sections().last().expect("the vectors").length;
+    assert_eq!(bytes(&whole), 2 * bytes(&half));
+    assert_ne!(whole.id(), half.id());
+    let (mut same, mut met) = (0, 0);
+    for vector in vectors.iter().step_by(50) {
+        let question = Embedding::new(identity(64), vector.clone());
+        let truth = whole.search(&Query::new(&question).plan(Plan::Exact)).expect("a search");
+        let found = half.search(&Query::new(&question).plan(Plan::Exact)).expect("a search");
+        for (truth, found) in truth.iter().zip(&found) {
+            assert!((truth.score - found.score).abs() < 1e-3, "{truth:?}, {found:?}");
+            same += usize::from(truth.row == found.row);
+        }
+        let walked = half.search(&Query::new(&question).plan(Plan::Graph { ef_search: 100 }));
+        let walked = rows(&walked.expect("a search"));
+        met += rows(&found).iter().filter(|row| walked.contains(row)).count();
+        let kept = half.passages_of(found[0].row).expect("a passage");
+        assert_eq!(kept[0].vector(), &*Precision::F16.rounded(vector));
+    }
+    assert!(same > 390, "{same} of 400 rows keep their place");
+    assert!(met > 380, "{met} of 400 rows are met by a walk");
+    assert_eq!(karute_engine::diff(&whole, &half).expect("sound"), karute_engine::Diff::default());
 }
 
 #[test]
@@ -373,8 +416,14 @@ fn a_draft_in_files_gives_the_bytes_of_one_in_memory_and_leaves_no_file() {
         }
         draft.finish(Provenance::default()).expect("a draft").to_bytes()
     };
-    let spooled = Draft::spooled(identity(20), home.path()).expect("room");
-    assert!(fill(spooled) == fill(Draft::new(identity(20))));
+    for precision in Precision::ALL {
+        let made = |mut draft: Draft| {
+            draft.set_precision(precision).expect("an empty draft");
+            fill(draft)
+        };
+        let spooled = Draft::spooled(identity(20), home.path()).expect("room");
+        assert!(made(spooled) == made(Draft::new(identity(20))), "{precision:?}");
+    }
     assert_eq!(std::fs::read_dir(home.path()).expect("a directory").count(), 0);
     assert!(Draft::spooled(identity(20), &home.path().join("nowhere")).is_err());
 }

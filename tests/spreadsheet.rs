@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use karute_engine::{Store, StoreError};
+use karute_engine::{Precision, Store, StoreError};
 use karute_server::catalogue::Catalogue;
 use karute_sync::google::{Credentials, GoogleError, Limits};
 use karute_sync::job::{self, How, Silent, SyncError};
@@ -102,6 +102,24 @@ fn of_a_changed_spreadsheet_only_changed_vectors_are_read() {
     assert_eq!(reasons(&whole), [Reason::VectorStale]);
     small.emulator.edit(|book| book.tabs[1].rows[5] = vector("KB_005", 77, "2026-11-24 10:00:00"));
     assert_eq!(reasons(&small.sync(changes()).expect("published")), []);
+}
+
+#[test]
+fn half_precision_is_made_of_what_is_there_and_full_precision_is_read_again() {
+    let small = Small::new(workbook(30));
+    let in_bits = |how, precision| small.sync(How { precision, ..how }).expect("published");
+    in_bits(changes(), Precision::F32);
+    small.emulator.edit(|book| book.tabs[0].rows[5] = record(5, "書き直した。"));
+    let half = in_bits(changes(), Precision::F16);
+    assert_eq!((half.run.vectors_read, half.run.vectors_reused), (0, 30));
+    assert_eq!(half.index.precision(), Precision::F16);
+    assert!(in_bits(changes(), Precision::F16).run.unchanged);
+    let whole = in_bits(full(), Precision::F16);
+    assert_eq!(reasons(&whole), [Reason::VectorStale], "a rounded vector is known again");
+    assert_eq!(whole.index.id(), half.index.id());
+    let again = in_bits(changes(), Precision::F32);
+    assert_eq!((again.run.vectors_read, again.run.vectors_reused), (30, 0));
+    assert!(contents(&again.index) == contents(&small.anew()));
 }
 
 #[test]

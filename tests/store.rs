@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use karute_engine::{
-    BuildError, Draft, Embedding, Facet, Filter, Guard, Identity, Index, OpenError, Passage, Provenance,
-    Query, QueryError, Row, Sealed, Store, StoreError, VectorFault,
+    BuildError, Draft, Embedding, Facet, Filter, Guard, Identity, Index, OpenError, Passage, Precision,
+    Provenance, Query, QueryError, Row, Sealed, Store, StoreError, VectorFault,
 };
 use proptest::prelude::*;
 
@@ -201,15 +201,19 @@ fn every_changed_byte_is_found_and_every_truncation_is_refused() {
 
 /// A snapshot of each released build that wrote other bytes than the one before, the newest last. None is ever changed
 /// or removed.
-const GOLDEN: &[(&str, &[u8])] =
-    &[("0.1.0", include_bytes!("golden/0.1.0.karute")), ("0.2.0", include_bytes!("golden/0.2.0.karute"))];
+const GOLDEN: &[(&str, Precision, &[u8])] = &[
+    ("0.1.0", Precision::F32, include_bytes!("golden/0.1.0.karute")),
+    ("0.2.0", Precision::F32, include_bytes!("golden/0.2.0.karute")),
+    ("0.2.0", Precision::F16, include_bytes!("golden/0.2.0-f16.karute")),
+];
 
 #[test]
 fn the_golden_snapshot_of_every_released_build_opens_for_ever() {
-    for (build, bytes) in GOLDEN {
+    for (build, precision, bytes) in GOLDEN {
         let index = Index::from_slice(bytes).unwrap_or_else(|error| panic!("build {build}: {error}"));
         assert_eq!(index.builder(), format!("karute-engine {build}"));
         index.verify().expect("sound");
+        assert_eq!(index.precision(), *precision);
         assert_eq!((index.len(), index.passages()), (2, 2));
         let hits =
             index.search(&Query::new(&Embedding::new(identity(), vec![0.1, 0.9, 0.0]))).expect("a search");
@@ -220,13 +224,14 @@ fn the_golden_snapshot_of_every_released_build_opens_for_ever() {
         assert_eq!(index.provenance().source, "golden");
     }
     // What this build writes is, byte for byte, what the golden file of its own version holds.
-    let (_, golden) = GOLDEN[GOLDEN.len() - 1];
-    let written = karute_tests::snapshots::golden().to_bytes();
-    let builder = |bytes| Index::from_slice(bytes).expect("a snapshot").builder().to_owned();
-    assert!(
-        builder(golden) != builder(&written) || written == golden,
-        "the bytes changed without a new version"
-    );
+    for &(_, precision, golden) in GOLDEN {
+        let written = karute_tests::snapshots::golden(precision).to_bytes();
+        let builder = |bytes| Index::from_slice(bytes).expect("a snapshot").builder().to_owned();
+        assert!(
+            builder(golden) != builder(&written) || written == golden,
+            "the bytes changed without a new version"
+        );
+    }
 }
 
 proptest! {

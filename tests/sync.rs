@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use async_trait::async_trait;
-use karute_engine::{Embedding, Store, StoreError};
+use karute_engine::{Embedding, Precision, Store, StoreError};
 use karute_sync::embed::{EmbedError, Embedder, Task, passage_text};
 use karute_sync::job::{self, How, Outcome, Run, Silent, SyncError};
 use karute_sync::lexical::Lexical;
@@ -29,7 +29,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn is_up_to_date(outcome: &Outcome, store: &Store, source: &dyn Source) -> bool {
-    let up_to_date = job::is_up_to_date(&outcome.index, store, source, &*LEXICAL);
+    let up_to_date = job::is_up_to_date(&outcome.index, store, source, &*LEXICAL, Precision::F32);
     block_on(up_to_date).expect("readable")
 }
 
@@ -141,6 +141,23 @@ fn the_same_source_gives_the_same_snapshot_and_needs_no_second_sync() {
     let second = sync_with(&source, &lexical, &store).expect("published");
     assert_eq!(first.index.id(), second.index.id());
     assert_eq!(store.list().expect("a list").len(), 1);
+}
+
+#[test]
+fn vectors_are_kept_in_half_precision_where_that_is_asked_for_and_never_grow_back_from_it() {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    let (source, lexical) = (Workbook::sample(), Lexical::default());
+    let synced = |precision| {
+        let how = How { precision, ..How::default() };
+        block_on(job::run(&source, &lexical, &store, NOW, how, &Silent)).expect("published").index
+    };
+    let whole = synced(Precision::F32);
+    let half = synced(Precision::F16);
+    assert_eq!(half.precision(), Precision::F16);
+    assert!(half.file_length() < whole.file_length());
+    let again = synced(Precision::F32);
+    assert_eq!(again.id(), whole.id(), "a rounded vector was taken for a whole one");
 }
 
 #[test]

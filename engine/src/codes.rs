@@ -5,8 +5,10 @@
 //! score can be off (Cauchy and Schwarz): so an exact search can pass over a row without reading its vector.
 
 use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
 
 use crate::kernel::{BLOCK, Kernel, LARGEST, ZERO, step};
+use crate::originals::Originals;
 
 /// Rows that the scale is chosen on.
 const SAMPLED_ROWS: usize = 512;
@@ -84,11 +86,15 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// Chooses the scale that loses least on a sample of `vectors`, rows of `dimensions` finite numbers. A scale that
     /// clips a few large numbers may keep more of all the others.
-    pub(crate) fn fit(vectors: &[f32], dimensions: usize) -> Self {
+    pub(crate) fn fit(vectors: Originals<'_>, dimensions: usize) -> Self {
         let rows = vectors.len() / dimensions.max(1);
         let every = rows.div_ceil(SAMPLED_ROWS).max(1);
-        let sample: Vec<&[f32]> = vectors.chunks_exact(dimensions).step_by(every).collect();
-        let largest = vectors.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+        let row = |number: usize| number * dimensions..(number + 1) * dimensions;
+        let sample: Vec<_> = (0..rows).step_by(every).map(|number| vectors.owned(row(number))).collect();
+        let largest_of = |room: &mut Vec<f32>, number| {
+            vectors.numbers(row(number), room).iter().fold(0.0f32, |largest, x| largest.max(x.abs()))
+        };
+        let largest = (0..rows).into_par_iter().map_init(Vec::new, largest_of).reduce(|| 0.0, f32::max);
         let (kernel, mut codes) = (Kernel::detect(), vec![0; dimensions]);
         let mut lost = |scale: f32| -> f64 {
             sample.iter().map(|row| f64::from((kernel.encode)(row, scale, &mut codes))).sum()
@@ -122,8 +128,7 @@ impl Encoder {
     }
 
     /// The whole section for `vectors`.
-    pub(crate) fn section(&self, vectors: &[f32]) -> Vec<u8> {
-        use rayon::prelude::*;
+    pub(crate) fn section(&self, vectors: Originals<'_>) -> Vec<u8> {
         let stride = stride_of(self.dimensions);
         let rows = vectors.len() / self.dimensions;
         let header = CodesHeader { scale: self.scale, stride: stride as u32, zero: [0; 14] };
@@ -134,8 +139,9 @@ impl Encoder {
         codes
             .par_chunks_exact_mut(stride)
             .zip(errors.par_chunks_exact_mut(size_of::<f32>()))
-            .zip(vectors.par_chunks_exact(self.dimensions))
-            .for_each(|((codes, error), vector)| {
+            .enumerate()
+            .for_each_init(Vec::new, |room, (number, (codes, error))| {
+                let vector = vectors.numbers(number * self.dimensions..(number + 1) * self.dimensions, room);
                 error.copy_from_slice(&self.encode(vector, codes).to_le_bytes());
             });
         section
@@ -260,7 +266,7 @@ mod tests {
                 row[(spike + 1) % 70] += 0.01;
                 vectors.extend(unit(&row));
             }
-            let section = Encoder::fit(&vectors, 70).section(&vectors);
+            let section = Encoder::fit(Originals::F32(&vectors), 70).section(Originals::F32(&vectors));
             let codes = Codes::parse(&section, vectors.len() / 70, 70).expect("a sound section");
             let mut query = CodedQuery::default();
             let mut scratch = Vec::new();
@@ -281,7 +287,8 @@ mod tests {
 
     #[test]
     fn a_section_of_other_sizes_or_without_a_scale_is_refused() {
-        let section = Encoder::fit(&[1.0, 0.0, 0.0, 1.0], 2).section(&[1.0, 0.0, 0.0, 1.0]);
+        let vectors = Originals::F32(&[1.0, 0.0, 0.0, 1.0]);
+        let section = Encoder::fit(vectors, 2).section(vectors);
         assert!(Codes::parse(&section, 2, 2).is_some());
         assert!(Codes::parse(&section, 3, 2).is_none());
         assert!(Codes::parse(&section, 1, 2).is_none());
@@ -296,7 +303,8 @@ mod tests {
     #[test]
     fn a_row_is_its_own_nearest_in_codes() {
         let vectors: Vec<f32> = [[1.0f32, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.6, 0.8]].concat();
-        let section = Encoder::fit(&vectors, 3).section(&vectors);
+        let vectors = Originals::F32(&vectors);
+        let section = Encoder::fit(vectors, 3).section(vectors);
         let codes = Codes::parse(&section, 3, 3).expect("a sound section");
         let (mut query, mut sums) = (CodedQuery::default(), [0; 3]);
         query.set_row(codes.row(1));

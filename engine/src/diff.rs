@@ -2,7 +2,9 @@
 
 use crate::error::OpenError;
 use crate::index::Index;
+use crate::originals::Precision;
 use crate::row::Row;
+use crate::snapshot::build::Passage;
 
 /// The difference between two snapshots. Ids ascend.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -25,12 +27,20 @@ pub struct Changed {
 }
 
 /// Compares two snapshots row by row. A row that only stands elsewhere in its sheet has not changed. Vectors of two
-/// identities are not compared: they differ by nature.
+/// identities are not compared: they differ by nature. Of two precisions the coarser one decides.
 ///
 /// # Errors
 /// A row that cannot be read.
 pub fn diff(old: &Index, new: &Index) -> Result<Diff, OpenError> {
     let vectors_compare = old.identity() == new.identity();
+    let rounded = [old, new].into_iter().any(|index| index.precision() == Precision::F16);
+    let precision = if rounded { Precision::F16 } else { Precision::F32 };
+    let same = |old: &[Passage<'_>], new: &[Passage<'_>]| {
+        let same = |(old, new): (&Passage<'_>, &Passage<'_>)| {
+            old.range() == new.range() && precision.rounded(old.vector()) == precision.rounded(new.vector())
+        };
+        old.len() == new.len() && old.iter().zip(new).all(same)
+    };
     let (mut olds, mut news) = (old.rows_by_id()?, new.rows_by_id()?);
     let (mut before, mut after) = (olds.next().transpose()?, news.next().transpose()?);
     let mut found = Diff::default();
@@ -47,7 +57,7 @@ pub fn diff(old: &Index, new: &Index) -> Result<Diff, OpenError> {
             }
             (Some((old_number, old_row)), Some((new_number, new_row))) => {
                 let mut fields = differing(&old_row, &new_row);
-                if vectors_compare && old.passages_of(old_number)? != new.passages_of(new_number)? {
+                if vectors_compare && !same(&old.passages_of(old_number)?, &new.passages_of(new_number)?) {
                     fields.push("vector");
                 }
                 if !fields.is_empty() {

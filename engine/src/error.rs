@@ -68,6 +68,12 @@ pub enum BuildError {
         /// What is out of range.
         detail: String,
     },
+    /// The precision of vectors was set too late.
+    #[error("the draft has {rows} rows already: set the precision of its vectors before the first")]
+    Precision {
+        /// Rows so far.
+        rows: usize,
+    },
     /// The disk refused a vector.
     #[error(
         "the vector of row {id:?} cannot be kept on the disk: {source}. Free some space, then build again"

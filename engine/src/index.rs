@@ -10,6 +10,7 @@ use crate::graph::search::Counters;
 use crate::identity::Identity;
 use crate::kernel::Kernel;
 use crate::lexical::{self, search::KeywordHit};
+use crate::originals::Precision;
 use crate::query::{Plan, Query};
 use crate::row::{Provenance, Row, Term};
 use crate::scan::{self, Vectors};
@@ -100,8 +101,7 @@ impl Index {
             scratch.found = scan::plain(&of, &scratch.vector, top, is_allowed);
             self.hand_out(&scratch.found, hits)?;
             let rescored = of.passages.len() as u64;
-            let counters =
-                Counters { rescored, bytes: rescored * 4 * of.dimensions as u64, ..Counters::default() };
+            let counters = Counters { rescored, bytes: rescored * of.vector_bytes(), ..Counters::default() };
             return Ok(Explained { counters, ..Explained::new("exact: the snapshot has no codes") });
         };
         scratch.coded.set(&scratch.vector, &codes);
@@ -287,14 +287,15 @@ impl Index {
     /// A damaged passage table.
     pub fn passages_of(&self, number: u32) -> Result<Vec<Passage<'_>>, OpenError> {
         let passages: &[PassageEntry] = self.snapshot.array(Section::Passages)?;
-        let vectors: &[f32] = self.snapshot.array(Section::Vectors)?;
-        let dimensions = self.identity().dimensions as usize;
+        let (vectors, dimensions) = (self.snapshot.vectors()?, self.identity().dimensions as usize);
         // Passages stand in the order of their rows.
         let first = passages.partition_point(|[row, ..]| *row < number);
-        let own = passages[first..].iter().zip(vectors.chunks_exact(dimensions).skip(first));
-        let own = own.take_while(|([row, ..], _)| *row == number);
+        let own = passages[first..].iter().take_while(|[row, ..]| *row == number).zip(first..);
         Ok(own
-            .map(|([_, start, end], vector)| Passage::part(*start as usize..*end as usize, vector))
+            .map(|([_, start, end], at)| {
+                let vector = vectors.owned(at * dimensions..(at + 1) * dimensions);
+                Passage::part(*start as usize..*end as usize, vector)
+            })
             .collect())
     }
 
@@ -339,7 +340,7 @@ impl Index {
     fn vectors(&self) -> Result<Vectors<'_>, OpenError> {
         Ok(Vectors {
             passages: self.snapshot.array(Section::Passages)?,
-            vectors: self.snapshot.array(Section::Vectors)?,
+            vectors: self.snapshot.vectors()?,
             dimensions: self.identity().dimensions as usize,
         })
     }
@@ -367,6 +368,11 @@ impl Index {
     /// Who made its vectors.
     pub fn identity(&self) -> &Identity {
         &self.snapshot.meta().identity
+    }
+
+    /// In how many bits it keeps each number of its vectors.
+    pub fn precision(&self) -> Precision {
+        self.snapshot.precision()
     }
 
     /// Name and version of the engine that sealed it.

@@ -45,6 +45,7 @@ mod identity;
 mod index;
 mod kernel;
 pub mod lexical;
+mod originals;
 mod query;
 mod row;
 mod scan;
@@ -68,6 +69,7 @@ pub use graph::{
 pub use identity::{Embedding, Identity};
 pub use index::{Hit, Index};
 pub use lexical::{LexicalSettings, search::KeywordHit};
+pub use originals::Precision;
 pub use query::{Plan, Query};
 pub use row::{Origin, Provenance, Row, Term};
 pub use search::{Explained, Scratch};

@@ -4,6 +4,7 @@
 use crate::codes::{Bound, CodedQuery, Codes};
 use crate::filter::RowSet;
 use crate::kernel::{Kernel, dot};
+use crate::originals::Originals;
 use crate::snapshot::PassageEntry;
 use crate::topk::{Scored, TopK};
 
@@ -11,14 +12,23 @@ use crate::topk::{Scored, TopK};
 #[derive(Clone, Copy)]
 pub(crate) struct Vectors<'a> {
     pub(crate) passages: &'a [PassageEntry],
-    pub(crate) vectors: &'a [f32],
+    pub(crate) vectors: Originals<'a>,
     pub(crate) dimensions: usize,
 }
 
-impl Vectors<'_> {
-    pub(crate) fn vector(&self, passage: u32) -> &[f32] {
+impl<'a> Vectors<'a> {
+    /// The vector of a passage, in `room` where it is not kept as f32; nothing past the end.
+    pub(crate) fn vector<'b>(&self, passage: u32, room: &'b mut Vec<f32>) -> &'b [f32]
+    where
+        'a: 'b,
+    {
         let start = passage as usize * self.dimensions;
-        self.vectors.get(start..start + self.dimensions).unwrap_or_default()
+        self.vectors.numbers(start..start + self.dimensions, room)
+    }
+
+    /// Bytes that a vector takes.
+    pub(crate) fn vector_bytes(&self) -> u64 {
+        (self.dimensions * self.vectors.precision().bytes()) as u64
     }
 
     /// The row of a passage; a number past all rows for a passage that does not exist.
@@ -43,8 +53,8 @@ impl Vectors<'_> {
         (first as u32..).zip(own).map(|(passage, _)| passage)
     }
 
-    pub(crate) fn scored(&self, query: &[f32], passage: u32) -> Scored {
-        Scored { score: dot(query, self.vector(passage)), row: self.row(passage), passage }
+    pub(crate) fn scored(&self, query: &[f32], passage: u32, room: &mut Vec<f32>) -> Scored {
+        Scored { score: dot(query, self.vector(passage, room)), row: self.row(passage), passage }
     }
 }
 
@@ -62,6 +72,8 @@ pub(crate) struct Scan {
     candidates: Vec<(f32, u32)>,
     least: TopK,
     found: Vec<Scored>,
+    /// A vector that is being compared.
+    room: Vec<f32>,
     pub(crate) distances: u64,
     pub(crate) rescored: u64,
 }
@@ -181,7 +193,9 @@ impl Scan {
         // The likeliest first: what they truly score excludes most of the others.
         self.candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let likely = top.saturating_mul(2).min(self.candidates.len());
-        self.found.extend(self.candidates[..likely].iter().map(|&(_, passage)| of.scored(query, passage)));
+        let room = &mut self.room;
+        self.found
+            .extend(self.candidates[..likely].iter().map(|&(_, passage)| of.scored(query, passage, room)));
         fold(&mut self.found);
         let certain = match top.checked_sub(1).and_then(|last| self.found.get(last)) {
             Some(last) => last.score,
@@ -189,7 +203,8 @@ impl Scan {
         };
         let rest = self.candidates[likely..].iter().filter(|candidate| reach(candidate) >= certain);
         let before = self.found.len();
-        self.found.extend(rest.map(|&(_, passage)| of.scored(query, passage)));
+        let room = &mut self.room;
+        self.found.extend(rest.map(|&(_, passage)| of.scored(query, passage, room)));
         self.rescored += (likely + self.found.len() - before) as u64;
         fold(&mut self.found);
         self.found.truncate(top);
@@ -215,12 +230,12 @@ pub(crate) fn plain(
 ) -> Vec<Scored> {
     let mut best = TopK::default();
     best.reset(top);
-    let mut pending: Option<Scored> = None;
+    let (mut pending, mut room) = (None::<Scored>, Vec::new());
     for passage in 0..of.passages.len() as u32 {
         if !allowed(of.row(passage)) {
             continue;
         }
-        let scored = of.scored(query, passage);
+        let scored = of.scored(query, passage, &mut room);
         // Passages stand in the order of their rows, so a row is complete when the next one begins.
         pending = match pending {
             Some(before) if before.row == scored.row => {

@@ -33,6 +33,8 @@ pub struct Scratch {
     pub(crate) coded: CodedQuery,
     walk: Walk,
     scan: Scan,
+    /// A vector that is being compared.
+    room: Vec<f32>,
     pub(crate) found: Vec<Scored>,
 }
 
@@ -61,7 +63,7 @@ impl Search<'_> {
         found.clear();
         found.extend_from_slice(scan.finish(&self.of, &self.codes, coded, vector, self.top));
         let (distances, rescored) = (scan.distances, scan.rescored);
-        let bytes = distances * (self.codes.stride as u64 + 4) + rescored * self.vector_bytes();
+        let bytes = distances * (self.codes.stride as u64 + 4) + rescored * self.of.vector_bytes();
         Explained { counters: Counters { distances, hops: 0, rescored, bytes }, ..Explained::new(why) }
     }
 
@@ -72,7 +74,7 @@ impl Search<'_> {
         graph: &Graph<'_>,
         ef_search: usize,
     ) -> Option<Counters> {
-        let Scratch { vector, coded, walk, found, .. } = scratch;
+        let Scratch { vector, coded, walk, found, room, .. } = scratch;
         walk.counters = Counters::default();
         let ground = Ground { kernel: self.kernel, codes: self.codes };
         match self.allowed {
@@ -89,12 +91,12 @@ impl Search<'_> {
         // The codes order all but the closest calls; those are decided in full precision.
         let close = self.top + self.top / 2 + 4;
         found.clear();
-        found.extend(walk.found.iter().take(close).map(|near| self.of.scored(vector, near.node())));
+        found.extend(walk.found.iter().take(close).map(|near| self.of.scored(vector, near.node(), room)));
         walk.counters.rescored = found.len() as u64;
         scan::fold(found);
         if found.len() < self.top && walk.found.len() > close {
             found.clear();
-            found.extend(walk.found.iter().map(|near| self.of.scored(vector, near.node())));
+            found.extend(walk.found.iter().map(|near| self.of.scored(vector, near.node(), room)));
             walk.counters.rescored += found.len() as u64;
             scan::fold(found);
         }
@@ -106,12 +108,8 @@ impl Search<'_> {
         let Counters { distances, hops, rescored, .. } = walk.counters;
         let bytes = distances * self.codes.stride as u64
             + hops * u64::from(graph.header.degree) * 4
-            + rescored * self.vector_bytes();
+            + rescored * self.of.vector_bytes();
         Some(Counters { bytes, ..walk.counters })
-    }
-
-    fn vector_bytes(&self) -> u64 {
-        4 * self.of.dimensions as u64
     }
 }
 

@@ -348,6 +348,7 @@ pub fn how(settings: &Settings, publishing: Publishing) -> How {
         pass: Pass::Changes { full_every: Duration::from_secs(settings.full_pass_hours * 3_600) },
         missing: Missing::Leave,
         write_back: false,
+        precision: settings.vectors,
     }
 }
 

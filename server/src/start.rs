@@ -231,9 +231,13 @@ fn from_source(
             tracing::warn!("the store was rolled back: serving that snapshot until the next `karute sync`");
             Ok(true)
         }
-        Some(index) => {
-            tokio::runtime::Handle::current().block_on(job::is_up_to_date(index, store, source, embedder))
-        }
+        Some(index) => tokio::runtime::Handle::current().block_on(job::is_up_to_date(
+            index,
+            store,
+            source,
+            embedder,
+            settings.vectors,
+        )),
         None => Ok(false),
     };
     let failure = match up_to_date {

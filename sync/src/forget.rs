@@ -191,6 +191,7 @@ fn discard_unreadable(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
 fn without(store: &Store, index: &Index, client: &str) -> Result<SnapshotId, ForgetError> {
     let mut draft =
         Draft::spooled(index.identity().clone(), store.directory()).map_err(ForgetError::Spool)?;
+    draft.set_precision(index.precision())?;
     draft.set_terms(index.terms().to_vec());
     let (mut gone, mut made_from) = (HashSet::new(), HashSet::new());
     for number in 0..index.len() {

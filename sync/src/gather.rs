@@ -6,12 +6,13 @@
 //! What makes the reuse safe is stored with each snapshot, as [`Known`] in its report section: for every record whose
 //! vector cells were read, a digest of the narrow cells of its Embeddings rows, and what was found out about them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use karute_engine::{Identity, Index, OpenError, Passage};
+use karute_engine::{Identity, Index, OpenError, Passage, Precision};
 use serde::{Deserialize, Serialize};
 
 use crate::embed::{document_text, passage_text};
@@ -92,11 +93,18 @@ pub(crate) struct Parent<'a> {
 }
 
 impl<'a> Parent<'a> {
-    /// What `index` knows, if its vectors are of `identity` and came from `place`. A snapshot that cannot be read gives
+    /// What `index` knows, if its vectors are of `identity`, not rounded further than `precision`, and came from `place`. A snapshot that cannot be read gives
     /// nothing: everything is then read anew.
-    pub(crate) fn of(index: Option<&'a Index>, identity: &Identity, place: &str) -> Option<Self> {
-        let index =
-            index.filter(|index| index.identity() == identity && index.provenance().place == place)?;
+    pub(crate) fn of(
+        index: Option<&'a Index>,
+        identity: &Identity,
+        precision: Precision,
+        place: &str,
+    ) -> Option<Self> {
+        let index = index.filter(|index| {
+            let fine_enough = index.precision() == Precision::F32 || index.precision() == precision;
+            fine_enough && index.identity() == identity && index.provenance().place == place
+        })?;
         let stored: Stored<serde::de::IgnoredAny> = serde_json::from_str(index.report().ok()?).ok()?;
         if stored.known_vectors.is_empty() && stored.computed_vectors.is_empty() {
             return None;
@@ -108,22 +116,22 @@ impl<'a> Parent<'a> {
     }
 
     /// The vector that was computed for a passage of record `id` with this text.
-    pub(crate) fn computed(&self, id: &str, text: &str) -> Option<&'a [f32]> {
+    pub(crate) fn computed(&self, id: &str, text: &str) -> Option<Cow<'a, [f32]>> {
         if !self.computed.contains(&computed_from(id, text)) {
             return None;
         }
         let number = *self.rows.get(id)?;
         let (row, passages) = (self.index.row(number).ok()?, self.index.passages_of(number).ok()?);
-        let same = |passage: &&Passage<'_>| {
+        let same = |passage: &Passage<'_>| {
             row.content.get(passage.range()).is_some_and(|own| passage_text(&row.title, own) == text)
         };
-        passages.iter().find(same).map(Passage::vector)
+        passages.into_iter().find(same).map(Passage::into_vector)
     }
 
     /// The vector of record `id`.
-    fn vector(&self, id: &str) -> Option<&'a [f32]> {
+    fn vector(&self, id: &str) -> Option<Cow<'a, [f32]>> {
         let number = self.rows.get(id)?;
-        Some(self.index.passages_of(*number).ok()?.first()?.vector())
+        Some(self.index.passages_of(*number).ok()?.into_iter().next()?.into_vector())
     }
 }
 
@@ -283,7 +291,8 @@ impl Gathering<'_> {
         let Some((slot, parent)) = slot.zip(self.parent) else { return Ok(None) };
         let Some(known) = parent.known.get(&group.digest) else { return Ok(None) };
         let vector = self.fetched.read(slot).map_err(SyncError::Spool)?;
-        Ok((parent.vector(&group.id) == Some(&vector[..])).then(|| known.text.clone()))
+        let as_kept = parent.index.precision().rounded(&vector);
+        Ok((parent.vector(&group.id) == Some(as_kept)).then(|| known.text.clone()))
     }
 
     fn finish(self, version: String, round: Round) -> Gathered {

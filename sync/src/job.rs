@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use karute_engine::{BuildError, Guard, Index, Provenance, Store, StoreError};
+use karute_engine::{BuildError, Guard, Index, Precision, Provenance, Store, StoreError};
 use time::OffsetDateTime;
 
 use crate::embed::{EmbedError, Embedder};
@@ -95,12 +95,15 @@ pub struct How {
     pub missing: Missing,
     /// Whether vectors that were computed are appended to the source, once the snapshot is published.
     pub write_back: bool,
+    /// In how many bits the snapshot keeps each number of its vectors.
+    pub precision: Precision,
 }
 
 impl Default for How {
     fn default() -> Self {
         let (publishing, pass) = (Publishing::default(), Pass::Full);
-        Self { publishing, pass, missing: Missing::Leave, write_back: false }
+        let precision = Precision::default();
+        Self { publishing, pass, missing: Missing::Leave, write_back: false, precision }
     }
 }
 
@@ -200,7 +203,7 @@ pub enum SyncError {
     },
 }
 
-/// Whether `index` is what a sync of `source` with `embedder` would build again.
+/// Whether `index` is what a sync of `source` with `embedder` and `precision` would build again.
 ///
 /// # Errors
 /// A source that cannot be reached.
@@ -209,8 +212,10 @@ pub async fn is_up_to_date(
     store: &Store,
     source: &dyn Source,
     embedder: &dyn Embedder,
+    precision: Precision,
 ) -> Result<bool, SourceError> {
-    if index.provenance().builder != BUILDER || index.identity() != embedder.identity() {
+    let as_wanted = index.identity() == embedder.identity() && index.precision() == precision;
+    if index.provenance().builder != BUILDER || !as_wanted {
         return Ok(false);
     }
     let version = source.version().await?;
@@ -251,7 +256,7 @@ pub async fn run(
         && !store.is_rolled_back()
         && let Some(report) = told_of(index)
         && (how.missing == Missing::Leave || !report.has(Reason::NoVector))
-        && is_up_to_date(index, store, source, embedder).await?
+        && is_up_to_date(index, store, source, embedder, how.precision).await?
     {
         let run = Run {
             unchanged: true,
@@ -261,7 +266,7 @@ pub async fn run(
         };
         return Ok(Outcome { index: store.find(&index.id().to_string())?, report, run });
     }
-    let prepared = prepare(source, embedder, store, current.as_ref(), full, how.missing, progress).await?;
+    let prepared = prepare(source, embedder, store, current.as_ref(), full, how, progress).await?;
     let full_pass = match (source.leaves_vectors_out(), full, &seen) {
         (false, ..) => String::new(),
         (true, false, Some(seen)) => seen.full_pass.clone(),
@@ -274,7 +279,7 @@ pub async fn run(
         forced: how.publishing == Publishing::Forced,
         ..prepared.provenance(source, &seen, now)
     };
-    let sealed = prepared.build(embedder, store, provenance, progress)?;
+    let sealed = prepared.build(embedder, store, how.precision, provenance, progress)?;
     progress.begin(Stage::Publishing, None);
     store.publish(&sealed, &how.publishing.guard())?;
     progress.finish();
@@ -306,7 +311,8 @@ pub async fn run(
 }
 
 /// Reads all of `source`, embeds every row with `embedder`, and adds the snapshot to the store: another model is looked at
-/// before it is taken. With `switch` it is published at once, as far as the guard lets it.
+/// before it is taken. Of `how`, only what it says of missing vectors and of precision counts. With `switch` it is
+/// published at once, as far as the guard lets it.
 ///
 /// # Errors
 /// As [`run`].
@@ -315,15 +321,15 @@ pub async fn beside(
     embedder: &dyn Embedder,
     store: &Store,
     now: OffsetDateTime,
-    missing: Missing,
+    how: How,
     switch: Option<Publishing>,
     progress: &dyn Progress,
 ) -> Result<Outcome, SyncError> {
-    let prepared = prepare(source, embedder, store, None, true, missing, progress).await?;
+    let prepared = prepare(source, embedder, store, None, true, how, progress).await?;
     let full_pass = if source.leaves_vectors_out() { rfc3339(now) } else { String::new() };
     let seen = Seen { version: prepared.gathered.version.clone(), full_pass: full_pass.clone() };
     let provenance = prepared.provenance(source, &seen, now);
-    let sealed = prepared.build(embedder, store, provenance, progress)?;
+    let sealed = prepared.build(embedder, store, how.precision, provenance, progress)?;
     progress.begin(Stage::Publishing, None);
     let id = match switch {
         Some(publishing) => {
@@ -352,7 +358,7 @@ pub async fn check(
 ) -> Result<(QualityReport, Run), SyncError> {
     // What is known of the source from before decides, as in a sync, which vectors are stale and which are there.
     let current = store.current().ok().map(|opened| opened.index);
-    let prepared = prepare(source, embedder, store, current.as_ref(), true, Missing::Leave, progress).await?;
+    let prepared = prepare(source, embedder, store, current.as_ref(), true, How::default(), progress).await?;
     let run = Run { vectors_read: prepared.gathered.vectors_read, usage: source.usage(), ..Run::default() };
     Ok((prepared.report, run))
 }

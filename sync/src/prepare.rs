@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use karute_engine::{BuildError, Draft, Embedding, Index, Passage, Provenance, Row, Sealed, Store, Term};
+use karute_engine::{
+    BuildError, Draft, Embedding, Index, Passage, Precision, Provenance, Row, Sealed, Store, Term,
+};
 use time::OffsetDateTime;
 
 use crate::embed::{EmbedError, Embedder, Task, passage_text};
 use crate::forget;
 use crate::gather::{self, Gathered, Parent, Stored};
-use crate::job::{BUILDER, Missing, Progress, Stage, SyncError};
+use crate::job::{BUILDER, How, Missing, Progress, Stage, SyncError};
 use crate::passages::passages;
 use crate::report::{Action, Finding, QualityReport, Reason};
 use crate::seen::{Seen, rfc3339};
@@ -54,11 +56,11 @@ pub(crate) async fn prepare<'a>(
     store: &Store,
     current: Option<&'a Index>,
     full: bool,
-    missing: Missing,
+    How { missing, precision, .. }: How,
     progress: &dyn Progress,
 ) -> Result<Prepared<'a>, SyncError> {
     let identity = embedder.identity();
-    let parent = Parent::of(current, identity, &source.place());
+    let parent = Parent::of(current, identity, precision, &source.place());
     let newest = store.current().ok().map(|opened| opened.index);
     let forgotten = forget::known(store.directory(), newest.as_ref())?;
     let directory = store.directory();
@@ -81,7 +83,7 @@ pub(crate) async fn prepare<'a>(
         for Bare { at, range, text } in bare {
             match parent.as_ref().and_then(|parent| parent.computed(&rows[at].id, &text)) {
                 Some(vector) => {
-                    let slot = made.push(vector).map_err(SyncError::Spool)?;
+                    let slot = made.push(&vector).map_err(SyncError::Spool)?;
                     paid.push(gather::computed_from(&rows[at].id, &text));
                     computed[at].push(Made { range, slot });
                 }
@@ -239,6 +241,7 @@ impl Prepared<'_> {
         &self,
         embedder: &dyn Embedder,
         store: &Store,
+        precision: Precision,
         provenance: Provenance,
         progress: &dyn Progress,
     ) -> Result<Sealed, SyncError> {
@@ -246,6 +249,7 @@ impl Prepared<'_> {
         progress.begin(Stage::Building, Some(rows.len() as u64));
         let mut draft =
             Draft::spooled(embedder.identity().clone(), store.directory()).map_err(SyncError::Spool)?;
+        draft.set_precision(precision)?;
         draft.set_terms(self.terms.clone());
         let stored = Stored {
             report: &self.report,
@@ -268,8 +272,10 @@ impl Prepared<'_> {
                 }
             }
             .map_err(SyncError::Spool)?;
-            let passages: Vec<Passage<'_>> =
-                vectors.iter().map(|(range, vector)| Passage::part(range.clone(), vector)).collect();
+            let passages: Vec<Passage<'_>> = vectors
+                .iter()
+                .map(|(range, vector)| Passage::part(range.clone(), vector.as_slice()))
+                .collect();
             draft.push(row, &passages)?;
             progress.advance(1);
         }

@@ -15,7 +15,9 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use karute_engine::{BuildError, Draft, Identity, Index, OpenError, Passage, Provenance, Row, Sealed, Term};
+use karute_engine::{
+    BuildError, Draft, Identity, Index, OpenError, Passage, Precision, Provenance, Row, Sealed, Term,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 const MANIFEST: &str = "manifest.json";
@@ -31,6 +33,9 @@ const TEXT_LIMIT: u64 = 256 << 20;
 struct Manifest {
     id: String,
     identity: Identity,
+    /// Exports of earlier versions do not say, and have 32 bits.
+    #[serde(default)]
+    precision: Precision,
     rows: u32,
     passages: u32,
     provenance: Provenance,
@@ -111,6 +116,7 @@ pub fn export(index: &Index, folder: &Path) -> Result<(), TransferError> {
     let manifest = Manifest {
         id: index.id().to_string(),
         identity: index.identity().clone(),
+        precision: index.precision(),
         rows: index.len(),
         passages: index.passages(),
         provenance: index.provenance().clone(),
@@ -136,6 +142,7 @@ pub fn import(folder: &Path, adjust: impl FnOnce(&mut Provenance)) -> Result<Sea
     let manifest: Manifest = read_json(&folder.join(MANIFEST))?;
     let mut draft = Draft::new(manifest.identity.clone());
     let terms: Vec<Term> = read_json(&folder.join(TERMS))?;
+    draft.set_precision(manifest.precision)?;
     draft.set_terms(terms);
     draft.set_report(read_text(&folder.join(REPORT))?);
 
@@ -171,7 +178,7 @@ pub fn import(folder: &Path, adjust: impl FnOnce(&mut Provenance)) -> Result<Sea
             .passages
             .iter()
             .zip(&made)
-            .map(|(range, vector)| Passage::part(range.clone(), vector))
+            .map(|(range, vector)| Passage::part(range.clone(), vector.as_slice()))
             .collect();
         draft.push(&line.row, &passages)?;
     }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "what is built here is sound, or the test must stop")]
 
-use karute_engine::{Draft, GraphSettings, Identity, Passage, Provenance, Row, Sealed};
+use karute_engine::{Draft, GraphSettings, Identity, Passage, Precision, Provenance, Row, Sealed};
 
 /// An identity of three dimensions.
 pub fn identity() -> Identity {
@@ -34,8 +34,9 @@ pub fn sealed_with(ids: &[&str], provenance: Provenance) -> Sealed {
 }
 
 /// The snapshot that golden files hold: something in every section, a row of two passages, a row without a vector.
-pub fn golden() -> Sealed {
+pub fn golden(precision: Precision) -> Sealed {
     let mut draft = Draft::new(identity());
+    draft.set_precision(precision).expect("an empty draft");
     draft.set_graph(Some(GraphSettings::default()));
     let first = Row {
         id: "KB_1".into(),
@@ -48,7 +49,7 @@ pub fn golden() -> Sealed {
         date: "2026-09-14".into(),
         ..Row::default()
     };
-    let parts = [Passage::part(0..19, &[1.0, 0.0, 0.0]), Passage::part(19..34, &[0.0, 1.0, 0.0])];
+    let parts = [Passage::part(0..19, &[1.0, 0.0, 0.0][..]), Passage::part(19..34, &[0.0, 1.0, 0.0][..])];
     draft.push(&first, &parts).expect("a sound row");
     draft.push(&Row { id: "KB_0".into(), ..Row::default() }, &[]).expect("a row without a vector");
     draft.set_terms(vec![karute_engine::Term {

@@ -97,7 +97,8 @@ pub(crate) fn measure(of: Vectors<'_>, codes: Codes<'_>, graph: &Graph<'_>) -> G
 fn question(of: &Vectors<'_>, codes: &Codes<'_>, number: usize, questions: usize) -> Option<Scratch> {
     let row = number * codes.len() / questions;
     let other = (row + codes.len() / 2 + number * 7 + 1) % codes.len();
-    let (row, other) = (of.vector(row as u32), of.vector(other as u32));
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    let (row, other) = (of.vector(row as u32, &mut one), of.vector(other as u32, &mut two));
     let mixed: Vec<f32> = row.iter().zip(other).map(|(row, other)| row + STRAY * other).collect();
     let mut scratch = Scratch::default();
     scale_into(&mixed, norm(&mixed).ok()?, &mut scratch.vector);

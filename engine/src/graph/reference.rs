@@ -21,7 +21,8 @@ impl Distance<f32> for Cosine {
 }
 
 pub(super) fn layers(of: &Vectors<'_>, settings: &GraphSettings) -> Layers {
-    let rows: Vec<(&[f32], usize)> = of.vectors.chunks_exact(of.dimensions).zip(0..).collect();
+    let all = of.vectors.owned(0..of.vectors.len());
+    let rows: Vec<(&[f32], usize)> = all.chunks_exact(of.dimensions).zip(0..).collect();
     let nodes = rows.len();
     let degree = settings.degree as usize;
     // Its layer 0 has twice as many connections as it is told; more than 256 of them it does not take.

@@ -1,5 +1,6 @@
 //! From rows and vectors to the bytes of a snapshot.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rkyv::rancor;
 
-use super::bytes::{Bytes, array};
+use super::column::{Column, Finished, Payload, VectorColumn};
 use super::header::{Header, Section};
 use super::id::SnapshotId;
 use super::map::Spool;
@@ -23,6 +24,7 @@ use crate::graph::settings::GraphSettings;
 use crate::identity::Identity;
 use crate::lexical::build::{self as lexical, Occurrence};
 use crate::lexical::{FIELDS, LexicalSettings};
+use crate::originals::Precision;
 use crate::row::{Provenance, Row, Term};
 use crate::scan::Vectors;
 use crate::vector::{is_unit, norm};
@@ -31,18 +33,18 @@ use crate::vector::{is_unit, norm};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Passage<'a> {
     range: Range<usize>,
-    vector: &'a [f32],
+    vector: Cow<'a, [f32]>,
 }
 
 impl<'a> Passage<'a> {
     /// One vector for the whole row.
     pub fn whole(row: &Row, vector: &'a [f32]) -> Self {
-        Self { range: 0..row.content.len(), vector }
+        Self::part(0..row.content.len(), vector)
     }
 
     /// A vector for the bytes `range` of a row's content; both ends must be character boundaries.
-    pub fn part(range: Range<usize>, vector: &'a [f32]) -> Self {
-        Self { range, vector }
+    pub fn part(range: Range<usize>, vector: impl Into<Cow<'a, [f32]>>) -> Self {
+        Self { range, vector: vector.into() }
     }
 
     /// The bytes of the row's content that it covers.
@@ -51,7 +53,12 @@ impl<'a> Passage<'a> {
     }
 
     /// Its vector.
-    pub fn vector(&self) -> &'a [f32] {
+    pub fn vector(&self) -> &[f32] {
+        &self.vector
+    }
+
+    /// Its vector, given away.
+    pub fn into_vector(self) -> Cow<'a, [f32]> {
         self.vector
     }
 }
@@ -65,7 +72,7 @@ pub struct Draft {
     rows_length: usize,
     row_ends: Vec<u64>,
     passages: Vec<u32>,
-    vectors: Column<f32>,
+    vectors: VectorColumn,
     occurrences: Column<Occurrence>,
     /// Where files without names are made; `None` keeps everything in memory.
     spool: Option<PathBuf>,
@@ -94,7 +101,7 @@ impl Draft {
             spool: None,
             row_ends: Vec::new(),
             passages: Vec::new(),
-            vectors: Column::Memory(Vec::new()),
+            vectors: VectorColumn::F32(Column::Memory(Vec::new())),
             occurrences: Column::Memory(Vec::new()),
             lengths: Vec::new(),
             lexical: LexicalSettings::default(),
@@ -115,7 +122,7 @@ impl Draft {
     pub fn spooled(identity: Identity, directory: &Path) -> io::Result<Self> {
         Ok(Self {
             rows: Column::File(Spool::create(directory)?),
-            vectors: Column::File(Spool::create(directory)?),
+            vectors: VectorColumn::F32(Column::File(Spool::create(directory)?)),
             occurrences: Column::File(Spool::create(directory)?),
             spool: Some(directory.to_owned()),
             ..Self::new(identity)
@@ -138,14 +145,16 @@ impl Draft {
         }
         let number = counted(number, "rows")?;
         counted(self.passages.len() / 3 + passages.len(), "passages")?;
-        for passage in passages {
-            self.check(row, passage)?;
+        let precision = self.vectors.precision();
+        let vectors: Vec<_> = passages.iter().map(|passage| precision.rounded(&passage.vector)).collect();
+        for (passage, vector) in passages.iter().zip(&vectors) {
+            self.check(row, passage, vector)?;
         }
         let archive = rkyv::to_bytes::<rancor::Error>(row)
             .map_err(|error| BuildError::Archive { id: row.id.clone(), detail: error.to_string() })?;
         let spooled = |source| BuildError::Spool { id: row.id.clone(), source };
-        for Passage { vector, .. } in passages {
-            self.vectors.push(vector).map_err(spooled)?;
+        for vector in vectors {
+            self.vectors.push(&vector).map_err(spooled)?;
         }
         let (occurrences, lengths) = lexical::occurrences(number, row);
         self.occurrences.push(&occurrences).map_err(spooled)?;
@@ -166,13 +175,13 @@ impl Draft {
         Ok(())
     }
 
-    fn check(&self, row: &Row, passage: &Passage<'_>) -> Result<(), BuildError> {
+    fn check(&self, row: &Row, passage: &Passage<'_>, vector: &[f32]) -> Result<(), BuildError> {
         let fault = |fault| BuildError::Vector { id: row.id.clone(), fault };
-        let (found, expected) = (passage.vector.len(), self.identity.dimensions as usize);
+        let (found, expected) = (vector.len(), self.identity.dimensions as usize);
         if found != expected {
             return Err(fault(VectorFault::Dimensions { found, expected }));
         }
-        let norm = norm(passage.vector).map_err(fault)?;
+        let norm = norm(vector).map_err(fault)?;
         if !is_unit(norm) {
             return Err(fault(VectorFault::NotUnit { norm: norm as f32 }));
         }
@@ -181,6 +190,19 @@ impl Draft {
             let Range { start, end } = passage.range;
             return Err(BuildError::Passage { id: row.id.clone(), start, end, length: row.content.len() });
         }
+        Ok(())
+    }
+
+    /// Keeps vectors in `precision`, which is [`Precision::F32`] unless this is called before the first row.
+    ///
+    /// # Errors
+    /// A draft that has rows already, or a disk that refuses the file of a spooled one.
+    pub fn set_precision(&mut self, precision: Precision) -> Result<(), BuildError> {
+        if !self.is_empty() {
+            return Err(BuildError::Precision { rows: self.len() });
+        }
+        self.vectors = VectorColumn::create(self.spool.as_deref(), precision)
+            .map_err(|source| BuildError::Spool { id: "the first".into(), source })?;
         Ok(())
     }
 
@@ -238,8 +260,9 @@ impl Draft {
         if let Some(detail) = self.lexical.fault() {
             return Err(BuildError::LexicalSettings { detail });
         }
+        let precision = self.vectors.precision();
         let all = self.vectors.finish().map_err(spooled)?;
-        let vectors = all.as_slice();
+        let vectors = all.as_originals();
         let codes = Encoder::fit(vectors, dimensions as usize).section(vectors);
         if let Some(detail) = self.graph.and_then(|settings| settings.fault()) {
             return Err(BuildError::GraphSettings { detail });
@@ -272,7 +295,7 @@ impl Draft {
         sections.push((Section::Codes, Payload::Bytes(codes)));
         sections.push((Section::Rows, self.rows.finish().map_err(spooled)?.into_payload()));
         sections.push((Section::Vectors, all.into_payload()));
-        Sealed::new(sections)
+        Sealed::new(sections, precision)
     }
 }
 
@@ -297,84 +320,6 @@ where
     rkyv::to_bytes::<rancor::Error>(value)
         .map(|bytes| Payload::Bytes(bytes.into_vec()))
         .map_err(|error| BuildError::Archive { id: what.into(), detail: error.to_string() })
-}
-
-/// A section's content in the type in which it was built, so that sealing copies nothing.
-#[derive(Debug)]
-enum Payload {
-    Bytes(Vec<u8>),
-    U32(Vec<u32>),
-    U64(Vec<u64>),
-    F32(Vec<f32>),
-    /// Whatever it is, in a mapped file.
-    Mapped(Bytes),
-}
-
-impl Payload {
-    fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Bytes(bytes) => bytes,
-            Self::U32(numbers) => bytemuck::must_cast_slice(numbers),
-            Self::U64(numbers) => bytemuck::must_cast_slice(numbers),
-            Self::F32(numbers) => bytemuck::must_cast_slice(numbers),
-            Self::Mapped(bytes) => bytes,
-        }
-    }
-}
-
-/// Values of a draft, one behind the other, in memory or in a file without a name.
-#[derive(Debug)]
-enum Column<T> {
-    Memory(Vec<T>),
-    File(Spool),
-}
-
-/// A [`Column`] that grows no more.
-enum Finished<T> {
-    Memory(Vec<T>),
-    Mapped(Bytes),
-}
-
-impl<T: bytemuck::Pod> Column<T> {
-    /// An empty column, in a file of `directory` if there is one.
-    fn create(directory: Option<&Path>) -> io::Result<Self> {
-        directory.map_or(Ok(Self::Memory(Vec::new())), |directory| Spool::create(directory).map(Self::File))
-    }
-
-    fn push(&mut self, values: &[T]) -> io::Result<()> {
-        match self {
-            Self::Memory(all) => {
-                all.extend_from_slice(values);
-                Ok(())
-            }
-            Self::File(spool) => spool.push(bytemuck::cast_slice(values)),
-        }
-    }
-
-    fn finish(self) -> io::Result<Finished<T>> {
-        Ok(match self {
-            Self::Memory(all) => Finished::Memory(all),
-            Self::File(spool) => Finished::Mapped(spool.finish()?),
-        })
-    }
-}
-
-impl<T: bytemuck::Pod> Finished<T> {
-    fn as_slice(&self) -> &[T] {
-        match self {
-            Self::Memory(all) => all,
-            Self::Mapped(bytes) => array(bytes).unwrap_or_default(),
-        }
-    }
-}
-
-impl Finished<u8> {
-    fn into_payload(self) -> Payload {
-        match self {
-            Self::Memory(all) => Payload::Bytes(all),
-            Self::Mapped(bytes) => Payload::Mapped(bytes),
-        }
-    }
 }
 
 /// Postings on their way: rows and shares apart, as the section has them.
@@ -409,15 +354,6 @@ fn lexical_section(
     section.finish().map(Some)
 }
 
-impl Finished<f32> {
-    fn into_payload(self) -> Payload {
-        match self {
-            Self::Memory(all) => Payload::F32(all),
-            Self::Mapped(bytes) => Payload::Mapped(bytes),
-        }
-    }
-}
-
 /// A finished snapshot in memory: its id is known, nothing of it can change.
 #[derive(Debug)]
 pub struct Sealed {
@@ -426,7 +362,7 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    fn new(sections: Vec<(Section, Payload)>) -> Result<Self, BuildError> {
+    fn new(sections: Vec<(Section, Payload)>, precision: Precision) -> Result<Self, BuildError> {
         let described: Vec<_> = sections
             .iter()
             .map(|(section, payload)| {
@@ -435,7 +371,7 @@ impl Sealed {
                 (*section, bytes.len() as u64, digest)
             })
             .collect();
-        let header = Header::lay_out(&described)
+        let header = Header::lay_out(&described, precision)
             .ok_or(BuildError::TooLarge { what: "bytes in the file", limit: u64::MAX })?;
         Ok(Self { header, payloads: sections.into_iter().map(|(_, payload)| payload).collect() })
     }

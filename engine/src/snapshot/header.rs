@@ -3,6 +3,7 @@
 //! `engine/FORMAT.md` describes these bytes; a test compares its offset tables with the constants below.
 
 use crate::error::OpenError;
+use crate::originals::Precision;
 use crate::snapshot::id::SnapshotId;
 
 /// First bytes of a snapshot. Bytes that a text-mode copy would change (CR LF, ^Z, a high bit) tell such damage.
@@ -101,7 +102,7 @@ sections! {
     Codes = 11, "codes", BULK_ALIGNMENT;
     /// Rows, one rkyv archive each.
     Rows = 9, "rows", BULK_ALIGNMENT;
-    /// One unit vector a passage, f32.
+    /// One unit vector a passage, f32 or, in layout 2, f16.
     Vectors = 10, "vectors", BULK_ALIGNMENT;
 }
 
@@ -109,6 +110,14 @@ impl Section {
     /// Whether a snapshot may lack it, and a reader that does not know it may pass it over.
     pub(crate) fn is_optional(self) -> bool {
         matches!(self, Self::Graph | Self::Codes | Self::Days | Self::Lexical)
+    }
+
+    /// Whether this build reads that layout of the section.
+    fn has_version(self, version: u32) -> bool {
+        match self {
+            Self::Vectors => Precision::of_version(version).is_some(),
+            _ => version == 1,
+        }
     }
 }
 
@@ -166,7 +175,7 @@ pub(crate) fn identify(entries: &[Entry]) -> SnapshotId {
 
 impl Header {
     /// Lays sections out in the given order. `None` when the file would be longer than a u64 can say.
-    pub(crate) fn lay_out(sections: &[(Section, u64, [u8; 32])]) -> Option<Self> {
+    pub(crate) fn lay_out(sections: &[(Section, u64, [u8; 32])], precision: Precision) -> Option<Self> {
         let mut end = table_end(sections.len());
         let mut entries = Vec::with_capacity(sections.len());
         for &(section, length, digest) in sections {
@@ -175,7 +184,7 @@ impl Header {
             end = offset.checked_add(length)?;
             entries.push(Entry {
                 kind: section as u32,
-                version: 1,
+                version: if section == Section::Vectors { precision.version() } else { 1 },
                 offset,
                 length,
                 alignment,
@@ -321,7 +330,7 @@ fn check_layout(entries: &[Entry], file_length: u64) -> Result<(), OpenError> {
         };
         match Section::from_number(entry.kind) {
             Some(section) => {
-                if entry.version != 1 {
+                if !section.has_version(entry.version) {
                     return Err(fault(format!("layout version {} is not known", entry.version)));
                 }
                 if entry.alignment != section.alignment() {
@@ -375,7 +384,7 @@ mod tests {
 
     fn sample() -> Header {
         let sections: Vec<_> = Section::ALL.iter().map(|&s| (s, 100 + s as u64, [s as u8; 32])).collect();
-        Header::lay_out(&sections).expect("small numbers")
+        Header::lay_out(&sections, Precision::F32).expect("small numbers")
     }
 
     /// The front of a file followed by as many zero bytes as its sections need.

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub(crate) mod bytes;
+mod column;
 pub mod header;
 pub mod id;
 pub(crate) mod map;
@@ -16,6 +17,7 @@ use crate::filter::FacetValue;
 use crate::graph::Graph;
 use crate::identity::Identity;
 use crate::lexical::Lexical;
+use crate::originals::{Originals, Precision};
 use crate::row::{ArchivedRow, Provenance, Row, Term};
 pub use bytes::Bytes;
 use bytes::array;
@@ -71,7 +73,7 @@ impl Snapshot {
             (Section::RowOrder, rows * size_of::<u32>() as u64),
             (Section::RowEnds, rows * size_of::<u64>() as u64),
             (Section::Passages, passages * size_of::<PassageEntry>() as u64),
-            (Section::Vectors, passages * u64::from(dimensions) * size_of::<f32>() as u64),
+            (Section::Vectors, passages * u64::from(dimensions) * self.precision().bytes() as u64),
         ] {
             let found = self.header.entry(section)?.length;
             if found != expected {
@@ -135,6 +137,20 @@ impl Snapshot {
     pub(crate) fn section(&self, section: Section) -> Result<&[u8], OpenError> {
         slice(&self.bytes, self.header.entry(section)?)
             .ok_or_else(|| self.corrupt(section, 0, "it reaches past the end of the file".into()))
+    }
+
+    /// In how many bits the vectors are kept.
+    pub(crate) fn precision(&self) -> Precision {
+        // `Header::decode` has refused every version that has no precision.
+        let entry = self.header.entry(Section::Vectors).ok();
+        entry.and_then(|entry| Precision::of_version(entry.version)).unwrap_or_default()
+    }
+
+    /// The vectors of all passages.
+    pub(crate) fn vectors(&self) -> Result<Originals<'_>, OpenError> {
+        Originals::parse(self.section(Section::Vectors)?, self.precision()).ok_or_else(|| {
+            self.corrupt(Section::Vectors, 0, "its length is no whole number of numbers".into())
+        })
     }
 
     /// The codes of all passages, where the snapshot has them.

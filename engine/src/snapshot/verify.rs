@@ -140,17 +140,18 @@ fn passages(snapshot: &Snapshot, rows: &[&ArchivedRow]) -> Result<(), OpenError>
 /// Each vector is of unit length, and its codes are those that it gives, or a search that trusts them would pass over
 /// rows. Both are looked at together, while the vector is at hand.
 fn vectors(snapshot: &Snapshot) -> Result<(), OpenError> {
+    let of = snapshot.vectors()?;
     let dimensions = snapshot.meta().identity.dimensions as usize;
-    let vectors: &[f32] = snapshot.array(Section::Vectors)?;
     let codes = snapshot.codes()?;
-    let check = |scratch: &mut Vec<u8>, (number, vector): (usize, &[f32])| {
+    let check = |(scratch, room): &mut (Vec<u8>, Vec<f32>), number: usize| {
+        let vector = of.numbers(number * dimensions..(number + 1) * dimensions, room);
         // A dot product with itself tells a sound vector at the speed of memory; what fails it is looked at closely.
         if !is_unit(f64::from(dot(vector, vector)).sqrt()) {
             let fault = match norm(vector) {
                 Ok(norm) => VectorFault::NotUnit { norm: norm as f32 },
                 Err(fault) => fault,
             };
-            let at = number * dimensions * size_of::<f32>();
+            let at = number * dimensions * of.precision().bytes();
             return Some(snapshot.corrupt(Section::Vectors, at as u64, format!("vector {number}: {fault}")));
         }
         let codes = codes?;
@@ -159,7 +160,7 @@ fn vectors(snapshot: &Snapshot) -> Result<(), OpenError> {
             snapshot.corrupt(Section::Codes, (number * codes.stride) as u64, detail)
         })
     };
-    let rows = vectors.par_chunks_exact(dimensions).enumerate();
-    let first = rows.map_init(Vec::new, check).find_first(Option::is_some);
+    let all = (0..of.len() / dimensions).into_par_iter();
+    let first = all.map_init(Default::default, check).find_first(Option::is_some);
     first.flatten().map_or(Ok(()), Err)
 }

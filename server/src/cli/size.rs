@@ -65,8 +65,9 @@ struct Size {
 
 fn size(settings: &Settings, options: &Options) -> Result<Size, Box<dyn std::error::Error>> {
     let (rows, dims) = (f64::from(options.rows), f64::from(options.dims));
-    // Four bytes a number as it was embedded, one as it is searched.
-    let snapshot = rows * (5.0 * dims + ROW_BYTES);
+    // A number as it was embedded, and one byte as it is searched.
+    let number = 1.0 + settings.vectors.bytes() as f64;
+    let snapshot = rows * (number * dims + ROW_BYTES);
     let caches = if settings.cache { 3.0 * settings.cache_bytes as f64 } else { 0.0 };
     let scanned = if rows <= EXACT_ROWS { rows * dims / SCANNED * 1e3 } else { 0.0 };
     let search_ms = SEARCH_MS + (rows - FLAT_ROWS).max(0.0) * ROW_MS + scanned;

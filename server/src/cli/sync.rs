@@ -11,7 +11,7 @@ use karute_engine::{Index, Store, StoreError};
 use karute_sync::cache::Cached;
 use karute_sync::embed::Embedder;
 use karute_sync::google::scope;
-use karute_sync::job::{self, Outcome, Pass, Publishing, Run, SyncError};
+use karute_sync::job::{self, How, Outcome, Pass, Publishing, Run, SyncError};
 use karute_sync::report::{Action, QualityReport};
 use karute_sync::source::Source;
 use karute_sync::{compare, lexical};
@@ -210,9 +210,10 @@ fn re_embed(
     let embedder = Cached::new(inner.as_ref(), &setup::embedding_cache(store));
     let (source, progress) = (setup::source(&settings)?, progress::for_stderr());
     let now = OffsetDateTime::now_utc().truncate_to_second();
-    let missing = setup::embed_missing(&settings);
     let publishing = switch.then(|| start::guarded(&settings));
-    let made = job::beside(source.as_ref(), &embedder, store, now, missing, publishing, progress.as_ref());
+    let how =
+        How { missing: setup::embed_missing(&settings), ..setup::how(&settings, Publishing::default()) };
+    let made = job::beside(source.as_ref(), &embedder, store, now, how, publishing, progress.as_ref());
     let index = tokio::runtime::Handle::current().block_on(made)?.index;
     let overlap = compare::neighbours(&before, &index)?;
     let recall = |index: &Index| -> Result<Option<f64>, karute_engine::OpenError> {

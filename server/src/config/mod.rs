@@ -12,6 +12,7 @@ use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use karute_engine::Precision;
 use karute_sync::bucket::{BucketUrl, Endpoint};
 use karute_sync::google::Host;
 use karute_sync::source::SheetNames;
@@ -129,6 +130,8 @@ settings! {
         "Seconds between two syncs that the server does itself, 0 for none to 86400; `karute sync` as a job is the better way";
     embedder: EmbedderKind = "KARUTE_EMBEDDER", default "auto", any,
         "What turns texts into vectors: lexical (on this machine, by wording), vertex (Google), or auto: vertex if records come from a spreadsheet";
+    vectors: Precision = "KARUTE_VECTORS", default "f32", any,
+        "Bits of each number of a vector in a snapshot: f32, or f16, which takes half the room and rounds to 11 significant bits";
     gcp_project: String = "GCP_PROJECT_ID", default "", any,
         "Google Cloud project that pays for the model";
     gcp_location: String = "GCP_LOCATION", default "asia-northeast1", not_empty,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use karute_engine::Precision;
 use karute_sync::bucket::{BucketUrl, Endpoint};
 use karute_sync::google::Host;
 use karute_sync::source::SheetNames;
@@ -112,6 +113,16 @@ impl Value for Endpoint {
     }
     fn show(&self) -> String {
         self.to_string()
+    }
+}
+
+impl Value for Precision {
+    fn parse(text: &str) -> Result<Self, String> {
+        let named = |precision: &Self| precision.name() == text.trim().to_lowercase();
+        Self::ALL.into_iter().find(named).ok_or_else(|| "must be f32 or f16".into())
+    }
+    fn show(&self) -> String {
+        self.name().into()
     }
 }
 

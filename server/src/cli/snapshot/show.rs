@@ -68,7 +68,7 @@ pub(super) fn inspect(index: &Index, gate: &Gate, json: bool) -> Outcome {
         };
         return print_json(&json!({
             "id": index.id().to_string(), "identity": index.identity(), "builder": index.builder(),
-            "rows": index.len(), "passages": index.passages(), "clients": clients, "terms": index.terms().len(),
+            "vectors": index.precision(), "rows": index.len(), "passages": index.passages(), "clients": clients, "terms": index.terms().len(),
             "domains": domains, "source_types": kinds, "bytes": index.file_length(), "provenance": provenance,
             "recall": index.promise()?, "gate": gate,
             "sections": index.sections().iter().map(section).collect::<Vec<_>>(), "report": report,
@@ -76,6 +76,7 @@ pub(super) fn inspect(index: &Index, gate: &Gate, json: bool) -> Outcome {
     }
     say!("snapshot   {}", index.id())?;
     say!("embedding  {}", index.identity())?;
+    say!("vectors    {}", index.precision().name())?;
     say!("rows       {} ({} passages, {clients} clients)", index.len(), index.passages())?;
     say!("terms      {}", index.terms().len())?;
     say!(
