@@ -174,11 +174,18 @@ impl<'a> Graph<'a> {
 /// Which of `nodes` nodes can be reached from `entry`.
 pub(crate) fn reachable<'a>(nodes: u32, entry: u32, neighbours: impl Fn(u32) -> &'a [u32]) -> Vec<bool> {
     let mut reached = vec![false; nodes as usize];
-    let mut waiting = vec![entry];
+    let mut waiting = Vec::new();
+    let mut meet = |waiting: &mut Vec<u32>, node: u32| {
+        if let Some(seen) = reached.get_mut(node as usize)
+            && !std::mem::replace(seen, true)
+        {
+            waiting.push(node);
+        }
+    };
+    meet(&mut waiting, entry);
     while let Some(node) = waiting.pop() {
-        let Some(seen) = reached.get_mut(node as usize) else { continue };
-        if !std::mem::replace(seen, true) {
-            waiting.extend(neighbours(node).iter().take_while(|&&id| id != NOBODY));
+        for &node in neighbours(node).iter().take_while(|&&id| id != NOBODY) {
+            meet(&mut waiting, node);
         }
     }
     reached

@@ -46,7 +46,20 @@ const ROUNDER: f32 = 12_582_912.0;
 /// The step nearest to `x`, at most [`LARGEST`] either way.
 #[inline(always)]
 pub(crate) fn step(x: f32, inverse: f32) -> f32 {
-    (x * inverse).clamp(-LARGEST, LARGEST) + ROUNDER - ROUNDER
+    raised(x, inverse) - ROUNDER
+}
+
+/// [`step`] plus [`ROUNDER`]: an integer in the low bits of the number.
+#[inline(always)]
+fn raised(x: f32, inverse: f32) -> f32 {
+    (x * inverse).clamp(-LARGEST, LARGEST) + ROUNDER
+}
+
+/// The code and the error of `x`. The code is taken from the bits, since a conversion to an integer costs far more.
+#[inline(always)]
+fn coded(x: f32, scale: f32, inverse: f32) -> (u8, f32) {
+    let raised = raised(x, inverse);
+    (raised.to_bits() as u8 ^ ZERO as u8, x - (raised - ROUNDER) * scale)
 }
 
 /// Writes the code of each number and gives the sum of the squared errors, in the order of [`dot`].
@@ -58,18 +71,16 @@ pub(super) fn encode(vector: &[f32], scale: f32, codes: &mut [u8]) -> f32 {
     let (places, _) = codes.as_chunks_mut::<LANES>();
     for (block, places) in blocks.iter().zip(places) {
         for lane in 0..LANES {
-            let step = step(block[lane], inverse);
-            let error = block[lane] - step * scale;
+            let (code, error) = coded(block[lane], scale, inverse);
             sums[lane] += error * error;
-            places[lane] = (step as i32 + ZERO) as u8;
+            places[lane] = code;
         }
     }
     let done = blocks.len() * LANES;
     for (lane, (&x, place)) in rest.iter().zip(codes.iter_mut().skip(done)).enumerate() {
-        let step = step(x, inverse);
-        let error = x - step * scale;
+        let (code, error) = coded(x, scale, inverse);
         sums[lane] += error * error;
-        *place = (step as i32 + ZERO) as u8;
+        *place = code;
     }
     total(sums)
 }

@@ -3,6 +3,7 @@
 pub mod build;
 pub(crate) mod bytes;
 mod column;
+mod digest;
 pub mod header;
 pub mod id;
 pub(crate) mod map;
@@ -21,6 +22,7 @@ use crate::originals::{Originals, Precision};
 use crate::row::{ArchivedRow, Provenance, Row, Term};
 pub use bytes::Bytes;
 use bytes::array;
+use digest::check_digest;
 use header::{Entry, Header, Section};
 use id::SnapshotId;
 
@@ -131,6 +133,11 @@ impl Snapshot {
 
     pub(crate) fn terms(&self) -> &[Term] {
         &self.terms
+    }
+
+    /// The table's line for a section.
+    pub(crate) fn entry(&self, section: Section) -> Result<&Entry, OpenError> {
+        self.header.entry(section)
     }
 
     /// The bytes of a section.
@@ -254,27 +261,6 @@ fn slice<'a>(file: &'a [u8], entry: &Entry) -> Option<&'a [u8]> {
     let start = usize::try_from(entry.offset).ok()?;
     let length = usize::try_from(entry.length).ok()?;
     file.get(start..start.checked_add(length)?)
-}
-
-pub(crate) fn check_digest(bytes: &[u8], entry: &Entry, section: Section) -> Result<(), OpenError> {
-    /// From here on several threads hash faster than one.
-    const PARALLEL_FROM: usize = 1 << 20;
-    let mut hasher = blake3::Hasher::new();
-    if bytes.len() < PARALLEL_FROM {
-        hasher.update(bytes)
-    } else {
-        hasher.update_rayon(bytes)
-    };
-    let found = hasher.finalize();
-    if found == blake3::Hash::from_bytes(entry.digest) {
-        return Ok(());
-    }
-    let expected = blake3::Hash::from_bytes(entry.digest);
-    Err(OpenError::Corrupt {
-        section: section.name(),
-        offset: entry.offset,
-        detail: format!("its digest is {found}, the table says {expected}"),
-    })
 }
 
 /// Reads a small section whole: digest first, then the archive's own validation.

@@ -1,9 +1,12 @@
 //! Full verification: every byte of a snapshot is read and held against its digest and its meaning.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
+use super::digest::{check_digest, check_digest_and};
 use super::header::Section;
-use super::{Meta, PassageEntry, Snapshot, check_digest};
+use super::{Meta, PassageEntry, Snapshot};
 use crate::codes::is_row_of;
 use crate::day::Day;
 use crate::error::{OpenError, VectorFault};
@@ -28,20 +31,27 @@ pub(crate) fn everything(snapshot: &Snapshot) -> Result<Verified, OpenError> {
     for entry in snapshot.entries() {
         // Sections of kinds that this build does not know have no reader here, and so nothing to mislead.
         if let Some(section) = entry.section() {
-            check_digest(snapshot.section(section)?, entry, section)?;
             bytes += entry.length;
+            // The vectors are hashed while they are looked at: they are most of the file.
+            if section != Section::Vectors {
+                check_digest(snapshot.section(section)?, entry, section)?;
+            }
         }
     }
-    snapshot.report()?;
-    if let Some(fault) = snapshot.lexical()?.and_then(|lexical| lexical.fault()) {
-        return Err(snapshot.corrupt(Section::Lexical, 0, fault.into()));
-    }
-    let archived = rows(snapshot)?;
-    passages(snapshot, &archived)?;
     vectors(snapshot)?;
-    if let Some(graph) = snapshot.graph()? {
-        graph.check().map_err(|detail| snapshot.corrupt(Section::Graph, 0, detail))?;
-    }
+    snapshot.report()?;
+    // What one thread must do alone, another does beside the rows.
+    let (of_rows, of_indexes) = rayon::join(
+        || passages(snapshot, &rows(snapshot)?),
+        || {
+            if let Some(fault) = snapshot.lexical()?.and_then(|lexical| lexical.fault()) {
+                return Err(snapshot.corrupt(Section::Lexical, 0, fault.into()));
+            }
+            let Some(graph) = snapshot.graph()? else { return Ok(()) };
+            graph.check().map_err(|detail| snapshot.corrupt(Section::Graph, 0, detail))
+        },
+    );
+    of_rows.and(of_indexes)?;
     let Meta { rows, passages, .. } = *snapshot.meta();
     Ok(Verified { rows, passages, bytes })
 }
@@ -142,8 +152,9 @@ fn passages(snapshot: &Snapshot, rows: &[&ArchivedRow]) -> Result<(), OpenError>
 fn vectors(snapshot: &Snapshot) -> Result<(), OpenError> {
     let of = snapshot.vectors()?;
     let dimensions = snapshot.meta().identity.dimensions as usize;
+    let size = dimensions * of.precision().bytes();
     let codes = snapshot.codes()?;
-    let check = |(scratch, room): &mut (Vec<u8>, Vec<f32>), number: usize| {
+    let check = |number: usize, codes_of: &mut Vec<u8>, room: &mut Vec<f32>| {
         let vector = of.numbers(number * dimensions..(number + 1) * dimensions, room);
         // A dot product with itself tells a sound vector at the speed of memory; what fails it is looked at closely.
         if !is_unit(f64::from(dot(vector, vector)).sqrt()) {
@@ -151,16 +162,23 @@ fn vectors(snapshot: &Snapshot) -> Result<(), OpenError> {
                 Ok(norm) => VectorFault::NotUnit { norm: norm as f32 },
                 Err(fault) => fault,
             };
-            let at = number * dimensions * of.precision().bytes();
-            return Some(snapshot.corrupt(Section::Vectors, at as u64, format!("vector {number}: {fault}")));
+            let detail = format!("vector {number}: {fault}");
+            return Err(snapshot.corrupt(Section::Vectors, (number * size) as u64, detail));
         }
-        let codes = codes?;
-        (!is_row_of(&codes, number as u32, vector, scratch)).then(|| {
-            let detail = format!("the codes of vector {number} are not those that its vector gives");
-            snapshot.corrupt(Section::Codes, (number * codes.stride) as u64, detail)
-        })
+        match codes {
+            Some(codes) if !is_row_of(&codes, number as u32, vector, codes_of) => {
+                let detail = format!("the codes of vector {number} are not those that its vector gives");
+                Err(snapshot.corrupt(Section::Codes, (number * codes.stride) as u64, detail))
+            }
+            _ => Ok(()),
+        }
     };
-    let all = (0..of.len() / dimensions).into_par_iter();
-    let first = all.map_init(Default::default, check).find_first(Option::is_some);
-    first.flatten().map_or(Ok(()), Err)
+    // A vector is looked at with the piece that holds its first byte.
+    let look = |piece: Range<usize>| {
+        let (mut codes_of, mut room) = (Vec::new(), Vec::new());
+        (piece.start.div_ceil(size)..piece.end.div_ceil(size))
+            .try_for_each(|number| check(number, &mut codes_of, &mut room))
+    };
+    let entry = snapshot.entry(Section::Vectors)?;
+    check_digest_and(snapshot.section(Section::Vectors)?, entry, Section::Vectors, &look)
 }
