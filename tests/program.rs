@@ -120,6 +120,13 @@ fn a_running_server_picks_up_what_another_process_publishes_and_leaves_what_is_d
     let health = wait_for(&server, "is damaged, so an earlier one is served");
     assert!(health.contains(&sample) && health.contains("\"degraded\""), "{health}");
     assert!(server.post("/search", r#"{"query": "体温"}"#).starts_with("HTTP/1.1 200"));
+
+    // Built again it has the same id, and a sound file: it is not held against it that it was damaged once.
+    let output =
+        karute(home.path()).env("KARUTE_WORKBOOK", "book").args(["sync", "--full", "--json"]).output();
+    assert_eq!(json(&output.expect("the program runs"))["snapshot_id"], id);
+    let health = wait_for(&server, "\"healthy\"");
+    assert!(health.contains(id), "{health}");
 }
 
 #[cfg(unix)]

@@ -2,7 +2,7 @@
 //! snapshot is verified whole in the background. One that fails is replaced by the newest good one.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use karute_engine::{Index, SnapshotId, Store};
 use karute_sync::job::{How, Pass, Silent};
@@ -55,17 +55,35 @@ struct Watch {
     store: Store,
     /// The last snapshot that passed full verification, and when.
     verified: Option<(SnapshotId, Instant)>,
-    /// Snapshots that failed it.
-    bad: Vec<SnapshotId>,
+    /// Snapshots that failed it, each with when its file was written: a file that is written anew may be sound.
+    bad: Vec<(SnapshotId, Option<SystemTime>)>,
     last_problem: String,
 }
 
+/// When the file of a snapshot was written; `None` if it is gone.
+fn written(store: &Store, id: SnapshotId) -> Option<SystemTime> {
+    std::fs::metadata(store.path_of(id)).and_then(|file| file.modified()).ok()
+}
+
 impl Watch {
+    fn is_bad(&self, id: SnapshotId) -> bool {
+        self.bad.iter().any(|(bad, _)| *bad == id)
+    }
+
     /// One look: another snapshot in force? then open it. A snapshot that was not verified yet? then verify it.
     fn look(mut self) -> Self {
         let Serving::Ready { index, problems } = self.app.serving() else { return self };
-        match self.store.refresh(index.id()) {
-            Ok(Some(newer)) if !self.bad.contains(&newer.id()) => self.serve(newer, Vec::new()),
+        let store = &self.store;
+        let was_bad = self.is_bad(index.id());
+        self.bad.retain(|(id, when)| written(store, *id) == *when);
+        // What is served is still mapped from the file that was damaged.
+        let again = was_bad && !self.is_bad(index.id());
+        let newer = match again {
+            true => self.store.current().map(|opened| Some(opened.index)),
+            false => self.store.refresh(index.id()),
+        };
+        match newer {
+            Ok(Some(newer)) if !self.is_bad(newer.id()) => self.serve(newer, Vec::new()),
             Ok(_) => self.tell(index, &problems, String::new()),
             Err(error) => {
                 let problem = format!("another snapshot was published but cannot be served: {error}");
@@ -94,14 +112,14 @@ impl Watch {
         let Serving::Ready { index, .. } = self.app.serving() else { return self };
         let id = index.id();
         let sound = self.verified.is_some_and(|(known, when)| known == id && when.elapsed() < VERIFIED_FOR);
-        if sound || self.bad.contains(&id) {
+        if sound || self.is_bad(id) {
             return self;
         }
         match index.verify() {
             Ok(_) => self.verified = Some((id, Instant::now())),
             Err(error) => {
                 tracing::error!(snapshot = id.short(), %error, "the snapshot in force failed verification");
-                self.bad.push(id);
+                self.bad.push((id, written(&self.store, id)));
                 self.replace(&index, &error.to_string());
             }
         }
@@ -111,7 +129,8 @@ impl Watch {
     /// Serves the newest snapshot that is not known to be bad; if there is none, builds it again.
     fn replace(&mut self, damaged: &Arc<Index>, error: &str) {
         let id = damaged.id();
-        match self.store.current_avoiding(&self.bad) {
+        let bad: Vec<SnapshotId> = self.bad.iter().map(|(id, _)| *id).collect();
+        match self.store.current_avoiding(&bad) {
             Ok(opened) => {
                 let problem =
                     format!("snapshot {} is damaged, so an earlier one is served: {error}", id.short());
