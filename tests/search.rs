@@ -5,7 +5,7 @@
 
 use karute_engine::{
     Day, Draft, Embedding, Facet, Filter, GraphSettings, Hit, Identity, Index, Passage, Plan, Precision,
-    Provenance, Query, Row, Scratch,
+    Provenance, Query, QueryError, Row, Scratch, Stage, Watch,
 };
 use proptest::prelude::*;
 use rand::RngExt;
@@ -106,6 +106,12 @@ proptest! {
             prop_assert!((hit.score - best).abs() < 1e-5, "{} for {best}", hit.score);
         }
         prop_assert!(all.is_sorted_by(|a, b| a.score > b.score || (a.score == b.score && a.row < b.row)));
+        // Split over threads, it is the same search.
+        if clients.is_empty() {
+            let threads = Query::new(&question).top(top).on_all_threads();
+            let threads = index.search(&threads).expect("a search");
+            prop_assert_eq!(threads.as_slice(), &all[..top.min(all.len())]);
+        }
         // Fewer are the first of all.
         let few = index.search(&Query::new(&question).top(top).within(&filter)).expect("a search");
         prop_assert_eq!(few.as_slice(), &all[..top.min(all.len())]);
@@ -221,6 +227,63 @@ fn one_scratch_serves_indexes_of_any_size_and_a_question_without_direction_is_re
         {
             let question = Embedding::new(identity(dimensions), vector);
             assert!(index.search_into(&Query::new(&question), &mut scratch, &mut hits).is_err());
+        }
+    }
+}
+
+/// Ends a search once it was asked `left` times.
+struct Impatient {
+    left: usize,
+    ended: Vec<Stage>,
+}
+
+impl Watch for Impatient {
+    fn is_wanted(&mut self) -> bool {
+        let wanted = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        wanted
+    }
+
+    fn ended(&mut self, stage: Stage) {
+        self.ended.push(stage);
+    }
+}
+
+#[test]
+fn a_search_that_is_not_wanted_any_more_ends_wherever_it_is_and_one_that_is_tells_its_stages() {
+    let mut random = ChaCha8Rng::seed_from_u64(21);
+    let (mut draft, vectors) = draft(6_000, 24, &mut random);
+    draft.set_graph(Some(GraphSettings::default()));
+    let index = open(draft);
+    let question = Embedding::new(identity(24), vectors[77].clone());
+    let client = Filter::everything().only(Facet::Client, (0..9).map(|client| format!("CL-{client}")));
+    let walk = Query::new(&question).plan(Plan::Graph { ef_search: 100 });
+    let exact = Query::new(&question).plan(Plan::Exact);
+    let (found, scanned) = ([Stage::Walk, Stage::Rescore], [Stage::Scan, Stage::Rescore]);
+    let mut scratch = Scratch::default();
+    for (query, stages) in [
+        (walk.clone(), found),
+        (walk.within(&client), found),
+        (exact.clone(), scanned),
+        (exact.clone().on_all_threads(), scanned),
+        (exact.within(&client), scanned),
+    ] {
+        let mut hits = Vec::new();
+        let mut asked = |left| {
+            let mut watch = Impatient { left, ended: Vec::new() };
+            let ended = index.search_watched(&query, &mut scratch, &mut hits, &mut watch);
+            (ended, hits.len(), watch)
+        };
+        let (ended, hits, watch) = asked(usize::MAX);
+        assert!(ended.is_ok() && hits == TOP);
+        assert_eq!(watch.ended, [&[Stage::Prepare][..], &stages].concat());
+        let times = usize::MAX - watch.left;
+        assert!(times > 3, "asked {times} times only");
+        for left in 0..times {
+            let (ended, hits, watch) = asked(left);
+            assert!(matches!(ended, Err(QueryError::Cancelled)), "{left} of {times}");
+            assert_eq!(hits, 0);
+            assert!(watch.ended.iter().all(|stage| *stage == Stage::Prepare));
         }
     }
 }

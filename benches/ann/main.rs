@@ -210,6 +210,13 @@ fn measure(data: &Data, settings: GraphSettings, threads: usize) -> Value {
     let (exact_qps, exact_recall, _) = best("exact", Plan::Exact);
     let asked: Vec<Query<'_>> =
         queries.iter().map(|query| Query::new(query).top(TOP).plan(Plan::Exact)).collect();
+    let spread = || {
+        for query in &asked {
+            index.search(&query.clone().on_all_threads()).expect("a sound query");
+        }
+    };
+    let spread_qps = (0..PASSES).map(|_| asked.len() as f64 / timed(spread).1).fold(0.0, f64::max);
+    println!("exact, each query on all threads: {spread_qps:.0} queries/s");
     let batch = || {
         for batch in asked.chunks(BATCH) {
             index.search_batch(batch).expect("sound queries");
@@ -233,6 +240,7 @@ fn measure(data: &Data, settings: GraphSettings, threads: usize) -> Value {
         "bytes_searched_per_vector": searched,
         "exact_qps": exact_qps,
         "exact_recall": exact_recall,
+        "exact_all_threads_qps": spread_qps,
         "exact_batch_qps": batch_qps,
         "two_threads": scaling,
         "points": points,

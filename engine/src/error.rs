@@ -186,6 +186,9 @@ pub enum QueryError {
     /// The snapshot turned out to be damaged where the query read it.
     #[error(transparent)]
     Snapshot(#[from] OpenError),
+    /// Whoever watched the search wanted it no more.
+    #[error("the search was cancelled")]
+    Cancelled,
 }
 
 /// The store could not do what was asked. What it held before is still there.

@@ -22,6 +22,7 @@ use crate::snapshot::verify::{self, Verified};
 use crate::snapshot::{Bytes, PassageEntry, Snapshot};
 use crate::topk::Scored;
 use crate::vector::{norm, scale_into};
+use crate::watch::{Stage, Unwatched, Watch};
 use crate::words::{TermMatch, Terms};
 
 /// A row that was found.
@@ -84,12 +85,30 @@ impl Index {
         scratch: &mut Scratch,
         hits: &mut Vec<Hit>,
     ) -> Result<Explained, QueryError> {
+        self.search_watched(query, scratch, hits, &mut Unwatched)
+    }
+
+    /// As [`Index::search_into`], under the eyes of `watch`, who may end it and learns when each part of it ends.
+    ///
+    /// # Errors
+    /// As [`Index::search`]; [`QueryError::Cancelled`] once `watch` does not want it any more, with no hits.
+    pub fn search_watched(
+        &self,
+        query: &Query<'_>,
+        scratch: &mut Scratch,
+        hits: &mut Vec<Hit>,
+        watch: &mut dyn Watch,
+    ) -> Result<Explained, QueryError> {
         hits.clear();
         self.prepare(query, &mut scratch.vector)?;
         let allowed = match query.filter {
             Some(filter) => filter.compile(&self.snapshot)?,
             None => None,
         };
+        watch.ended(Stage::Prepare);
+        if !watch.is_wanted() {
+            return Err(QueryError::Cancelled);
+        }
         let allowed = allowed.as_ref();
         let of = self.vectors()?;
         let top = query.top.min(self.len() as usize);
@@ -98,20 +117,24 @@ impl Index {
         }
         let Some(codes) = self.snapshot.codes()? else {
             let is_allowed = |row| allowed.is_none_or(|allowed| allowed.contains(row));
-            scratch.found = scan::plain(&of, &scratch.vector, top, is_allowed);
+            let found = scan::plain(&of, &scratch.vector, top, is_allowed, || watch.is_wanted());
+            scratch.found = found.ok_or(QueryError::Cancelled)?;
+            watch.ended(Stage::Rescore);
             self.hand_out(&scratch.found, hits)?;
             let rescored = of.passages.len() as u64;
             let counters = Counters { rescored, bytes: rescored * of.vector_bytes(), ..Counters::default() };
             return Ok(Explained { counters, ..Explained::new("exact: the snapshot has no codes") });
         };
         scratch.coded.set(&scratch.vector, &codes);
-        let at = Search { kernel: Kernel::detect(), of, codes, top, allowed };
+        let at = Search { kernel: Kernel::detect(), of, codes, top, allowed, threads: query.threads };
         let explained = match self.plan(query.plan, top, allowed)? {
-            Planned::Exact(why) => at.exact(scratch, why),
-            Planned::Graph { graph, ef_search, why } => match at.graph(scratch, &graph, ef_search) {
+            Planned::Exact(why) => at.exact(scratch, why, watch)?,
+            Planned::Graph { graph, ef_search, why } => match at.graph(scratch, &graph, ef_search, watch)? {
                 Some(counters) => Explained { ef_search: Some(ef_search as u32), counters, why },
-                None => at
-                    .exact(scratch, "exact: the walk over the graph met too few rows that the filter allows"),
+                None => {
+                    let why = "exact: the walk over the graph met too few rows that the filter allows";
+                    at.exact(scratch, why, watch)?
+                }
             },
         };
         self.hand_out(&scratch.found, hits)?;

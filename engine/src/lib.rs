@@ -55,6 +55,7 @@ mod storage;
 mod store;
 mod topk;
 pub mod vector;
+mod watch;
 pub mod words;
 
 pub use day::{Day, NotADay};
@@ -80,6 +81,7 @@ pub use snapshot::{
 };
 pub use storage::{Disk, Storage, WriteFile};
 pub use store::{Guard, Listed, Opened, Skipped, Store};
+pub use watch::{Stage, Watch};
 
 /// The snapshot file, byte by byte (this is `engine/FORMAT.md`).
 #[doc = include_str!("../FORMAT.md")]

@@ -10,6 +10,7 @@ pub struct Query<'a> {
     pub(crate) top: usize,
     pub(crate) filter: Option<&'a Filter>,
     pub(crate) plan: Plan,
+    pub(crate) threads: bool,
 }
 
 /// How the nearest rows are looked for.
@@ -34,7 +35,7 @@ impl<'a> Query<'a> {
 
     /// The [`Query::DEFAULT_TOP`] rows nearest to `embedding`, which may be of any length but zero.
     pub fn new(embedding: &'a Embedding) -> Self {
-        Self { embedding, top: Self::DEFAULT_TOP, filter: None, plan: Plan::Auto }
+        Self { embedding, top: Self::DEFAULT_TOP, filter: None, plan: Plan::Auto, threads: false }
     }
 
     /// Asks for `top` rows; zero and more than there are rows are both fine.
@@ -47,6 +48,12 @@ impl<'a> Query<'a> {
     #[must_use]
     pub fn plan(self, plan: Plan) -> Self {
         Self { plan, ..self }
+    }
+
+    /// Lets an exact search without a filter use every thread of rayon's current pool. What is found is the same.
+    #[must_use]
+    pub fn on_all_threads(self) -> Self {
+        Self { threads: true, ..self }
     }
 
     /// Sees only the rows that `filter` lets through.

@@ -1,6 +1,8 @@
 //! Exact search: every row's codes are read, and the vector of every row that its codes cannot exclude. So the result
 //! is the exact one, whatever the codes lost.
 
+use std::ops::Range;
+
 use crate::codes::{Bound, CodedQuery, Codes};
 use crate::filter::RowSet;
 use crate::kernel::{Kernel, dot};
@@ -121,15 +123,31 @@ impl Scan {
         }
     }
 
-    /// Compares all passages with a query.
-    pub(crate) fn all(&mut self, kernel: &Kernel, of: &Vectors<'_>, codes: &Codes<'_>, query: &CodedQuery) {
+    /// Compares passages with a query, a block at a time as long as `is_wanted` says so.
+    pub(crate) fn range(
+        &mut self,
+        kernel: &Kernel,
+        of: &Vectors<'_>,
+        codes: &Codes<'_>,
+        query: &CodedQuery,
+        passages: Range<usize>,
+        mut is_wanted: impl FnMut() -> bool,
+    ) -> bool {
         let bound = query.bound(of.dimensions);
-        for block in (0..codes.len()).step_by(BLOCK_ROWS) {
-            self.block(kernel, of, codes, query, bound, block);
-        }
+        passages.clone().step_by(BLOCK_ROWS).all(|block| {
+            self.block(kernel, of, codes, query, bound, block..(block + BLOCK_ROWS).min(passages.end));
+            is_wanted()
+        })
     }
 
-    /// One block of [`Scan::all`], so that several queries can share a pass.
+    /// Takes over what a scan of later passages, all of other rows, has found.
+    pub(crate) fn absorb(&mut self, part: &mut Self) {
+        self.candidates.append(&mut part.candidates);
+        self.least.absorb(&mut part.least);
+        self.distances += part.distances;
+    }
+
+    /// One block of [`Scan::range`], so that several queries can share a pass.
     pub(crate) fn block(
         &mut self,
         kernel: &Kernel,
@@ -137,18 +155,17 @@ impl Scan {
         codes: &Codes<'_>,
         query: &CodedQuery,
         bound: Bound,
-        block: usize,
+        block: Range<usize>,
     ) {
-        let end = (block + BLOCK_ROWS).min(codes.len());
-        let rows = codes.rows.get(block * codes.stride..end * codes.stride).unwrap_or_default();
-        self.sums.resize(end - block, 0);
+        let rows = codes.rows.get(block.start * codes.stride..block.end * codes.stride).unwrap_or_default();
+        self.sums.resize(block.len(), 0);
         (kernel.scores)(&query.codes, rows, &mut self.sums);
         self.distances += self.sums.len() as u64;
-        let errors = codes.errors.iter().skip(block).copied();
-        self.take(of, query, bound, errors, |at| (block + at) as u32);
+        let errors = codes.errors.iter().skip(block.start).copied();
+        self.take(of, query, bound, errors, |at| (block.start + at) as u32);
     }
 
-    /// Compares the passages of `allowed`, ascending, with a query.
+    /// Compares the passages of `allowed`, ascending, with a query, a block at a time as long as `is_wanted` says so.
     pub(crate) fn among(
         &mut self,
         kernel: &Kernel,
@@ -156,10 +173,12 @@ impl Scan {
         codes: &Codes<'_>,
         query: &CodedQuery,
         mut allowed: impl Iterator<Item = u32>,
-    ) {
+        mut is_wanted: impl FnMut() -> bool,
+    ) -> bool {
         let bound = query.bound(of.dimensions);
         let mut ids = std::mem::take(&mut self.ids);
-        loop {
+        let mut wanted = true;
+        while wanted {
             ids.clear();
             ids.extend(allowed.by_ref().take(BLOCK_ROWS));
             if ids.is_empty() {
@@ -170,8 +189,10 @@ impl Scan {
             self.distances += ids.len() as u64;
             let errors = ids.iter().map(|&id| codes.errors.get(id as usize).copied().unwrap_or_default());
             self.take(of, query, bound, errors, |at| ids[at]);
+            wanted = is_wanted();
         }
         self.ids = ids;
+        wanted
     }
 
     /// Compares the vectors of what is left, in full precision; gives the best rows, best first.
@@ -221,17 +242,21 @@ pub(crate) fn fold(found: &mut Vec<Scored>) {
     found.sort_unstable_by(|a, b| b.cmp(a));
 }
 
-/// Exact search over vectors alone, for snapshots without codes.
+/// Exact search over vectors alone, for snapshots without codes. `None` if it is not wanted any more.
 pub(crate) fn plain(
     of: &Vectors<'_>,
     query: &[f32],
     top: usize,
     allowed: impl Fn(u32) -> bool,
-) -> Vec<Scored> {
+    mut is_wanted: impl FnMut() -> bool,
+) -> Option<Vec<Scored>> {
     let mut best = TopK::default();
     best.reset(top);
     let (mut pending, mut room) = (None::<Scored>, Vec::new());
     for passage in 0..of.passages.len() as u32 {
+        if (passage as usize).is_multiple_of(BLOCK_ROWS) && !is_wanted() {
+            return None;
+        }
         if !allowed(of.row(passage)) {
             continue;
         }
@@ -251,5 +276,5 @@ pub(crate) fn plain(
     if let Some(last) = pending {
         best.offer(last);
     }
-    best.into_sorted()
+    Some(best.into_sorted())
 }

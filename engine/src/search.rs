@@ -1,12 +1,16 @@
 //! One search over a snapshot with codes: exact or over the graph, then in full precision.
 
+use rayon::prelude::*;
+
 use crate::codes::{CodedQuery, Codes};
+use crate::error::QueryError;
 use crate::filter::RowSet;
 use crate::graph::Graph;
-use crate::graph::search::{Counters, Ground, Walk};
+use crate::graph::search::{Counters, Filtered, Ground, Walk};
 use crate::kernel::Kernel;
 use crate::scan::{self, BLOCK_ROWS, Scan, Vectors};
 use crate::topk::Scored;
+use crate::watch::{Shared, Stage, Watch};
 
 /// How a search went: for `explain`, and for counting what it cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -33,6 +37,8 @@ pub struct Scratch {
     pub(crate) coded: CodedQuery,
     walk: Walk,
     scan: Scan,
+    /// Where a search on several threads has a scan each.
+    parts: Vec<Scan>,
     /// A vector that is being compared.
     room: Vec<f32>,
     pub(crate) found: Vec<Scored>,
@@ -48,46 +54,103 @@ pub(crate) struct Search<'a> {
     pub(crate) codes: Codes<'a>,
     pub(crate) top: usize,
     pub(crate) allowed: Option<&'a RowSet>,
+    /// Whether an exact search may use every thread.
+    pub(crate) threads: bool,
 }
 
 impl Search<'_> {
-    pub(crate) fn exact(&self, scratch: &mut Scratch, why: &'static str) -> Explained {
-        let Scratch { vector, coded, scan, found, .. } = scratch;
+    pub(crate) fn exact(
+        &self,
+        scratch: &mut Scratch,
+        why: &'static str,
+        watch: &mut dyn Watch,
+    ) -> Result<Explained, QueryError> {
+        let Scratch { vector, coded, scan, parts, found, .. } = scratch;
         scan.begin(self.top);
-        match self.allowed {
-            None => scan.all(self.kernel, &self.of, &self.codes, coded),
+        let (kernel, of, codes) = (self.kernel, &self.of, &self.codes);
+        let whole = match self.allowed {
+            None if self.threads => self.on_all_threads(scan, parts, coded, watch),
+            None => scan.range(kernel, of, codes, coded, 0..codes.len(), || watch.is_wanted()),
             Some(allowed) => {
-                scan.among(self.kernel, &self.of, &self.codes, coded, self.of.passages_of(allowed))
+                scan.among(kernel, of, codes, coded, of.passages_of(allowed), || watch.is_wanted())
             }
+        };
+        if !whole {
+            return Err(QueryError::Cancelled);
         }
+        watch.ended(Stage::Scan);
         found.clear();
         found.extend_from_slice(scan.finish(&self.of, &self.codes, coded, vector, self.top));
         let (distances, rescored) = (scan.distances, scan.rescored);
         let bytes = distances * (self.codes.stride as u64 + 4) + rescored * self.of.vector_bytes();
-        Explained { counters: Counters { distances, hops: 0, rescored, bytes }, ..Explained::new(why) }
+        watch.ended(Stage::Rescore);
+        Ok(Explained { counters: Counters { distances, hops: 0, rescored, bytes }, ..Explained::new(why) })
     }
 
-    /// `None` where the graph does not give as many rows as there are, or not cheaper than an exact search would.
+    /// Scans a stretch of the passages on each thread; no row lies on both sides of a cut.
+    fn on_all_threads(
+        &self,
+        scan: &mut Scan,
+        parts: &mut Vec<Scan>,
+        coded: &CodedQuery,
+        watch: &mut dyn Watch,
+    ) -> bool {
+        let (of, passages, count) = (&self.of, self.codes.len(), rayon::current_num_threads());
+        let cut = |part: usize| {
+            let even = passages * part / count;
+            let same_row = |at: &usize| *at > 0 && of.row(*at as u32) == of.row(*at as u32 - 1);
+            (even..passages).find(|at| !same_row(at)).unwrap_or(passages)
+        };
+        parts.resize_with(parts.len().max(count), Scan::default);
+        let watch = Shared::new(watch);
+        let whole = parts[..count].par_iter_mut().enumerate().map(|(part, scan)| {
+            scan.begin(self.top);
+            let passages = cut(part)..cut(part + 1);
+            scan.range(self.kernel, of, &self.codes, coded, passages, || watch.is_wanted())
+        });
+        let whole = whole.reduce(|| true, |one, other| one && other);
+        parts[..count].iter_mut().for_each(|part| scan.absorb(part));
+        whole
+    }
+
+    /// `Ok(None)` where the graph does not give as many rows as there are, or not cheaper than an exact search would.
     pub(crate) fn graph(
         &self,
         scratch: &mut Scratch,
         graph: &Graph<'_>,
         ef_search: usize,
-    ) -> Option<Counters> {
+        watch: &mut dyn Watch,
+    ) -> Result<Option<Counters>, QueryError> {
         let Scratch { vector, coded, walk, found, room, .. } = scratch;
         walk.counters = Counters::default();
         let ground = Ground { kernel: self.kernel, codes: self.codes };
         match self.allowed {
-            None => walk.search(&ground, coded, graph, ef_search),
+            None => {
+                if !walk.search(&ground, coded, graph, ef_search, || watch.is_wanted()) {
+                    return Err(QueryError::Cancelled);
+                }
+            }
             Some(allowed) => {
                 let is_allowed = |node| allowed.contains(self.of.row(node));
                 let seeds = allowed.sample(SEEDS).filter_map(|row| self.of.passages_of_row(row).next());
                 let budget = allowed.len();
-                if !walk.search_within(&ground, coded, graph, ef_search, is_allowed, seeds, budget) {
-                    return None;
+                let mut wanted = true;
+                let mut is_wanted = || {
+                    wanted = watch.is_wanted();
+                    wanted
+                };
+                let filtered = Filtered { allowed: is_allowed, seeds, budget };
+                let ended = walk.search_within(&ground, coded, graph, ef_search, filtered, &mut is_wanted);
+                if !wanted {
+                    return Err(QueryError::Cancelled);
+                }
+                if !ended {
+                    watch.ended(Stage::Walk);
+                    return Ok(None);
                 }
             }
         }
+        watch.ended(Stage::Walk);
         // The codes order all but the closest calls; those are decided in full precision.
         let close = self.top + self.top / 2 + 4;
         found.clear();
@@ -102,14 +165,15 @@ impl Search<'_> {
         }
         let there = self.allowed.map_or(usize::MAX, |allowed| allowed.len() as usize);
         if found.len() < self.top.min(there) {
-            return None;
+            return Ok(None);
         }
         found.truncate(self.top);
         let Counters { distances, hops, rescored, .. } = walk.counters;
         let bytes = distances * self.codes.stride as u64
             + hops * u64::from(graph.header.degree) * 4
             + rescored * self.of.vector_bytes();
-        Some(Counters { bytes, ..walk.counters })
+        watch.ended(Stage::Rescore);
+        Ok(Some(Counters { bytes, ..walk.counters }))
     }
 }
 
@@ -125,8 +189,9 @@ pub(crate) fn exact_together(
         scratch.scan.begin(*top);
     }
     for block in (0..codes.len()).step_by(BLOCK_ROWS) {
+        let block = block..(block + BLOCK_ROWS).min(codes.len());
         for (_, _, Scratch { coded, scan, .. }) in &mut *searches {
-            scan.block(kernel, of, codes, coded, coded.bound(of.dimensions), block);
+            scan.block(kernel, of, codes, coded, coded.bound(of.dimensions), block.clone());
         }
     }
     for (_, top, Scratch { vector, coded, scan, found, .. }) in searches {

@@ -76,6 +76,14 @@ impl TopK {
         }
     }
 
+    /// Takes in what another has kept, of rows that were not offered here.
+    pub(crate) fn absorb(&mut self, other: &mut Self) {
+        for kept in [&mut *self, &mut *other].map(|top| top.pending.take()).into_iter().flatten() {
+            self.offer(kept);
+        }
+        other.worst_first.drain().for_each(|Reverse(kept)| self.offer(kept));
+    }
+
     /// What a candidate must reach to be kept: the worst score of `k`, or negative infinity while there are fewer.
     pub(crate) fn threshold(&self) -> f32 {
         match self.worst_first.peek() {

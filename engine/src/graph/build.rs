@@ -164,7 +164,7 @@ impl Builder<'_> {
         // A node of the layer above is its own start there, and does not stand here yet.
         let start = if start == node || grown.edges[start as usize].is_empty() { first } else { start };
         let ef = self.settings.ef_construction as usize;
-        worker.walk.beam(&self.ground, &worker.query, &[start], ef, |node| grown.neighbours(node));
+        worker.walk.beam(&self.ground, &worker.query, &[start], ef, |node| grown.neighbours(node), || true);
         let candidates =
             worker.walk.found.iter().map(|found| Edge { node: found.node(), score: found.score() }).collect();
         self.prune(candidates, degree, worker)
@@ -210,7 +210,14 @@ impl Builder<'_> {
                 worker.query.set_row(self.ground.codes.row(node));
                 let start = starts[node as usize];
                 let start = if grown.edges[start as usize].is_empty() { members[0] } else { start };
-                worker.walk.beam(&self.ground, &worker.query, &[start], 4, |node| grown.neighbours(node));
+                worker.walk.beam(
+                    &self.ground,
+                    &worker.query,
+                    &[start],
+                    4,
+                    |node| grown.neighbours(node),
+                    || true,
+                );
                 (node, worker.walk.found.first().map_or(start, |found| found.node()))
             })
             .collect();
@@ -232,7 +239,14 @@ impl Builder<'_> {
             }
             worker.query.set_row(self.ground.codes.row(stray));
             let ef = self.settings.ef_construction as usize;
-            worker.walk.beam(&self.ground, &worker.query, &[entry], ef, |node| base.neighbours(node));
+            worker.walk.beam(
+                &self.ground,
+                &worker.query,
+                &[entry],
+                ef,
+                |node| base.neighbours(node),
+                || true,
+            );
             let near = worker.walk.found.iter().map(|found| found.node());
             let anywhere = (0..nodes).filter(|&node| tree.reaches(node));
             let Some((host, place)) =

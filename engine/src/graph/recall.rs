@@ -8,6 +8,7 @@ use crate::kernel::Kernel;
 use crate::scan::Vectors;
 use crate::search::{Scratch, Search, exact_together};
 use crate::vector::{norm, scale_into};
+use crate::watch::Unwatched;
 
 /// Neighbours that count: recall@10.
 const TOP: usize = 10;
@@ -62,7 +63,7 @@ pub(crate) fn measure(of: Vectors<'_>, codes: Codes<'_>, graph: &Graph<'_>) -> G
         .filter_map(|number| Some((number, TOP, question(&of, &codes, number, questions)?)))
         .collect();
     asked.par_chunks_mut(SHARED).for_each(|asked| exact_together(kernel, &of, &codes, asked));
-    let search = Search { kernel, of, codes, top: TOP, allowed: None };
+    let search = Search { kernel, of, codes, top: TOP, allowed: None, threads: false };
     let wanted: usize = asked.iter().map(|(_, _, scratch)| scratch.found.len()).sum();
     let mut header = GraphHeader {
         ef_search: 0,
@@ -76,7 +77,8 @@ pub(crate) fn measure(of: Vectors<'_>, codes: Codes<'_>, graph: &Graph<'_>) -> G
         let met = |scratch: &mut Scratch, (_, _, asked): &(usize, usize, Scratch)| {
             scratch.vector.clone_from(&asked.vector);
             scratch.coded.set(&asked.vector, &codes);
-            search.graph(scratch, graph, ef_search as usize);
+            // Nobody can cancel it, and without a filter the graph always answers.
+            let _ = search.graph(scratch, graph, ef_search as usize, &mut Unwatched);
             let is_true = |row: u32| asked.found.iter().any(|scored| scored.row == row);
             scratch.found.iter().filter(|scored| is_true(scored.row)).count()
         };

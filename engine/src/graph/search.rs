@@ -81,6 +81,19 @@ impl Found {
 /// The largest number of nodes that [`Found`] can name.
 pub(crate) const MAX_NODES: u32 = 1 << 31;
 
+/// Hops after which a walk asks whether it is still wanted.
+const ASK_EVERY: u64 = 16;
+
+/// What a walk under a filter may give, and where it begins.
+pub(crate) struct Filtered<A, S> {
+    /// Whether a node is let through.
+    pub(crate) allowed: A,
+    /// Some such nodes.
+    pub(crate) seeds: S,
+    /// Comparisons after which it gives up.
+    pub(crate) budget: u64,
+}
+
 /// What a walk needs and keeps for the next one, so that it allocates nothing once it is warm.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
@@ -126,6 +139,7 @@ impl Walk {
     }
 
     /// The best `ef` nodes that can be reached from `entries` over `neighbours`; they are in `self.found`, best first.
+    /// `false` if it is not wanted any more, which is asked every [`ASK_EVERY`] hops.
     pub(crate) fn beam<'g>(
         &mut self,
         ground: &Ground<'_>,
@@ -133,7 +147,8 @@ impl Walk {
         entries: &[u32],
         ef: usize,
         neighbours: impl Fn(u32) -> &'g [u32],
-    ) {
+        mut is_wanted: impl FnMut() -> bool,
+    ) -> bool {
         self.visited.begin(ground.codes.len());
         self.found.clear();
         self.ids.clear();
@@ -151,6 +166,9 @@ impl Walk {
             best.0 |= 1;
             let node = best.node();
             self.counters.hops += 1;
+            if self.counters.hops.is_multiple_of(ASK_EVERY) && !is_wanted() {
+                return false;
+            }
             self.gather_unseen(neighbours(node));
             self.compare(ground, query);
             next += 1;
@@ -161,6 +179,7 @@ impl Walk {
                 }
             }
         }
+        true
     }
 
     #[inline(always)]
@@ -179,18 +198,17 @@ impl Walk {
     /// As [`Walk::search`], but keeps only nodes that `allowed` lets through. The walk begins at `seeds` as well, some
     /// such nodes, and crosses at most one other node between two of them (as ACORN does: Patel et al., SIGMOD 2024):
     /// so it cannot lose itself among nodes that are near the query but not wanted. Gives up with `false` after
-    /// `budget` comparisons: then reading every allowed node is cheaper.
-    #[expect(clippy::too_many_arguments, reason = "each is another part of one search")]
+    /// `budget` comparisons: then reading every allowed node is cheaper; and when it is not wanted any more.
     pub(crate) fn search_within(
         &mut self,
         ground: &Ground<'_>,
         query: &CodedQuery,
         graph: &Graph<'_>,
         mut ef: usize,
-        allowed: impl Fn(u32) -> bool,
-        seeds: impl Iterator<Item = u32>,
-        budget: u64,
+        filtered: Filtered<impl Fn(u32) -> bool, impl Iterator<Item = u32>>,
+        mut is_wanted: impl FnMut() -> bool,
     ) -> bool {
+        let Filtered { allowed, seeds, budget } = filtered;
         /// Where the wanted rows are not those near the query, the graph leads away from them: more must be kept.
         const OPPOSED: usize = 2;
         /// About what a walk compares then for each node that it keeps.
@@ -225,10 +243,11 @@ impl Walk {
             if self.found.len() >= ef && self.found.last().is_some_and(|worst| best < *worst) {
                 return true;
             }
-            if self.counters.distances > end {
+            self.counters.hops += 1;
+            let asked = self.counters.hops.is_multiple_of(ASK_EVERY);
+            if self.counters.distances > end || (asked && !is_wanted()) {
                 return false;
             }
-            self.counters.hops += 1;
             let node = best.node();
             let crosses = node == entry || allowed(node);
             self.ids.clear();
@@ -279,9 +298,16 @@ impl Walk {
         slot
     }
 
-    /// The best `ef` nodes of the graph; they are in `self.found`, best first.
-    pub(crate) fn search(&mut self, ground: &Ground<'_>, query: &CodedQuery, graph: &Graph<'_>, ef: usize) {
+    /// The best `ef` nodes of the graph; they are in `self.found`, best first. `false` if it is not wanted any more.
+    pub(crate) fn search(
+        &mut self,
+        ground: &Ground<'_>,
+        query: &CodedQuery,
+        graph: &Graph<'_>,
+        ef: usize,
+        is_wanted: impl FnMut() -> bool,
+    ) -> bool {
         let entry = self.descend(ground, query, graph);
-        self.beam(ground, query, &[entry], ef, |node| graph.neighbours(node));
+        self.beam(ground, query, &[entry], ef, |node| graph.neighbours(node), is_wanted)
     }
 }

@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::retrieve::caller::Caller;
 use crate::retrieve::explain::explain;
 use crate::retrieve::understand::Part;
-use crate::retrieve::{Evidence, Question, Stages, retrieve};
+use crate::retrieve::{Evidence, Lap, Planned, Question, Stages, retrieve};
 
 /// What to search for.
 #[derive(Debug, Args)]
@@ -141,7 +141,8 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
             "microseconds: understand {understand}, embed {embed}, search {search}, rank {rank}, rerank {rerank}"
         )?;
     }
-    if let (true, Some(Explained { why, ef_search, counters })) = (options.explain, retrieved.explained) {
+    if let (true, Some(Planned { explained, stages })) = (options.explain, &retrieved.explained) {
+        let Explained { why, ef_search, counters } = explained;
         let ef_search = ef_search.map_or(String::new(), |ef_search| format!(", ef_search {ef_search}"));
         say!("{why}{ef_search}")?;
         say!(
@@ -152,6 +153,8 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
             counters.bytes,
             milliseconds(retrieved.took)
         )?;
+        let part = |Lap { stage, microseconds }: &Lap| format!("{stage:?} {microseconds:.0}").to_lowercase();
+        say!("microseconds by vectors: {}", stages.iter().map(part).collect::<Vec<_>>().join(", "))?;
     }
     Ok(())
 }

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use karute_engine::fusion::{Fused, Fusion};
 use karute_engine::lexical::tokens::counted;
-use karute_engine::{Day, Embedding, Explained, Facet, Filter, Index, Plan, Query, Scratch};
+use karute_engine::{Day, Embedding, Explained, Facet, Filter, Index, Plan, Query, Scratch, Stage, Watch};
+use serde::Serialize;
 
 use super::Evidence;
 use super::understand::{ExpandedTerm, Understood};
@@ -64,7 +66,7 @@ pub(super) struct Found {
     /// Rows, best first.
     pub(super) rows: Vec<Fused>,
     /// How vectors were searched; `None` without a vector.
-    pub(super) explained: Option<Explained>,
+    pub(super) explained: Option<Planned>,
 }
 
 /// Searches both arms `depth` rows deep. Where the question names clients or days, their own rows come first, however many
@@ -130,6 +132,45 @@ fn tokens(text: &str, terms: &[ExpandedTerm]) -> Vec<(u64, f32)> {
     all
 }
 
+/// How the search by vectors went.
+#[derive(Clone, Debug, Serialize)]
+pub struct Planned {
+    /// Its plan and what it cost.
+    #[serde(flatten)]
+    pub explained: Explained,
+    /// Its parts, in the order in which they ended.
+    pub stages: Vec<Lap>,
+}
+
+/// A part of a search by vectors.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Lap {
+    /// Which.
+    pub stage: Stage,
+    /// How long it took.
+    pub microseconds: f64,
+}
+
+/// Notes how long each part of a search takes.
+struct Stopwatch {
+    began: Instant,
+    stages: Vec<Lap>,
+}
+
+impl Stopwatch {
+    fn start() -> Self {
+        Self { began: Instant::now(), stages: Vec::with_capacity(4) }
+    }
+}
+
+impl Watch for Stopwatch {
+    fn ended(&mut self, stage: Stage) {
+        let now = Instant::now();
+        self.stages.push(Lap { stage, microseconds: (now - self.began).as_secs_f64() * 1e6 });
+        self.began = now;
+    }
+}
+
 fn mixed(
     index: &Index,
     embedding: Option<&Embedding>,
@@ -141,7 +182,10 @@ fn mixed(
     let (mut hits, mut explained) = (Vec::new(), None);
     if let Some(embedding) = embedding {
         let query = Query::new(embedding).top(depth).within(filter).plan(plan);
-        explained = Some(index.search_into(&query, &mut Scratch::default(), &mut hits)?);
+        let mut stopwatch = Stopwatch::start();
+        let scratch = &mut Scratch::default();
+        let found = index.search_watched(&query, scratch, &mut hits, &mut stopwatch)?;
+        explained = Some(Planned { explained: found, stages: stopwatch.stages });
     }
     let by_vector: Vec<(u32, f32)> = hits.iter().map(|hit| (hit.row, hit.score)).collect();
     // Snapshots of earlier builds have no words; their vectors have to do.

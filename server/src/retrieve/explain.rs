@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use karute_engine::{Explained, Index, Origin, Promise};
+use karute_engine::{Index, Origin, Promise};
 use serde::Serialize;
 
 use super::highlight::Highlighter;
 use super::signals::Signals;
 use super::understand::Understood;
-use super::{Evidence, Question, Retrieved, Stages, gate};
+use super::{Evidence, Planned, Question, Retrieved, Stages, gate};
 
 /// How a retrieval went.
 #[derive(Debug, Serialize)]
@@ -18,7 +18,7 @@ pub struct Explanation {
     /// What the caller limited the search to.
     pub filter: Limits,
     /// How vectors were searched; `None` for a question without a vector.
-    pub plan: Option<Explained>,
+    pub plan: Option<Planned>,
     /// The recall that the snapshot promises; `None` where every search is exact.
     pub recall: Option<Promise>,
     /// Whether there is an answer, and why.
@@ -140,7 +140,7 @@ pub fn explain(
     Ok(Explanation {
         understood: retrieved.understood.clone(),
         filter: Limits { client_id: question.client_id.clone(), domain: question.domain.clone() },
-        plan: retrieved.explained,
+        plan: retrieved.explained.clone(),
         recall: index.promise()?,
         gate: Judged {
             answerable: retrieved.verdict.answerable,

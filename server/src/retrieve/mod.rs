@@ -16,7 +16,7 @@ pub mod wording;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use karute_engine::{Embedding, Explained, Facet, Filter, Index, Origin, Plan, Row, SnapshotId};
+use karute_engine::{Embedding, Facet, Filter, Index, Origin, Plan, Row, SnapshotId};
 use karute_sync::embed::Task;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -26,7 +26,7 @@ use crate::cache::{Fresh, Key, key};
 use crate::config::RerankerKind;
 use crate::error::Failure;
 use crate::money::Payer;
-pub use arms::Silence;
+pub use arms::{Lap, Planned, Silence};
 use caller::Caller;
 use gate::Verdict;
 use rerank::{Local, Reranker};
@@ -170,7 +170,7 @@ pub struct Retrieved {
     /// The snapshot that they are from.
     pub snapshot: SnapshotId,
     /// How the nearest rows were found; `None` where the question has no word to search by.
-    pub explained: Option<Explained>,
+    pub explained: Option<Planned>,
     /// What was left out, for the caller; empty when all is well.
     pub degraded: Vec<&'static str>,
     /// What put the rows in their order; `None` where the mix of both arms stayed.
@@ -420,7 +420,7 @@ async fn reranked(
 
 struct Found {
     evidence: Vec<Evidence>,
-    explained: Option<Explained>,
+    explained: Option<Planned>,
     searched: Duration,
 }
 
