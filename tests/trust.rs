@@ -1,5 +1,5 @@
-//! Fear: what somebody asked, or what a record says, turns up in a log, a metric or an error; a client who asked to be
-//! forgotten is not; a request that nobody foresaw brings the server down.
+//! Fear: what somebody asked, or what a record says, turns up in a log, a metric or an error; a request that nobody
+//! foresaw brings the server down.
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
 
@@ -9,31 +9,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use karute_tests::files::{below, holds};
 use karute_tests::program::{self, Server, json, text};
 use proptest::prelude::*;
 use serde_json::{Value, json as object};
 
 fn karute(home: &Path) -> Command {
     program::command(env!("CARGO_BIN_EXE_karute-under-test"), home)
-}
-
-/// Every file below `home`, with its bytes.
-fn files(home: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut found = Vec::new();
-    let mut open = vec![home.to_owned()];
-    while let Some(directory) = open.pop() {
-        for entry in std::fs::read_dir(&directory).expect("a directory").flatten() {
-            match entry.path() {
-                path if path.is_dir() => open.push(path),
-                path => found.push((path.display().to_string(), std::fs::read(&path).expect("a file"))),
-            }
-        }
-    }
-    found
-}
-
-fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 /// A word of a record of the sample that stands nowhere else.
@@ -121,7 +103,7 @@ fn no_log_metric_or_error_holds_what_was_asked_or_what_a_record_says() {
         }
         told.push(("the log".into(), log));
         // What is kept for its owner is in the database, and records are in snapshots; no other file may hold either.
-        for (path, bytes) in files(home.path()) {
+        for (path, bytes) in below(home.path()) {
             if !path.contains("/state.sqlite") && !path.contains("/snapshots/") && !path.ends_with("/log") {
                 told.push((path, bytes));
             }
@@ -133,89 +115,6 @@ fn no_log_metric_or_error_holds_what_was_asked_or_what_a_record_says() {
             }
         }
     }
-}
-
-#[test]
-fn a_client_who_is_forgotten_is_nowhere_and_comes_back_by_no_sync() {
-    let home = tempfile::tempdir().expect("a directory");
-    let run = |arguments: &[&str]| karute(home.path()).args(arguments).output().expect("the program runs");
-    let server = Server::start(karute(home.path()));
-    let answer =
-        server.post("/chat", r#"{"message": "久保田さんのバルーンの交換はいつですか", "session_id": "s"}"#);
-    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
-    let body: Value = serde_json::from_str(body).expect("JSON");
-    let about: Vec<&Value> = body["context"]
-        .as_array()
-        .expect("rows")
-        .iter()
-        .filter(|row| row["title"].as_str().is_some_and(|title| title.contains("久保田")))
-        .collect();
-    let cited = body["metadata"]["citations"][0]["id"].as_str().expect("a citation").to_owned();
-    let clients = server.get("/clients");
-    let (_, clients) = clients.split_once("\r\n\r\n").expect("a body");
-    let clients: Value = serde_json::from_str(clients).expect("JSON");
-    let client = clients["clients"]
-        .as_array()
-        .expect("clients")
-        .iter()
-        .find(|client| client["name"].as_str().is_some_and(|name| name.contains("久保田")))
-        .expect("久保田")["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
-    assert!(!about.is_empty());
-    let text_of_one: String = about[0]["content"].as_str().expect("content").chars().take(24).collect();
-    let there = |word: &str| {
-        files(home.path())
-            .iter()
-            .filter(|(path, bytes)| !path.ends_with("/log") && holds(bytes, word))
-            .map(|(path, _)| path.clone())
-            .collect::<Vec<_>>()
-    };
-    assert!(!there(&text_of_one).is_empty() && !there("久保田").is_empty());
-
-    let done = json(&run(&["forget", "--client", &client, "--json"]));
-    assert_eq!(done["snapshots"].as_array().expect("snapshots").len(), 1);
-    assert!(done["snapshots"][0]["rows"].as_u64() > Some(3));
-    assert_eq!(done["conversations"], 1);
-    // A server that runs meanwhile serves the new snapshot within seconds.
-    let began = Instant::now();
-    while server.get(&format!("/rows/{cited}")).starts_with("HTTP/1.1 200") {
-        assert!(began.elapsed() < Duration::from_secs(20), "the row is still served");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    assert!(server.get("/chat/sessions/s/messages").starts_with("HTTP/1.1 404"));
-    let again = server.post("/chat", r#"{"message": "久保田さんのバルーンの交換はいつですか"}"#);
-    assert!(!again.contains(&text_of_one) && !again.contains(&cited));
-    server.signal("TERM");
-    drop(server);
-    assert_eq!(there(&text_of_one), Vec::<String>::new(), "no file holds the text any more");
-
-    // The source still has the client; no sync takes it in again.
-    let synced = json(&run(&["sync", "--full", "--json"]));
-    assert!(
-        synced["report"]["findings"]
-            .as_array()
-            .expect("findings")
-            .iter()
-            .any(|finding| finding["reason"] == "forgotten"),
-        "{synced}"
-    );
-    assert_eq!(there(&text_of_one), Vec::<String>::new());
-    // Where only the snapshot comes to, such as a job's empty disk, the list comes with it.
-    std::fs::remove_file(home.path().join("karute-data/forgotten")).expect("the list");
-    json(&run(&["sync", "--full", "--json"]));
-    assert_eq!(there(&text_of_one), Vec::<String>::new());
-    let audit = run(&["audit", "export", "--client", &client]);
-    let lines: Vec<Value> =
-        text(&audit.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert!(
-        lines.iter().any(|line| line["action"] == "ask")
-            && lines.iter().any(|line| line["action"] == "forget")
-    );
-    assert!(run(&["audit", "verify"]).status.success());
-    let twice = json(&run(&["forget", "--client", &client, "--json"]));
-    assert_eq!(twice["snapshots"].as_array().map(Vec::len), Some(0));
 }
 
 #[test]
@@ -299,40 +198,6 @@ fn three_servers_over_one_database_share_one_budget_and_one_of_them_is_killed() 
 }
 
 #[test]
-fn who_is_forgotten_while_a_sync_runs_is_not_brought_back_by_it() {
-    use karute_engine::{Facet, Store};
-    use karute_sync::forget::forget;
-    use karute_tests::google::{self, Emulator};
-    let home = tempfile::tempdir().expect("a directory");
-    let emulator =
-        Emulator::start(([127, 0, 0, 1], 0).into(), google::sample().expect("the sample")).expect("a port");
-    let sync = || {
-        let mut command = karute(home.path());
-        command.env("KARUTE_GOOGLE_ENDPOINT", emulator.url()).env("KARUTE_GOOGLE_ANONYMOUS", "true");
-        command.env("VECTOR_DB_SPREADSHEET_ID", google::SPREADSHEET).env("KARUTE_EMBEDDER", "lexical");
-        json(&command.args(["sync", "--full", "--json"]).output().expect("the program runs"))
-    };
-    sync();
-    let directory = home.path().join("karute-data");
-    let rows = |store: &Store| {
-        store.current().expect("a snapshot").index.rows_with(Facet::Client, "CL-00008").expect("sound").len()
-    };
-    assert!(rows(&Store::open(&directory).expect("a store")) > 0);
-    // The rows have been asked for; now somebody is to be forgotten.
-    let meanwhile = directory.clone();
-    emulator.edit_before("values:batchGet", move |_| {
-        forget(&Store::open(meanwhile).expect("a store"), "CL-00008").expect("forgotten");
-    });
-    let synced = sync();
-    let store = Store::open(&directory).expect("a store");
-    assert_eq!(rows(&store), 0);
-    assert_eq!(store.current().expect("a snapshot").index.id().to_string(), synced["snapshot_id"]);
-    assert!(store.list().expect("listed").iter().all(|listed| {
-        listed.index.as_ref().expect("sound").rows_with(Facet::Client, "CL-00008").expect("sound").is_empty()
-    }));
-}
-
-#[test]
 fn whoever_does_not_read_gives_his_place_up_and_each_line_of_a_request_is_joined_to_its_trace() {
     let home = tempfile::tempdir().expect("a directory");
     let log = home.path().join("log");
@@ -397,7 +262,7 @@ fn tokens_are_made_listed_and_taken_back_on_the_command_line() {
     assert!(with("/admin/costs").starts_with("HTTP/1.1 403"), "{}", with("/admin/costs"));
     let listed = run(&["token", "list"]);
     assert!(text(&listed.stdout).contains("a tablet") && !text(&listed.stdout).contains(&token));
-    for (path, bytes) in files(home.path()) {
+    for (path, bytes) in below(home.path()) {
         assert!(!holds(&bytes, &token), "{path} holds the token");
     }
     let id = token.split('_').nth(1).expect("an id");

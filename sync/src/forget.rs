@@ -20,7 +20,7 @@ const LIST: &str = "forgotten";
 pub struct Rebuilt {
     /// The snapshot that held the client's rows; its file is gone.
     pub removed: String,
-    /// The one in its place; `None` for one that could not be read, and so could not be built again.
+    /// The one in its place; `None` for one that could not be read, and for one of before that held nobody else.
     pub replaced_by: Option<String>,
     /// Rows that are no longer there.
     pub rows: u64,
@@ -57,11 +57,9 @@ pub enum ForgetError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No row would be left.
-    #[error(
-        "snapshot {0} has rows of this client alone, so nothing could be served: sync other records first"
-    )]
-    NothingLeft(String),
+    /// Nothing could be served any more.
+    #[error("snapshot {0}, which is in force, cannot be read, and neither can any other: sync first")]
+    NothingSound(String),
 }
 
 /// Clients that are forgotten.
@@ -127,6 +125,20 @@ pub fn forget(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> 
     Ok(rebuilt.into_iter().chain(discard_unreadable(store)?).collect())
 }
 
+/// Forgets here whoever was forgotten elsewhere: puts `clients` on the list, then removes them from every snapshot that has
+/// rows of theirs, as often as it takes.
+///
+/// # Errors
+/// As [`forget`].
+pub fn follow(store: &Store, clients: &[String]) -> Result<Vec<Rebuilt>, ForgetError> {
+    let mut rebuilt = Vec::new();
+    for client in clients {
+        add(store.directory(), client)?;
+        rebuilt.extend(remove(store, client)?);
+    }
+    Ok(rebuilt)
+}
+
 /// Removes whoever is forgotten, here or where a snapshot of `store` comes from, from every snapshot: after each one that came in
 /// from elsewhere, or was built from a list of before.
 ///
@@ -139,12 +151,7 @@ pub fn keep_out(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
             clients.extend(told(index));
         }
     }
-    let mut rebuilt = Vec::new();
-    for client in &clients {
-        add(store.directory(), client)?;
-        rebuilt.extend(remove(store, client)?);
-    }
-    Ok(rebuilt)
+    follow(store, &clients.into_iter().collect::<Vec<_>>())
 }
 
 /// Builds every snapshot that has rows of `client` anew without them.
@@ -156,16 +163,20 @@ fn remove(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> {
         if rows == 0 {
             continue;
         }
-        let id = without(store, index, client)?;
-        if listed.pinned {
-            store.pin(id)?;
-        }
-        if listed.current {
-            store.make_current(id)?;
+        let mut replaced_by = None;
+        // Of a snapshot of before that held nobody else nothing is worth keeping; the one in force is served empty.
+        if listed.current || rows < u64::from(index.len()) {
+            let id = without(store, index, client)?;
+            if listed.pinned {
+                store.pin(id)?;
+            }
+            if listed.current {
+                store.make_current(id)?;
+            }
+            replaced_by = Some(id.to_string());
         }
         store.discard(listed.id)?;
-        let (removed, replaced_by) = (listed.id.to_string(), Some(id.to_string()));
-        rebuilt.push(Rebuilt { removed, replaced_by, rows });
+        rebuilt.push(Rebuilt { removed: listed.id.to_string(), replaced_by, rows });
     }
     Ok(rebuilt)
 }
@@ -178,7 +189,7 @@ fn discard_unreadable(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
     for unreadable in listed.iter().filter(|listed| listed.index.is_err()) {
         if unreadable.current {
             let sound = listed.iter().find(|listed| listed.index.is_ok());
-            let sound = sound.ok_or_else(|| ForgetError::NothingLeft(unreadable.id.short()))?;
+            let sound = sound.ok_or_else(|| ForgetError::NothingSound(unreadable.id.short()))?;
             store.make_current(sound.id)?;
         }
         store.discard(unreadable.id)?;
@@ -206,9 +217,6 @@ fn without(store: &Store, index: &Index, client: &str) -> Result<SnapshotId, For
             continue;
         }
         draft.push(&row, &passages)?;
-    }
-    if draft.is_empty() {
-        return Err(ForgetError::NothingLeft(index.id().short()));
     }
     // A report that this version cannot read is left out rather than kept with the client's rows in it.
     if let Ok(mut stored) = serde_json::from_str::<Stored<QualityReport>>(index.report()?) {

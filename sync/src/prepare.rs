@@ -208,7 +208,8 @@ impl Prepared<'_> {
             place: source.place(),
             source_version: seen.written(),
             rows_read: self.report.records,
-            rows_quarantined: self.report.quarantined,
+            // Who is forgotten is left out on purpose: that is no accident of which the guard should warn.
+            rows_quarantined: self.report.quarantined.saturating_sub(self.report.count(Reason::Forgotten)),
             builder: BUILDER.into(),
             built_at: rfc3339(now),
             ..Provenance::default()

@@ -146,6 +146,11 @@ impl QualityReport {
         self.findings.iter().any(|finding| finding.reason == reason)
     }
 
+    /// How often there is a finding for this reason.
+    pub fn count(&self, reason: Reason) -> u64 {
+        self.findings.iter().filter(|finding| finding.reason == reason).count() as u64
+    }
+
     /// The worst that was done about any row, vector or term: `None` where everything is used as it is.
     pub fn worst(&self) -> Option<Action> {
         let acted = self.findings.iter().map(|finding| finding.action);

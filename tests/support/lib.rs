@@ -1,6 +1,7 @@
 //! What the behaviour tests share, among it emulators of Google's services, and the maker of the sample workbook.
 
 pub mod bulk;
+pub mod files;
 pub mod forge;
 pub mod gcs;
 pub mod google;

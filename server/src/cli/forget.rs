@@ -54,9 +54,10 @@ pub(super) async fn run(settings: Settings, Options { client }: Options, json: b
     audit.keep(&state, link).await?;
     // Then the database: what is being answered meanwhile is not kept, and other instances learn of it.
     state.forget(&client, OffsetDateTime::now_utc()).await?;
-    let rebuilt = forget(&store, &client)?;
+    // Conversations before snapshots, from which the names come: so that doing it again finds what is left.
     let words: Vec<String> = words.into_iter().collect();
     let conversations = state.remove_about(&client, &words).await?;
+    let rebuilt = forget(&store, &client)?;
     // Vectors are kept by a digest of their text, so whose they are cannot be told: what a snapshot does not hold is
     // computed again.
     let vectors = setup::embedding_cache(&store);
@@ -75,8 +76,14 @@ pub(super) async fn run(settings: Settings, Options { client }: Options, json: b
     for Rebuilt { removed, replaced_by, rows } in &rebuilt {
         match replaced_by {
             Some(id) => say!("snapshot {removed}: {rows} rows removed; it is {id} now")?,
+            None if *rows > 0 => say!("snapshot {removed} held nobody else, so it is gone")?,
             None => say!("snapshot {removed} could not be read, so it is gone")?,
         }
+    }
+    if rebuilt.is_empty() && conversations == 0 {
+        say!(
+            "no snapshot and no conversation has a client of this id: if it was mistyped, nobody was forgotten"
+        )?;
     }
     say!("{conversations} conversations removed; {} is left out of every sync to come", plain(&client))?;
     for left in NOT_REACHED {

@@ -145,10 +145,12 @@ async fn forget(app: App) {
         let directory = app.settings.data_dir.clone();
         let forgetting =
             tokio::task::spawn_blocking(move || -> Result<(), karute_sync::forget::ForgetError> {
-                let (store, known) = (Store::open(&directory)?, karute_sync::forget::list(&directory)?);
-                for client in clients.iter().filter(|client| !known.contains(*client)) {
-                    karute_sync::forget::forget(&store, client)?;
-                    tracing::info!("a client who was forgotten elsewhere is forgotten here, too");
+                let rebuilt = karute_sync::forget::follow(&Store::open(&directory)?, &clients)?;
+                if !rebuilt.is_empty() {
+                    tracing::info!(
+                        snapshots = rebuilt.len(),
+                        "who was forgotten elsewhere is forgotten here, too"
+                    );
                 }
                 Ok(())
             });

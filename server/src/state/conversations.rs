@@ -295,56 +295,6 @@ impl Database {
         Ok(rows.iter().map(clients).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
-    /// From now on nothing of `client` is kept.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn forget(&self, client: &str, at: OffsetDateTime) -> Result<(), StateError> {
-        let noted =
-            sqlx::query("INSERT INTO forgotten (client, at) VALUES ($1, $2) ON CONFLICT (client) DO NOTHING");
-        noted.bind(client).bind(millis(at)).execute(&self.pool).await.map_err(unkept).map(drop)
-    }
-
-    /// Clients of whom nothing is kept.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn forgotten(&self) -> Result<Vec<String>, StateError> {
-        let rows = sqlx::query("SELECT client FROM forgotten ORDER BY client").fetch_all(&self.pool).await;
-        rows.map_err(unread)?.iter().map(|row| row.try_get(0).map_err(unread)).collect()
-    }
-
-    /// Removes every conversation that showed a row of `client`, or whose questions or answers hold one of `words`, whoever
-    /// had it. How many there were.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn remove_about(&self, client: &str, words: &[String]) -> Result<u64, StateError> {
-        let rows =
-            sqlx::query("SELECT owner, conversation_id, clients, question, answer, record FROM exchanges");
-        let rows = rows.fetch_all(&self.pool).await.map_err(unread)?;
-        let mut about = BTreeSet::new();
-        for row in &rows {
-            let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
-            let clients: BTreeSet<String> = parsed("list of clients", &text(2)?)?;
-            let said = [text(3)?, text(4)?, text(5)?];
-            if clients.contains(client)
-                || words.iter().any(|word| said.iter().any(|said| said.contains(word)))
-            {
-                about.insert((text(0)?, text(1)?));
-            }
-        }
-        for (owner, conversation) in &about {
-            self.remove(owner, conversation).await?;
-        }
-        for word in words {
-            let decided = sqlx::query("DELETE FROM term_decisions WHERE term LIKE $1 OR canonical LIKE $1");
-            decided.bind(format!("%{word}%")).execute(&self.pool).await.map_err(unkept)?;
-        }
-        self.truncate_log().await?;
-        Ok(about.len() as u64)
-    }
-
     /// Removes a conversation with all that belongs to it. Whether there was one.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod audit;
 mod bill;
 mod conversations;
 mod feedback;
+mod forgotten;
 mod ledger;
 mod tokens;
 mod work;

@@ -1,0 +1,220 @@
+//! Fear: a client who asked to be forgotten is not, comes back, or takes somebody else along.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use karute_engine::{Draft, Facet, Guard, Index, Passage, Provenance, Row, Store};
+use karute_sync::forget::{follow, forget, list};
+use karute_tests::files::{below, holds};
+use karute_tests::program::{self, Server, json, text};
+use karute_tests::snapshots::identity;
+use serde_json::Value;
+
+fn karute(home: &Path) -> Command {
+    program::command(env!("CARGO_BIN_EXE_karute-under-test"), home)
+}
+
+fn published(store: &Store, rows: &[(&str, &str)], built_at: &str) {
+    let mut draft = Draft::new(identity());
+    for (id, client) in rows {
+        let row = Row {
+            id: (*id).into(),
+            client_id: (*client).into(),
+            content: "体温は36.5℃。".into(),
+            ..Row::default()
+        };
+        draft.push(&row, &[Passage::whole(&row, &[0.6, 0.0, 0.8])]).expect("a sound row");
+    }
+    let provenance = Provenance { built_at: built_at.into(), ..Provenance::default() };
+    store.publish(&draft.finish(provenance).expect("a draft"), &Guard::open()).expect("published");
+}
+
+fn rows_of(store: &Store, client: &str) -> usize {
+    let of = |index: &Index| index.rows_with(Facet::Client, client).expect("sound").len();
+    store.list().expect("listed").iter().map(|listed| of(listed.index.as_ref().expect("sound"))).sum()
+}
+
+#[test]
+fn who_alone_stands_in_a_snapshot_is_forgotten_too() {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    published(&store, &[("a", "CL-1")], "2026-01-01T00:00:00Z");
+    published(&store, &[("a", "CL-1"), ("b", "CL-1"), ("c", "CL-2")], "2026-01-02T00:00:00Z");
+    let rebuilt = forget(&store, "CL-1").expect("forgotten");
+    assert_eq!(rebuilt.len(), 2);
+    assert_eq!(rebuilt.iter().filter(|rebuilt| rebuilt.replaced_by.is_none()).count(), 1, "{rebuilt:?}");
+    assert_eq!((rows_of(&store, "CL-1"), rows_of(&store, "CL-2")), (0, 1));
+    // The last client of all: what is served then is empty, not old.
+    forget(&store, "CL-2").expect("forgotten");
+    assert_eq!(rows_of(&store, "CL-2"), 0);
+    let index = store.current().expect("a snapshot").index;
+    assert!(index.is_empty());
+    index.verify().expect("sound");
+}
+
+#[test]
+fn who_is_on_the_list_but_was_not_removed_is_removed_by_the_next_look() {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    published(&store, &[("a", "CL-1"), ("c", "CL-2")], "2026-01-01T00:00:00Z");
+    // The list came to be, and then the disk was full.
+    std::fs::write(home.path().join("forgotten"), "CL-1\n").expect("written");
+    assert_eq!(follow(&store, &["CL-1".into()]).expect("forgotten").len(), 1);
+    assert_eq!(rows_of(&store, "CL-1"), 0);
+    assert!(follow(&store, &["CL-1".into()]).expect("nothing to do").is_empty());
+    assert!(list(home.path()).expect("a list").contains("CL-1"));
+}
+
+#[test]
+fn a_server_whose_only_client_is_forgotten_runs_on_and_starts_again() {
+    let home = tempfile::tempdir().expect("a directory");
+    let book = home.path().join("book");
+    std::fs::create_dir(&book).expect("created");
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sync/sample/karute-sample");
+    for name in ["KnowledgeBase.csv", "Embeddings.csv", "MedicalTerms.csv"] {
+        let all = std::fs::read_to_string(sample.join(name)).expect("read");
+        // The header, and of the records those of one client.
+        let kept = all
+            .lines()
+            .enumerate()
+            .filter(|(number, line)| *number == 0 || !name.starts_with("Know") || line.contains("CL-00008"));
+        let kept: Vec<&str> = kept.map(|(_, line)| line).collect();
+        std::fs::write(book.join(name), kept.join("\n")).expect("written");
+    }
+    let with_book = || {
+        let mut command = karute(home.path());
+        command.env("KARUTE_WORKBOOK", "book");
+        command
+    };
+    let server = Server::start(with_book());
+    assert!(server.get("/clients").contains("CL-00008"));
+    let forgotten = with_book().args(["forget", "--client", "CL-00008", "--json"]).output().expect("it runs");
+    assert!(forgotten.status.success(), "{}", text(&forgotten.stderr));
+    let began = Instant::now();
+    while server.get("/clients").contains("CL-00008") {
+        assert!(began.elapsed() < Duration::from_secs(20), "the client is still served");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(server);
+    let server = Server::start(with_book());
+    assert!(!server.get("/clients").contains("CL-00008"));
+    assert!(server.post("/search", r#"{"query": "体温"}"#).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn a_client_who_is_forgotten_is_nowhere_and_comes_back_by_no_sync() {
+    let home = tempfile::tempdir().expect("a directory");
+    let run = |arguments: &[&str]| karute(home.path()).args(arguments).output().expect("the program runs");
+    let server = Server::start(karute(home.path()));
+    let answer =
+        server.post("/chat", r#"{"message": "久保田さんのバルーンの交換はいつですか", "session_id": "s"}"#);
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    let body: Value = serde_json::from_str(body).expect("JSON");
+    let about: Vec<&Value> = body["context"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .filter(|row| row["title"].as_str().is_some_and(|title| title.contains("久保田")))
+        .collect();
+    let cited = body["metadata"]["citations"][0]["id"].as_str().expect("a citation").to_owned();
+    let clients = server.get("/clients");
+    let (_, clients) = clients.split_once("\r\n\r\n").expect("a body");
+    let clients: Value = serde_json::from_str(clients).expect("JSON");
+    let client = clients["clients"]
+        .as_array()
+        .expect("clients")
+        .iter()
+        .find(|client| client["name"].as_str().is_some_and(|name| name.contains("久保田")))
+        .expect("久保田")["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    assert!(!about.is_empty());
+    let text_of_one: String = about[0]["content"].as_str().expect("content").chars().take(24).collect();
+    let there = |word: &str| {
+        below(home.path())
+            .iter()
+            .filter(|(path, bytes)| !path.ends_with("/log") && holds(bytes, word))
+            .map(|(path, _)| path.clone())
+            .collect::<Vec<_>>()
+    };
+    assert!(!there(&text_of_one).is_empty() && !there("久保田").is_empty());
+
+    let done = json(&run(&["forget", "--client", &client, "--json"]));
+    assert_eq!(done["snapshots"].as_array().expect("snapshots").len(), 1);
+    assert!(done["snapshots"][0]["rows"].as_u64() > Some(3));
+    assert_eq!(done["conversations"], 1);
+    // A server that runs meanwhile serves the new snapshot within seconds.
+    let began = Instant::now();
+    while server.get(&format!("/rows/{cited}")).starts_with("HTTP/1.1 200") {
+        assert!(began.elapsed() < Duration::from_secs(20), "the row is still served");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(server.get("/chat/sessions/s/messages").starts_with("HTTP/1.1 404"));
+    let again = server.post("/chat", r#"{"message": "久保田さんのバルーンの交換はいつですか"}"#);
+    assert!(!again.contains(&text_of_one) && !again.contains(&cited));
+    server.signal("TERM");
+    drop(server);
+    assert_eq!(there(&text_of_one), Vec::<String>::new(), "no file holds the text any more");
+
+    // The source still has the client; no sync takes it in again.
+    let synced = json(&run(&["sync", "--full", "--json"]));
+    assert!(
+        synced["report"]["findings"]
+            .as_array()
+            .expect("findings")
+            .iter()
+            .any(|finding| finding["reason"] == "forgotten"),
+        "{synced}"
+    );
+    assert_eq!(there(&text_of_one), Vec::<String>::new());
+    // Where only the snapshot comes to, such as a job's empty disk, the list comes with it.
+    std::fs::remove_file(home.path().join("karute-data/forgotten")).expect("the list");
+    json(&run(&["sync", "--full", "--json"]));
+    assert_eq!(there(&text_of_one), Vec::<String>::new());
+    let audit = run(&["audit", "export", "--client", &client]);
+    let lines: Vec<Value> =
+        text(&audit.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(
+        lines.iter().any(|line| line["action"] == "ask")
+            && lines.iter().any(|line| line["action"] == "forget")
+    );
+    assert!(run(&["audit", "verify"]).status.success());
+    let twice = json(&run(&["forget", "--client", &client, "--json"]));
+    assert_eq!(twice["snapshots"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn who_is_forgotten_while_a_sync_runs_is_not_brought_back_by_it() {
+    use karute_tests::google::{self, Emulator};
+    let home = tempfile::tempdir().expect("a directory");
+    let emulator =
+        Emulator::start(([127, 0, 0, 1], 0).into(), google::sample().expect("the sample")).expect("a port");
+    let sync = || {
+        let mut command = karute(home.path());
+        command.env("KARUTE_GOOGLE_ENDPOINT", emulator.url()).env("KARUTE_GOOGLE_ANONYMOUS", "true");
+        command.env("VECTOR_DB_SPREADSHEET_ID", google::SPREADSHEET).env("KARUTE_EMBEDDER", "lexical");
+        json(&command.args(["sync", "--full", "--json"]).output().expect("the program runs"))
+    };
+    sync();
+    let directory = home.path().join("karute-data");
+    let rows = |store: &Store| {
+        store.current().expect("a snapshot").index.rows_with(Facet::Client, "CL-00008").expect("sound").len()
+    };
+    assert!(rows(&Store::open(&directory).expect("a store")) > 0);
+    // The rows have been asked for; now somebody is to be forgotten.
+    let meanwhile = directory.clone();
+    emulator.edit_before("values:batchGet", move |_| {
+        forget(&Store::open(meanwhile).expect("a store"), "CL-00008").expect("forgotten");
+    });
+    let synced = sync();
+    let store = Store::open(&directory).expect("a store");
+    assert_eq!(rows(&store), 0);
+    assert_eq!(store.current().expect("a snapshot").index.id().to_string(), synced["snapshot_id"]);
+    assert!(store.list().expect("listed").iter().all(|listed| {
+        listed.index.as_ref().expect("sound").rows_with(Facet::Client, "CL-00008").expect("sound").is_empty()
+    }));
+}
