@@ -41,5 +41,6 @@ pub mod start;
 pub mod state;
 mod telemetry;
 pub mod upstream;
+mod window;
 
 pub use cli::main;

@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::retrieve::{Retrieved, Stages};
+use crate::state::Spent;
 
 /// Upper ends of the buckets of durations, seconds: from a search in memory to an answer that takes its time.
 const BUCKETS: [f64; 18] = [
@@ -55,8 +56,30 @@ pub struct Metrics {
     failures: Family<CodeLabels, Counter>,
     answers: Family<AnswerLabels, Counter>,
     arms: Family<ArmLabels, Counter>,
+}
+
+/// What calls to models took and cost, as the ledger has it: what broke off counts at the most.
+#[derive(Clone, Debug, Default)]
+pub struct Counted {
     tokens: Family<TokenLabels, Counter>,
     yen: Family<ModelLabels, Sum>,
+}
+
+impl Counted {
+    /// A call ended.
+    pub(crate) fn add(&self, model: &str, spent: &Spent, yen: f64) {
+        let kinds = [
+            ("input", spent.input_tokens),
+            ("cached", spent.cached_tokens),
+            ("output", spent.output_tokens),
+            ("thought", spent.thought_tokens),
+        ];
+        for (kind, count) in kinds {
+            let labels = TokenLabels { model: model.to_owned(), kind };
+            self.tokens.get_or_create(&labels).inc_by(u64::try_from(count).unwrap_or(0));
+        }
+        self.yen.get_or_create(&ModelLabels { model: model.to_owned() }).inc_by(yen);
+    }
 }
 
 /// What is looked up when somebody asks.
@@ -74,6 +97,8 @@ pub struct Looked {
     pub open: Vec<(String, bool)>,
     /// Calls to Google, and those that had to be made again.
     pub google: (u64, u64),
+    /// What was spent.
+    pub counted: Counted,
 }
 
 impl Default for Metrics {
@@ -87,8 +112,6 @@ impl Default for Metrics {
             failures: Family::default(),
             answers: Family::default(),
             arms: Family::default(),
-            tokens: Family::default(),
-            yen: Family::default(),
         }
     }
 }
@@ -139,18 +162,6 @@ impl Metrics {
         }
         let seconds = summary.generation_time_ms as f64 / 1e3;
         self.stages.get_or_create(&StageLabels { stage: "generate" }).observe(seconds);
-        let Some(usage) = summary.usage else { return };
-        let kinds = [
-            ("input", usage.input_tokens),
-            ("cached", usage.cached_tokens),
-            ("output", usage.output_tokens),
-            ("thought", usage.thought_tokens),
-        ];
-        for (kind, count) in kinds {
-            self.tokens.get_or_create(&TokenLabels { model: summary.model.clone(), kind }).inc_by(count);
-        }
-        let model = ModelLabels { model: summary.model.clone() };
-        self.yen.get_or_create(&model).inc_by(summary.total_cost_jpy.unwrap_or(0.0));
     }
 
     /// Everything, as text.
@@ -164,8 +175,13 @@ impl Metrics {
             "Rows of results that each arm of the search brought up",
             self.arms.clone(),
         );
-        registry.register("tokens", "Tokens that answers took", self.tokens.clone());
-        registry.register("yen", "Yen that answers cost", self.yen.clone());
+        let Counted { tokens, yen } = &looked.counted;
+        registry.register("tokens", "Tokens that calls to models took", tokens.clone());
+        registry.register(
+            "yen",
+            "Yen that calls to models cost, at the most where that is not known",
+            yen.clone(),
+        );
         registry.register("requests_under_way", "Requests that are being answered", self.under_way.clone());
         registry.register_with_unit(
             "request_duration",

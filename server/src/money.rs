@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::config::Settings;
 use crate::error::Failure;
+use crate::metrics::Counted;
 use crate::retrieve::rerank::RerankError;
 use crate::state::{Database, Limit, Outcome, Reservation, Spent, StateError};
 use crate::upstream::Upstream;
@@ -155,6 +156,8 @@ pub struct Money {
     calls_per_day: i64,
     /// The limit that last kept a call from being made.
     refused: Mutex<Option<String>>,
+    /// What was spent since the start.
+    pub counted: Counted,
 }
 
 /// A limit as a log may name it: whose day it is is nobody's business there.
@@ -182,6 +185,7 @@ impl Money {
             per_month: most(settings.yen_per_month),
             calls_per_day: settings.calls_per_day,
             refused: Mutex::default(),
+            counted: Counted::default(),
         }
     }
 
@@ -265,7 +269,10 @@ impl Money {
                 *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(limit.name.clone());
                 let name = house(&limit.name);
                 if first {
-                    tracing::error!(limit = name, "a limit of spending is used up: no model is asked");
+                    tracing::error!(
+                        limit = name,
+                        "a limit of spending leaves no room for a call beside what is spent and reserved: no model is asked"
+                    );
                 }
                 Err(Failure::Budget(name))
             }
@@ -304,7 +311,7 @@ struct Made {
 
 impl Made {
     async fn settle(self, spent: Spent) {
-        let Self { state, call, limits, .. } = &self;
+        let Self { money, state, call, limits } = &self;
         let total = spent.input_cost + spent.output_cost;
         if total > call.most {
             tracing::error!(
@@ -316,6 +323,8 @@ impl Made {
         }
         match state.settle(call, limits, &spent, OffsetDateTime::now_utc()).await {
             Ok(Some(reached)) => {
+                let yen = if spent.known { total } else { call.most };
+                money.counted.add(&call.model, &spent, yen as f64 / MILLIONTHS);
                 for (limit, percent) in reached {
                     tracing::warn!(limit = house(&limit), percent, "so much of a limit of spending is spent");
                 }

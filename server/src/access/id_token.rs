@@ -154,7 +154,9 @@ impl IdTokens {
                 if !self.domains.iter().any(|allowed| allowed == domain) {
                     return Err(Failure::Forbidden);
                 }
-                let claimed = claims.role.and_then(|role| role.parse().ok());
+                // A role that is not known here is no reason to give another, which may see more.
+                let claimed =
+                    claims.role.map(|role| role.parse().map_err(|_| Failure::Forbidden)).transpose()?;
                 let role = claimed.or(self.default_role).ok_or(Failure::Forbidden)?;
                 Person {
                     email: email.clone(),

@@ -1,15 +1,14 @@
 //! How much one caller may ask: questions and searches a minute, and requests at the same time.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::config::Settings;
 use crate::error::Failure;
+use crate::window::Window;
 
 /// What a request counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,27 +24,31 @@ pub enum Kind {
 /// Callers that are remembered before those who have been quiet are forgotten.
 const MANY: usize = 10_000;
 
-/// The limits of every caller.
+/// What one caller does.
+#[derive(Debug)]
+struct Pace {
+    chats: Window,
+    searches: Window,
+    places: Arc<Semaphore>,
+}
+
+/// The limits of every caller of this process.
 #[derive(Debug)]
 pub struct Paces {
-    chats: Option<DefaultKeyedRateLimiter<String>>,
-    searches: Option<DefaultKeyedRateLimiter<String>>,
+    chats: usize,
+    searches: usize,
     at_once: usize,
-    under_way: Mutex<HashMap<String, Arc<Semaphore>>>,
+    callers: Mutex<HashMap<String, Pace>>,
 }
 
 impl Paces {
     /// As the settings say.
     pub fn new(settings: &Settings) -> Self {
-        let limiter = |per_minute: u32| {
-            let quota = NonZeroU32::new(per_minute).map(Quota::per_minute);
-            quota.map(RateLimiter::hashmap)
-        };
         Self {
-            chats: limiter(settings.chats_per_minute),
-            searches: limiter(settings.searches_per_minute),
+            chats: settings.chats_per_minute as usize,
+            searches: settings.searches_per_minute as usize,
             at_once: settings.caller_concurrency,
-            under_way: Mutex::default(),
+            callers: Mutex::default(),
         }
     }
 
@@ -54,26 +57,33 @@ impl Paces {
     /// # Errors
     /// [`Failure::TooMany`].
     pub fn enter(&self, caller: &str, kind: Kind) -> Result<Option<OwnedSemaphorePermit>, Failure> {
-        let limiter = match kind {
-            Kind::Free => return Ok(None),
-            Kind::Search => &self.searches,
-            Kind::Chat => &self.chats,
+        if kind == Kind::Free {
+            return Ok(None);
+        }
+        let now = Instant::now();
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if callers.len() > MANY {
+            let idle = |pace: &Pace| pace.places.available_permits() == self.at_once;
+            callers
+                .retain(|_, pace| !(idle(pace) && pace.chats.is_quiet(now) && pace.searches.is_quiet(now)));
+        }
+        let pace = callers.entry(caller.to_owned()).or_insert_with(|| Pace {
+            chats: Window::default(),
+            searches: Window::default(),
+            places: Arc::new(Semaphore::new(self.at_once)),
+        });
+        // A request that finds no place is not counted: it was not let in.
+        let place = pace.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| Failure::TooMany { after_seconds: 1 })?;
+        let (window, most) = match kind {
+            Kind::Chat => (&mut pace.chats, self.chats),
+            _ => (&mut pace.searches, self.searches),
         };
-        if let Some(limiter) = limiter {
-            if limiter.len() > MANY {
-                limiter.retain_recent();
-            }
-            limiter.check_key(&caller.to_owned()).map_err(|not_until| {
-                let wait = not_until.wait_time_from(DefaultClock::default().now());
-                Failure::TooMany { after_seconds: wait.as_secs() + 1 }
-            })?;
+        // Zero is no limit.
+        if most > 0 {
+            let wait = |wait: std::time::Duration| Failure::TooMany { after_seconds: wait.as_secs() + 1 };
+            window.take(most, now).map_err(wait)?;
         }
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if under_way.len() > MANY {
-            under_way.retain(|_, places| places.available_permits() < self.at_once);
-        }
-        let places =
-            under_way.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.at_once)));
-        places.clone().try_acquire_owned().map(Some).map_err(|_| Failure::TooMany { after_seconds: 1 })
+        Ok(Some(place))
     }
 }

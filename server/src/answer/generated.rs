@@ -1,6 +1,6 @@
 //! Answers that a language model writes from the rows.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_stream::try_stream;
@@ -8,13 +8,18 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use karute_sync::generate::{Delta, Deltas, Finished, GenerateError, Generator, Prompt};
 
+use tokio::time::Instant;
+
 use super::prompt::{self, Templates};
 use super::{Answerer, Asked, Piece};
 use crate::error::Failure;
 use crate::money::{Ticket, Till};
+use crate::window::Window;
 
 /// How long to wait before a model that is busy is asked again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
+/// How often in any minute, whoever asks: a service that is busy is not asked ever more often because of it.
+const AGAIN_A_MINUTE: usize = 30;
 
 /// Answers with a language model.
 pub struct Generated {
@@ -23,6 +28,7 @@ pub struct Generated {
     /// Most tokens of rules, rows, conversation and question together.
     most_tokens: usize,
     max_output_tokens: u32,
+    asked_again: Mutex<Window>,
 }
 
 impl Generated {
@@ -33,7 +39,8 @@ impl Generated {
         most_tokens: usize,
         max_output_tokens: u32,
     ) -> Self {
-        Self { generator, templates, most_tokens, max_output_tokens }
+        let asked_again = Mutex::default();
+        Self { generator, templates, most_tokens, max_output_tokens, asked_again }
     }
 }
 
@@ -62,10 +69,17 @@ impl Generated {
                 ticket.free().await;
             }
             match pauses.next() {
-                Some(pause) if error.may_pass() => tokio::time::sleep(*pause).await,
+                Some(pause) if error.may_pass() && self.may_ask_again() => tokio::time::sleep(*pause).await,
                 _ => return Err(failed(error)),
             }
         }
+    }
+}
+
+impl Generated {
+    fn may_ask_again(&self) -> bool {
+        let mut asked_again = self.asked_again.lock().unwrap_or_else(PoisonError::into_inner);
+        asked_again.take(AGAIN_A_MINUTE, Instant::now()).is_ok()
     }
 }
 

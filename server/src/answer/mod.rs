@@ -28,6 +28,7 @@ use crate::retrieve::gate::NOTHING_FOUND;
 use crate::retrieve::highlight::Highlighter;
 use crate::retrieve::understand::{ExpandedTerm, Understood};
 use crate::retrieve::{Evidence, Question, Retrieved, retrieve};
+use crate::upstream::Pass;
 use check::{Checker, Verdict};
 pub use cite::Citation;
 pub use extract::Extractive;
@@ -287,9 +288,14 @@ fn fresh(
             let answering = first_to_answer(&app, &asked, began, &mut summary).await;
             let mut rows = asked.evidence.len();
             let mut is_answered = answering.is_some();
-            if let Some((first, mut pieces)) = answering {
+            if let Some((first, mut pieces, pass)) = answering {
                 let mut next = Some(Ok::<Piece, Failure>(first));
                 while let Some(piece) = next {
+                    match &piece {
+                        Err(Failure::TimedOut) => pass.timed_out(),
+                        Err(failure) => blame(&pass, failure),
+                        Ok(_) => {}
+                    }
                     let piece = match piece {
                         // Nothing of it has been handed over yet, so that something better can be.
                         Err(failure) if question.at_once => {
@@ -392,22 +398,24 @@ async fn see(app: &App, question: &Question, retrieved: &Retrieved) -> Result<()
     app.seen(&question.caller, seen, retrieved.evidence.iter().map(|evidence| &evidence.row)).await
 }
 
-/// The first piece of the first answerer that gives one in time, with those behind it. `summary` says who it is, and why if it
+/// The first piece of the first answerer that gives one in time, with those behind it and the place that is held while they
+/// come. `summary` says who it is, and why if it
 /// is nobody.
 async fn first_to_answer<'a>(
     app: &'a App,
     asked: &'a Asked,
     began: tokio::time::Instant,
     summary: &mut Summary,
-) -> Option<(Piece, BoxStream<'a, Result<Piece, Failure>>)> {
+) -> Option<(Piece, BoxStream<'a, Result<Piece, Failure>>, Pass<'a>)> {
     for (at, answerer) in app.answerers.iter().enumerate() {
         summary.mode = answerer.mode();
         summary.model = answerer.model().to_owned();
         // Who is asked first leaves time for those behind him.
-        let left = (began + app.deadline()).saturating_duration_since(tokio::time::Instant::now());
-        let patience = left / u32::try_from(app.answerers.len() - at).unwrap_or(1);
+        let now = tokio::time::Instant::now();
+        let left = (began + app.deadline()).saturating_duration_since(now);
+        let until = now + left / u32::try_from(app.answerers.len() - at).unwrap_or(1);
         let Some(upstream) = app.upstreams.answerers.get(at) else { continue };
-        let pass = match tokio::time::timeout(patience, upstream.enter()).await {
+        let pass = match tokio::time::timeout_at(until, upstream.enter()).await {
             Ok(Ok(pass)) => pass,
             Ok(Err(failure)) => {
                 tracing::warn!(model = answerer.model(), reason = failure.detail(), "no answer");
@@ -420,29 +428,23 @@ async fn first_to_answer<'a>(
             }
         };
         let mut pieces = answerer.answer(asked);
-        match tokio::time::timeout(patience, pieces.next()).await {
+        match tokio::time::timeout_at(until, pieces.next()).await {
             Ok(Some(Ok(piece))) => {
                 pass.answered();
                 if at > 0 {
                     summary.also(ANOTHER_ANSWERED);
                 }
                 summary.reason = None;
-                return Some((piece, pieces));
+                return Some((piece, pieces, pass));
             }
             Ok(Some(Err(failure))) => {
                 tracing::warn!(model = answerer.model(), reason = failure.detail(), "no answer");
+                blame(&pass, &failure);
                 summary.reason = Some(match failure {
-                    // Not the service's fault.
                     Failure::Budget(_) => "budget_used_up",
                     Failure::State(_) => "ledger_unreachable",
-                    Failure::Declined(_) => {
-                        pass.answered();
-                        "model_declined"
-                    }
-                    _ => {
-                        pass.failed();
-                        "model_failed"
-                    }
+                    Failure::Declined(_) => "model_declined",
+                    _ => "model_failed",
                 });
             }
             Ok(None) => {
@@ -457,6 +459,15 @@ async fn first_to_answer<'a>(
         }
     }
     None
+}
+
+/// Says of a service what a failure says of it, if anything.
+fn blame(pass: &Pass<'_>, failure: &Failure) {
+    match failure {
+        Failure::Budget(_) | Failure::State(_) => {}
+        Failure::Declined(_) => pass.declined(),
+        _ => pass.failed(),
+    }
 }
 
 /// What a model wrote, held against the rows that it cites.

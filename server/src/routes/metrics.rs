@@ -27,6 +27,7 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
         caches: caches.into_iter().map(|(name, m)| (name, m.hits, m.misses, m.bytes, m.saved_jpy)).collect(),
         silent: app.silence.silent().collect(),
         google: karute_sync::google::client::totals(),
+        counted: app.money.counted.clone(),
         ..Looked::default()
     };
     let services = app.upstreams.all();

@@ -89,7 +89,7 @@ fn names(text: &str, word: &str) -> bool {
         [word.chars().next(), word.chars().next_back()].map(|c| c.is_some_and(|c| c.is_ascii()));
     text.match_indices(word).any(|(at, _)| {
         let (before, after) = (text[..at].chars().next_back(), text[at + word.len()..].chars().next());
-        !(first && goes_on(before)) && !(last && goes_on(after))
+        !((first && goes_on(before)) || (last && goes_on(after)))
     })
 }
 

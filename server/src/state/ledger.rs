@@ -72,7 +72,9 @@ pub enum Outcome {
     Refused(Limit, bool),
 }
 
-const NEW_BUDGET: &str = "INSERT INTO budgets (name, spent, reserved, calls, warned) VALUES ($1, 0, 0, 0, 0) ON CONFLICT (name) DO NOTHING";
+const NEW_BUDGET: &str = "INSERT INTO budgets (name, spent, reserved, calls, warned, refused)
+     VALUES ($1, 0, 0, 0, 0, 0) ON CONFLICT (name) DO NOTHING";
+
 impl Database {
     /// Reserves a call if all of `limits` allow it, or none of it.
     ///
@@ -107,10 +109,10 @@ impl Database {
         Ok(Outcome::Reserved)
     }
 
-    /// Whether nobody was told yet that this limit is used up.
+    /// Whether nobody was told yet that this limit left no room for a call.
     async fn told(&self, name: &str) -> Result<bool, StateError> {
         sqlx::query(NEW_BUDGET).bind(name).execute(&self.pool).await.map_err(unkept)?;
-        let told = sqlx::query("UPDATE budgets SET warned = 100 WHERE name = $1 AND warned < 100").bind(name);
+        let told = sqlx::query("UPDATE budgets SET refused = 1 WHERE name = $1 AND refused = 0").bind(name);
         Ok(told.execute(&self.pool).await.map_err(unkept)?.rows_affected() > 0)
     }
 

@@ -179,7 +179,7 @@ impl Database {
     pub async fn ping(&self) -> Result<(), StateError> {
         let mut work = self.begin().await?;
         sqlx::query(
-            "INSERT INTO budgets (name, spent, reserved, calls, warned) VALUES ('health', 0, 0, 1, 0)
+            "INSERT INTO budgets (name, spent, reserved, calls, warned, refused) VALUES ('health', 0, 0, 1, 0, 0)
              ON CONFLICT (name) DO UPDATE SET calls = budgets.calls + 1",
         )
         .execute(&mut *work)

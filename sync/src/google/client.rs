@@ -325,7 +325,14 @@ impl Client {
             || said.has("rateLimitExceeded")
             || said.has("userRateLimitExceeded");
         let passing = matches!(status.as_u16(), 500 | 502 | 503 | 504);
-        if in_time || (passing && call.effect != Effect::Write) {
+        // Who is busy has done nothing; a gateway that lost patience cannot know.
+        let nothing_done = in_time || status == StatusCode::SERVICE_UNAVAILABLE;
+        let again = match call.effect {
+            Effect::Read => in_time || passing,
+            Effect::Paid => nothing_done,
+            Effect::Write => in_time,
+        };
+        if again {
             let reason = format!("{status} {message}").trim_end().to_owned();
             return Ended::Again { reason, after, refused: true };
         }
@@ -345,7 +352,7 @@ impl Client {
                 what,
                 attempts: 1,
                 last: status.to_string(),
-                refused: true,
+                refused: nothing_done,
             },
             _ => {
                 let message = match message.is_empty() {

@@ -45,7 +45,10 @@ CREATE TABLE budgets (
     spent BIGINT NOT NULL,
     reserved BIGINT NOT NULL,
     calls BIGINT NOT NULL,
-    warned BIGINT NOT NULL
+    -- The percent of the limit that somebody was last told of, by what is spent.
+    warned BIGINT NOT NULL,
+    -- 1 once somebody was told that a call found no room.
+    refused BIGINT NOT NULL
 );
 
 -- Who saw whose records. Each row holds the digest of the one before it in the same chain.
