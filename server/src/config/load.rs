@@ -192,15 +192,15 @@ impl Sources {
     }
 }
 
-/// Records in production are never open to a network: whoever wants that must say that it is no production.
+/// Records in production are never open, not even to this machine alone, where a proxy may stand before it: whoever wants
+/// that must say that it is no production.
 fn open_production(settings: &Settings) -> Option<Problem> {
-    let open = settings.require_authentication == Some(false)
-        && settings.environment == Environment::Production
-        && !settings.host.is_loopback();
+    let open =
+        settings.require_authentication == Some(false) && settings.environment == Environment::Production;
     open.then(|| Problem {
         name: "REQUIRE_AUTHENTICATION".into(),
-        given: "HOST and ENVIRONMENT together".into(),
-        fault: "must not be false where ENVIRONMENT is production and HOST is a network".into(),
+        given: "ENVIRONMENT".into(),
+        fault: "must not be false where ENVIRONMENT is production".into(),
     })
 }
 
@@ -299,10 +299,11 @@ mod tests {
         assert!(!required(&[]));
         assert!(required(&[("ENVIRONMENT", "production"), ("HOST", "0.0.0.0")]));
         assert!(required(&[("REQUIRE_AUTHENTICATION", "true")]));
-        assert!(!required(&[("ENVIRONMENT", "production"), ("REQUIRE_AUTHENTICATION", "false")]));
-        let open = [("HOST", "0.0.0.0"), ("REQUIRE_AUTHENTICATION", "false"), ("ENVIRONMENT", "production")];
-        let Invalid(problems) = from(&open).load().expect_err("records open to a network");
-        assert_eq!(problems[0].name, "REQUIRE_AUTHENTICATION");
+        for host in ["0.0.0.0", "127.0.0.1"] {
+            let open = [("HOST", host), ("REQUIRE_AUTHENTICATION", "false"), ("ENVIRONMENT", "production")];
+            let Invalid(problems) = from(&open).load().expect_err("records that are open");
+            assert_eq!(problems[0].name, "REQUIRE_AUTHENTICATION");
+        }
         assert!(
             from(&[("REQUIRE_AUTHENTICATION", "ture")]).load().is_err(),
             "what cannot be read is no choice"
