@@ -89,7 +89,7 @@ impl Encoder {
     pub(crate) fn fit(vectors: Originals<'_>, dimensions: usize) -> Self {
         let rows = vectors.len() / dimensions.max(1);
         let every = rows.div_ceil(SAMPLED_ROWS).max(1);
-        let row = |number: usize| number * dimensions..(number + 1) * dimensions;
+        let row = |number| Originals::place(number, dimensions);
         let sample: Vec<_> = (0..rows).step_by(every).map(|number| vectors.owned(row(number))).collect();
         let largest_of = |room: &mut Vec<f32>, number| {
             vectors.numbers(row(number), room).iter().fold(0.0f32, |largest, x| largest.max(x.abs()))
@@ -141,7 +141,7 @@ impl Encoder {
             .zip(errors.par_chunks_exact_mut(size_of::<f32>()))
             .enumerate()
             .for_each_init(Vec::new, |room, (number, (codes, error))| {
-                let vector = vectors.numbers(number * self.dimensions..(number + 1) * self.dimensions, room);
+                let vector = vectors.numbers(Originals::place(number, self.dimensions), room);
                 error.copy_from_slice(&self.encode(vector, codes).to_le_bytes());
             });
         section

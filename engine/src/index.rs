@@ -10,7 +10,7 @@ use crate::graph::search::Counters;
 use crate::identity::Identity;
 use crate::kernel::Kernel;
 use crate::lexical::{self, search::KeywordHit};
-use crate::originals::Precision;
+use crate::originals::{Originals, Precision};
 use crate::query::{Plan, Query};
 use crate::row::{Provenance, Row, Term};
 use crate::scan::{self, Vectors};
@@ -316,7 +316,7 @@ impl Index {
         let own = passages[first..].iter().take_while(|[row, ..]| *row == number).zip(first..);
         Ok(own
             .map(|([_, start, end], at)| {
-                let vector = vectors.owned(at * dimensions..(at + 1) * dimensions);
+                let vector = vectors.owned(Originals::place(at, dimensions));
                 Passage::part(*start as usize..*end as usize, vector)
             })
             .collect())

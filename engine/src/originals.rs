@@ -84,6 +84,11 @@ impl<'a> Originals<'a> {
         }
     }
 
+    /// Where the numbers of vector `number` stand.
+    pub(crate) fn place(number: usize, dimensions: usize) -> Range<usize> {
+        number * dimensions..(number + 1) * dimensions
+    }
+
     /// How many numbers there are.
     pub(crate) fn len(&self) -> usize {
         match self {

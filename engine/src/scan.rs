@@ -24,8 +24,7 @@ impl<'a> Vectors<'a> {
     where
         'a: 'b,
     {
-        let start = passage as usize * self.dimensions;
-        self.vectors.numbers(start..start + self.dimensions, room)
+        self.vectors.numbers(Originals::place(passage as usize, self.dimensions), room)
     }
 
     /// Bytes that a vector takes.

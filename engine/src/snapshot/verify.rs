@@ -12,6 +12,7 @@ use crate::day::Day;
 use crate::error::{OpenError, VectorFault};
 use crate::filter::{Facet, FacetValue};
 use crate::kernel::dot;
+use crate::originals::Originals;
 use crate::row::ArchivedRow;
 use crate::vector::{is_unit, norm};
 
@@ -155,7 +156,7 @@ fn vectors(snapshot: &Snapshot) -> Result<(), OpenError> {
     let size = dimensions * of.precision().bytes();
     let codes = snapshot.codes()?;
     let check = |number: usize, codes_of: &mut Vec<u8>, room: &mut Vec<f32>| {
-        let vector = of.numbers(number * dimensions..(number + 1) * dimensions, room);
+        let vector = of.numbers(Originals::place(number, dimensions), room);
         // A dot product with itself tells a sound vector at the speed of memory; what fails it is looked at closely.
         if !is_unit(f64::from(dot(vector, vector)).sqrt()) {
             let fault = match norm(vector) {

@@ -291,10 +291,8 @@ fn fresh(
             if let Some((first, mut pieces, pass)) = answering {
                 let mut next = Some(Ok::<Piece, Failure>(first));
                 while let Some(piece) = next {
-                    match &piece {
-                        Err(Failure::TimedOut) => pass.timed_out(),
-                        Err(failure) => blame(&pass, failure),
-                        Ok(_) => {}
+                    if let Err(failure) = &piece {
+                        blame(&pass, failure);
                     }
                     let piece = match piece {
                         // Nothing of it has been handed over yet, so that something better can be.
@@ -466,6 +464,7 @@ fn blame(pass: &Pass<'_>, failure: &Failure) {
     match failure {
         Failure::Budget(_) | Failure::State(_) => {}
         Failure::Declined(_) => pass.declined(),
+        Failure::TimedOut => pass.timed_out(),
         _ => pass.failed(),
     }
 }
