@@ -60,7 +60,7 @@ fn no_log_metric_or_error_holds_what_was_asked_or_what_a_record_says() {
             ("/search", object!({ "query": 7, "canary-field": "canary-value" })),
             ("/chat", object!({ "message": "x".repeat(3000) + "canary-long" })),
         ] {
-            let headers = "X-Request-Id: canary request id\r\nUser-Agent: canary-agent\r\nAuthorization: Bearer canary-token\r\nX-API-Key: canary-wrong-key\r\ntraceparent: canary-trace\r\nCookie: canary-cookie\r\n";
+            let headers = "X-Request-Id: canary-request-id\r\nUser-Agent: canary-agent\r\nAuthorization: Bearer canary-token\r\nX-API-Key: canary-wrong-key\r\ntraceparent: canary-trace\r\ntracestate: house=canary-state\r\nbaggage: who=canary-baggage\r\nX-Cloud-Trace-Context: canary/1;o=1\r\nCookie: canary-cookie\r\n";
             let answer = server.post_with(path, headers, &body.to_string());
             // An answer shows what it is for; a failure must show nothing.
             if !answer.starts_with("HTTP/1.1 200") {
@@ -406,7 +406,7 @@ fn who_sends_slowly_or_nothing_keeps_nobody_else_waiting_and_is_sent_away() {
 }
 
 #[test]
-fn a_stream_that_is_under_way_when_the_program_must_end_ends_with_an_event_that_says_so() {
+fn an_answer_that_is_under_way_when_the_program_must_end_ends_with_a_word_that_says_so() {
     use karute_tests::google::workbook::Workbook;
     use karute_tests::google::{Effect, Emulator};
     let home = tempfile::tempdir().expect("a directory");
@@ -416,18 +416,28 @@ fn a_stream_that_is_under_way_when_the_program_must_end_ends_with_an_event_that_
     command.env("KARUTE_GOOGLE_ENDPOINT", emulator.url()).env("KARUTE_GOOGLE_ANONYMOUS", "true");
     command.env("KARUTE_ANSWERERS", "vertex").env("GCP_PROJECT_ID", "p");
     let mut server = Server::logging(command, Stdio::null());
-    let mut stream = TcpStream::connect(&server.address).expect("connected");
-    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     let body = r#"{"message": "久保田さんのバルーンの交換はいつですか"}"#;
     let length = body.len();
-    stream.write_all(format!("POST /chat/stream HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes()).expect("sent");
+    let mut asked = ["/chat/stream", "/chat"].map(|path| {
+        let mut stream = TcpStream::connect(&server.address).expect("connected");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+        stream.write_all(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes()).expect("sent");
+        stream
+    });
     let mut first = [0; 256];
-    assert!(stream.read(&mut first).expect("an event") > 0);
+    assert!(asked[0].read(&mut first).expect("an event") > 0);
+    // The other was sent at the same time and waits for the same model.
+    std::thread::sleep(Duration::from_millis(500));
     let began = Instant::now();
     server.signal("TERM");
-    let mut rest = String::new();
-    stream.read_to_string(&mut rest).expect("the rest");
-    assert!(rest.contains("\"code\":\"ending\"") && rest.contains("event: error"), "{rest}");
+    let [streamed, whole] = asked.each_mut().map(|stream| {
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).expect("the rest");
+        rest
+    });
+    assert!(streamed.contains("\"code\":\"ending\"") && streamed.contains("event: error"), "{streamed}");
+    let whole = whole.to_lowercase();
+    assert!(whole.starts_with("http/1.1 503") && whole.contains("retry-after:"), "{whole}");
     assert!(server.child.wait().expect("ended").success());
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }

@@ -1,9 +1,8 @@
 //! What requests share.
 
 use std::sync::{Arc, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::http::StatusCode;
 use karute_engine::{Index, Row};
 use karute_sync::embed::Embedder;
 use time::OffsetDateTime;
@@ -17,6 +16,7 @@ use crate::cache::{Caches, Key};
 use crate::catalogue::Catalogue;
 use crate::config::Settings;
 use crate::error::Failure;
+use crate::health::Measured;
 use crate::metrics::Metrics;
 use crate::money::{Money, Payer, Till};
 use crate::retrieve::Silence;
@@ -53,9 +53,6 @@ impl From<Prepared> for Serving {
     }
 }
 
-/// What a check of health answers.
-pub(crate) type Measured = (StatusCode, serde_json::Value);
-
 /// Everything that a request may use. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
@@ -89,8 +86,8 @@ pub struct App {
     pub audit: Arc<Audit>,
     /// The services that are called.
     pub upstreams: Arc<Upstreams>,
-    /// What was last found of the program's health, and when.
-    pub(crate) health: Arc<Mutex<Option<(Instant, Measured)>>>,
+    /// What was last found of the program's health.
+    pub(crate) health: Arc<Mutex<Option<Measured>>>,
     /// What is kept in memory.
     pub caches: Arc<Caches>,
     /// Answers that are being made, by their keys, where answers are kept.

@@ -19,7 +19,8 @@ use crate::shutdown::GRACE;
 const HEAD_WITHIN: Duration = Duration::from_secs(20);
 /// How long whoever asked may leave what is sent to him unread.
 const READ_WITHIN: Duration = Duration::from_secs(30);
-/// Largest head of a request: its line and all its headers.
+/// Largest head of a request, its line and all its headers. It is looked at after each read, so a head of less than twice as
+/// much may pass.
 const LARGEST_HEAD: usize = 64 << 10;
 /// After a failure to take a connection, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);

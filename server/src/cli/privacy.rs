@@ -82,6 +82,18 @@ fn leaving(settings: &Settings) -> Vec<Leaving> {
             "KARUTE_SOURCE=workbook",
         );
         add(
+            "vectors that were made here, written to the Embeddings sheet",
+            google("Sheets"),
+            "only at `karute sync --embed-missing --write-back`",
+            "leave --write-back out",
+        );
+        add(
+            "a copy of the whole spreadsheet, kept in Drive",
+            google("Drive"),
+            "only at `karute backup`",
+            "karute backup --files-only",
+        );
+        add(
             "a conversation, appended to the ChatHistory sheet",
             google("Sheets"),
             "only when its owner exports it",

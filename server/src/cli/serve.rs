@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::config::{Environment, Settings};
 use crate::preflight::{self, Verdict};
 use crate::state::{Database, StateError};
-use crate::{costs, listen, reload, routes, shutdown};
+use crate::{costs, health, listen, reload, routes, shutdown};
 
 /// Listens first, so that a port in use is known before any work, and so that `/health/ready` tells how things stand
 /// while the snapshot is built.
@@ -46,6 +46,7 @@ pub(super) async fn run(settings: Settings) -> Outcome {
     }
     tokio::spawn(reload::watch(app.clone(), Store::open(&app.settings.data_dir)?));
     tokio::spawn(retain(app.clone()));
+    tokio::spawn(health::watch(app.clone()));
     shutdown::tell_ready();
     tokio::spawn(shutdown::watchdog(app.clone()));
     tokio::spawn(costs::watch(app.clone()));

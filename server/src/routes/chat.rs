@@ -132,7 +132,8 @@ pub(super) async fn chat(
     turn.question.at_once = true;
     let now = app.now;
     let Turn { session_id, message_id, .. } = turn.clone();
-    let Whole { text, evidence, mut summary } = whole(converse(app, turn)).await?;
+    let Whole { text, evidence, mut summary } =
+        whole(until_the_end(app.clone(), converse(app, turn))).await?;
     Ok(Json(ChatResponse {
         session_id: session_id.clone(),
         message: Said { role: "assistant", content: text, timestamp: rfc3339(now()) },

@@ -1,49 +1,30 @@
-//! `GET /health` and its two short forms. Every check is measured.
-
-use std::time::{Duration, Instant};
+//! `GET /health` and its two short forms.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use karute_engine::lexical::tokens::counted;
-use karute_engine::{Embedding, Query};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::app::{App, Serving};
 use crate::error::{Failure, Problem};
+use crate::health::{Measured, measured};
 use crate::setup;
-use crate::state::Database;
 
-/// Words that may stand in a record; what they find does not matter.
-const PROBE: &str = "体温";
-/// How long what was measured holds.
-const FOR: Duration = Duration::from_secs(1);
-/// How long the test search may take before the check counts as failed.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// The whole truth: every check is made when it is asked for, at most once a second, and none of them costs anything.
+/// The whole truth: what takes time is measured every few seconds, the rest when it is asked for, and nothing of it costs
+/// anything.
 #[utoipa::path(get, path = "/health", tag = "operation", responses(
     (status = 200, description = "`healthy`, or `degraded` with what is wrong in `details.problems`", body = Object),
     (status = 503, description = "`unhealthy`", body = Object)))]
 pub(super) async fn health(State(app): State<App>) -> Response {
-    // Of many who ask at once one measures, and the others read what it found.
-    let mut measured = app.health.lock().await;
-    let held = measured.as_ref().filter(|(when, _)| when.elapsed() < FOR);
-    let (code, body) = match held {
-        Some((_, known)) => known.clone(),
-        None => {
-            let found = measure(&app).await;
-            *measured = Some((Instant::now(), found.clone()));
-            found
-        }
-    };
+    let found = measured(&app).await;
+    let (code, body) = told(&app, found);
     (code, Json(body)).into_response()
 }
 
-async fn measure(app: &App) -> (StatusCode, Value) {
+fn told(app: &App, found: Measured) -> (StatusCode, Value) {
     let (mut details, mut problems): (Value, Vec<String>) = match app.serving() {
         Serving::Starting => (json!({}), vec!["no snapshot is served yet".into()]),
         Serving::Ready { index, problems } => {
@@ -62,12 +43,10 @@ async fn measure(app: &App) -> (StatusCode, Value) {
             (details, problems.to_vec())
         }
     };
-    let searched = probe(app).await;
-    let vector_db = searched.is_ok();
-    if let Err(failure) = &searched
-        && !matches!(failure, Failure::NotReady)
-    {
-        problems.push(format!("Vector DB connection failed: a test search ended with {}", failure.code()));
+    let is_served = matches!(app.serving(), Serving::Ready { .. });
+    let vector_db = is_served && found.searched.is_ok();
+    if let (true, Err(code)) = (is_served, found.searched) {
+        problems.push(format!("Vector DB connection failed: a test search ended with {code}"));
     }
     details["embedder"] = json!(app.embedder.identity().model);
     details["answerers"] = json!(app.answerers.iter().map(|answerer| answerer.model()).collect::<Vec<_>>());
@@ -97,17 +76,15 @@ async fn measure(app: &App) -> (StatusCode, Value) {
             problems.push("conversations are not kept: the database has not been reached yet".into());
             json!("not reached yet")
         }
-        Some(state) => {
+        Some(_) => {
             let ephemeral = !app.settings.cloud_run.is_empty() && app.settings.database.reveal().is_none();
             if ephemeral {
                 problems.push("conversations end with this instance of Cloud Run: set DATABASE_URL".into());
             }
-            match tokio::time::timeout(PATIENCE, state.ping()).await {
-                Ok(Ok(())) => problems.extend(used_up(app, state).await),
-                Ok(Err(_)) | Err(_) => {
-                    problems.push("conversations cannot be kept: the database does not answer".into())
-                }
+            if !found.keeps {
+                problems.push("conversations cannot be kept: the database does not answer".into());
             }
+            problems.extend(found.used_up);
             json!(if app.settings.database.reveal().is_some() { "postgresql" } else { "sqlite" })
         }
     };
@@ -128,54 +105,15 @@ async fn measure(app: &App) -> (StatusCode, Value) {
     (code, body)
 }
 
-/// Limits of spending that are used up, or nearly.
-async fn used_up(app: &App, state: &Database) -> Vec<String> {
-    let mut problems = Vec::new();
-    if let Some(limit) = app.money.refused((app.now)()) {
-        problems.push(format!(
-            "a model was not asked: the limit of spending of {limit} leaves no room for a call"
-        ));
-    }
-    // A database that does not answer has been told of.
-    for (limit, spent, calls) in app.money.standing(state, (app.now)()).await.unwrap_or_default() {
-        let share = spent as f64 / (limit.most as f64).max(1.0);
-        if (share >= 0.9 && spent > 0) || calls >= limit.calls {
-            let percent = (share * 100.0).round();
-            problems.push(format!(
-                "the limit of spending of {} is used up by {percent} %, {calls} calls",
-                limit.name
-            ));
-        }
-    }
-    problems
-}
-
-/// A real search by words and by the vector of a row, down to reading what was found. The embedder is not asked: it may
-/// cost money, and without it questions are still answered from their words. It does not wait behind the questions that
-/// are being worked on, so a busy server is not taken for a broken one.
-async fn probe(app: &App) -> Result<(), Failure> {
-    let index = app.index()?;
-    let search = tokio::task::spawn_blocking(move || -> Result<(), Failure> {
-        for hit in index.keyword_search(&counted(PROBE), 1, None)?.unwrap_or_default() {
-            index.row(hit.row)?;
-        }
-        if let Some(passage) = index.passages_of(0)?.first() {
-            let question = Embedding::new(index.identity().clone(), passage.vector().to_vec());
-            for hit in index.search(&Query::new(&question).top(1))? {
-                index.row(hit.row)?;
-            }
-        }
-        Ok(())
-    });
-    let search = async { search.await.map_err(|error| Failure::Internal(error.to_string()))? };
-    tokio::time::timeout(PATIENCE, search).await.unwrap_or(Err(Failure::TimedOut))
-}
-
-/// Whether questions are answered.
+/// Whether questions are answered. Where sign-in is required nothing is shown that the audit cannot keep, so a database that
+/// does not answer counts.
 #[utoipa::path(get, path = "/health/ready", tag = "operation", responses(
     (status = 200, description = "They are", body = Object), (status = 503, description = "Not yet", body = Problem)))]
 pub(super) async fn ready(State(app): State<App>) -> Result<Json<Value>, Failure> {
     app.index()?;
+    if app.access.is_required() && !measured(&app).await.keeps {
+        return Err(Failure::State("nothing is shown while the audit cannot be kept".into()));
+    }
     Ok(Json(json!({ "status": "ready" })))
 }
 

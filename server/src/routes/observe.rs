@@ -20,9 +20,6 @@ use crate::metrics::Metrics;
 
 /// The header of a request's id, which the answer repeats.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest id that is taken from a caller.
-const LONGEST_ID: usize = 64;
-
 /// A request that is being answered. Its end is noted with the last byte, or when whoever asked has gone.
 struct UnderWay {
     metrics: Arc<Metrics>,
@@ -43,11 +40,11 @@ impl Drop for UnderWay {
     }
 }
 
-/// The id that a caller gave its request, if it is one that a log may hold.
+/// The id that a caller gave its request, if it is one that a log may hold: a UUID, in any of its spellings. Anything else
+/// may be a name or a number of somebody.
 fn given_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(&REQUEST_ID)?.to_str().ok()?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    ((1..=LONGEST_ID).contains(&id.len()) && id.chars().all(plain)).then(|| id.to_owned())
+    Uuid::try_parse(id).ok().map(|_| id.to_owned())
 }
 
 /// The trace that a request belongs to, or a new one.

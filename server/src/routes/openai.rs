@@ -253,7 +253,8 @@ pub(super) async fn completions(
         return Ok(chunks(app, question, earlier, delivery, id, created));
     }
     let question = Question { at_once: true, ..question };
-    let Whole { text, evidence, mut summary } = whole(answer::run(app, question, earlier)).await?;
+    let Whole { text, evidence, mut summary } =
+        whole(until_the_end(app.clone(), answer::run(app, question, earlier))).await?;
     let (finish_reason, usage) = (finish_reason(&summary), usage(&summary));
     let suggested_terms = std::mem::take(&mut summary.suggested_terms);
     Ok(Json(json!({
