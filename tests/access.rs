@@ -253,8 +253,38 @@ async fn admin_endpoints_can_be_switched_off_and_the_key_may_come_in_either_head
     }
     let off = routes::app(app(&[("ENABLE_ADMIN_ENDPOINTS", "false")]).await);
     for route in routes::table().iter().filter(|route| route.need == Need::Admin) {
-        let answer = call(&off, request(&route.method, route.path, Some(ADMIN_KEY))).await;
-        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", route.path);
+        for method in [&route.method, &Method::PUT] {
+            let answer = call(&off, request(method, route.path, Some(ADMIN_KEY))).await;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {}", route.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_admin_of_some_clients_reads_of_the_audit_what_is_theirs() {
+    let app = app(&[]).await;
+    let service = routes::app(app.clone());
+    let ends = NOW + time::Duration::days(1);
+    let all = token(&app, as_role(Role::Admin, None), ends).await;
+    let one = token(&app, as_role(Role::Admin, Some(&["CL-1"])), ends).await;
+    // A search that shows rows of both clients, and one row.
+    call(&service, request(&Method::GET, "/clients", Some(&all))).await;
+    call(&service, request(&Method::GET, "/rows/{id}", Some(&all))).await;
+    let look = async |credential: &str, client: &str| {
+        let path = format!("/admin/audit?client_id={client}");
+        call(&service, request(&Method::GET, &path, Some(credential))).await
+    };
+    assert_eq!(look(&one, "CL-2").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(look(&one, "CL%2D2").await.status, StatusCode::NOT_FOUND);
+    let whole = look(&all, "CL-1").await;
+    let narrowed = look(&one, "CL-1").await;
+    assert!(whole.text.contains("CL-2"), "{}", whole.text);
+    assert!(!narrowed.text.contains("CL-2"), "{}", narrowed.text);
+    let looks = |answer: &Answer| answer.json()["looks"].as_array().expect("looks").len();
+    assert_eq!(looks(&narrowed), looks(&whole) + 1, "nothing is left out, and the look before is there");
+    // A joker of the database's is a letter like any other.
+    for client in ["CL_1", "CL%251", "%25"] {
+        assert_eq!(looks(&look(&all, client).await), 1, "only that it was asked: {client}");
     }
 }
 

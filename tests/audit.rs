@@ -138,6 +138,10 @@ async fn bytes_that_are_no_text_or_no_number_are_located_and_stop_nobody() {
         ("at = 'abc'", 3),
         ("caller = x'00ff'", 4),
         ("digest = x'ff00'", 5),
+        // What reads the same, and is not.
+        ("at = at || 'x'", 2),
+        ("caller = CAST(caller AS BLOB)", 3),
+        ("at = at + 0.5", 4),
     ] {
         let before = chains(&home, 5, "").await;
         assert_eq!(verify(&before, &Secret::default()), [], "{change}");
@@ -246,7 +250,12 @@ async fn whatever_shows_a_record_says_so_in_the_audit() {
     let mut request = get("/admin/audit?client_id=CL-1");
     request.headers_mut().insert("x-api-key", "an admin key of many characters".parse().expect("a header"));
     let looks = call(&service, request).await.json();
-    assert_eq!(looks["looks"].as_array().expect("looks").len(), 8);
+    let looks = looks["looks"].as_array().expect("looks");
+    assert_eq!(
+        (looks.len(), looks[8]["action"].as_str()),
+        (9, Some("audit")),
+        "that it was asked is there, too"
+    );
 }
 
 #[tokio::test]
@@ -270,7 +279,11 @@ async fn each_level_keeps_what_it_says_and_no_more() {
 #[tokio::test]
 async fn what_cannot_be_audited_is_not_shown_where_sign_in_is_required() {
     // Without a state there is no audit.
-    let app = app(&[("REQUIRE_AUTHENTICATION", "true")]);
+    let signed_in = [("REQUIRE_AUTHENTICATION", "true")];
+    let with_an_audit = app(&signed_in);
+    keep(&with_an_audit).await;
+    assert_eq!(call(&routes::app(with_an_audit), get("/health/ready")).await.status, StatusCode::OK);
+    let app = app(&signed_in);
     let service = routes::app(app.clone());
     let with_key = |mut request: axum::http::Request<axum::body::Body>| {
         request
@@ -297,6 +310,7 @@ async fn what_cannot_be_audited_is_not_shown_where_sign_in_is_required() {
             answer.text
         );
     }
+    assert_eq!(call(&service, get("/health/ready")).await.status, StatusCode::SERVICE_UNAVAILABLE);
     keep(&app).await;
     assert_eq!(call(&service, with_key(get("/rows/a"))).await.status, StatusCode::OK);
 }

@@ -219,7 +219,8 @@ async fn a_row_of_the_log_spreadsheet_is_claimed_by_one_instance() {
         let mut claims = Vec::new();
         for number in 0..6 {
             let state = home.again().await.expect("the same home");
-            let now = NOON + time::Duration::hours(1) + time::Duration::milliseconds(number);
+            // Of the same moment, too.
+            let now = NOON + time::Duration::hours(1) + time::Duration::milliseconds(number / 3);
             claims.push(tokio::spawn(async move { state.claim(now).await.expect("claimed") }));
         }
         let mut claimed = Vec::new();
@@ -230,6 +231,42 @@ async fn a_row_of_the_log_spreadsheet_is_claimed_by_one_instance() {
         claimed.sort();
         claimed.dedup();
         assert_eq!((count, claimed.len()), (60, 60), "each row once");
+    }
+}
+
+#[tokio::test]
+async fn what_was_presumed_is_corrected_in_the_log_spreadsheet_once_it_is_known() {
+    for home in homes().await {
+        let state = &home.state;
+        let limits = limits("yamada", 1_000_000, 1_000_000, 1_000);
+        let calls: Vec<_> = (0..2).map(|number| reservation(number, "yamada", 100)).collect();
+        for call in &calls {
+            state.reserve(call, &limits).await.expect("reserved");
+            let _ = state.settle(call, &limits, &Spent::default(), NOON).await.expect("presumed");
+        }
+        let hour = |hours: i64| NOON + time::Duration::hours(hours);
+        let first = state.claim(hour(1)).await.expect("claimed");
+        assert!(first.iter().all(|line| line.state == "presumed" && !line.corrects));
+        // One is settled while its row is on the way, the other when it stands there.
+        state
+            .settle(&calls[0], &limits, &cost(60), hour(1))
+            .await
+            .expect("settled")
+            .expect("for the first time");
+        state.exported(&first, Some(hour(1))).await.expect("noted");
+        state
+            .settle(&calls[1], &limits, &cost(60), hour(1))
+            .await
+            .expect("settled")
+            .expect("for the first time");
+        let second = state.claim(hour(2)).await.expect("claimed");
+        // An append that fails changes nothing of that.
+        state.exported(&second, None).await.expect("noted");
+        let second = state.claim(hour(3)).await.expect("claimed");
+        assert_eq!(second.len(), 2);
+        assert!(second.iter().all(|line| line.state == "settled" && line.corrects && line.total_cost == 60));
+        state.exported(&second, Some(hour(3))).await.expect("noted");
+        assert!(state.claim(hour(4)).await.expect("claimed").is_empty());
     }
 }
 

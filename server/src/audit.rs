@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::config::{AuditLevel, Secret, Settings};
-use crate::retrieve::caller::Caller;
+use crate::retrieve::caller::{Caller, Scope};
 use crate::state::{Database, Link, Sealed, StateError};
 
 /// What the key of the chain is derived for.
@@ -246,8 +246,23 @@ pub fn verify(links: &[Sealed], key: &Secret) -> Vec<Broken> {
     broken
 }
 
+/// The clients that a link tells of.
+fn clients_of(link: &Link) -> Vec<String> {
+    let detail = serde_json::from_str::<Value>(&link.detail).unwrap_or_default();
+    let clients = detail["clients"].as_array().into_iter().flatten();
+    clients.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
 /// Whether a link tells of this client.
 pub fn tells_of(link: &Link, client: &str) -> bool {
-    let detail = serde_json::from_str::<Value>(&link.detail).unwrap_or_default();
-    detail["clients"].as_array().is_some_and(|clients| clients.iter().any(|known| known == client))
+    clients_of(link).iter().any(|known| known == client)
+}
+
+/// Leaves of a link only what `caller` may know: of one that tells of others too, neither the question nor the rows.
+pub fn narrow(link: &mut Link, caller: &Caller) {
+    let clients = clients_of(link);
+    if caller.domains != Scope::All || !caller.may_see_all(&clients) {
+        let known: Vec<_> = clients.into_iter().filter(|client| caller.may_see_all([client])).collect();
+        link.detail = json!({ "clients": known }).to_string();
+    }
 }

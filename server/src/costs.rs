@@ -105,8 +105,10 @@ fn row(line: &Line) -> Vec<String> {
     put(32, moment(line.began_at));
     put(33, moment(line.ended_at));
     put(36, line.owner.clone());
-    if line.state == "presumed" {
-        put(37, "料金は上限額による推定".into());
+    match (line.state.as_str(), line.corrects) {
+        ("presumed", _) => put(37, "料金は上限額による推定".into()),
+        (_, true) => put(37, "同じ呼び出しIDの推定行に代わる確定額".into()),
+        _ => {}
     }
     row
 }
@@ -136,6 +138,7 @@ mod tests {
             thought_tokens: 2,
             began_at: moment,
             ended_at: moment + time::Duration::milliseconds(1_500),
+            corrects: false,
         };
         let row = row(&line);
         assert_eq!(row.len(), 37);

@@ -6,10 +6,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::audit;
-use crate::error::{Failure, Problems};
+use crate::audit::{self, Seen};
+use crate::error::{Failure, Problem, Problems};
 use crate::money::day;
 use crate::request::Parameters;
+use crate::retrieve::caller::Caller;
 use crate::state::{By, Limit, Sealed, Sum, yen};
 
 /// What models cost, and what is left.
@@ -71,23 +72,33 @@ pub(super) async fn costs(
 #[derive(Serialize, ToSchema)]
 pub(super) struct Looks {
     client_id: String,
+    /// Links of the audit. Where one tells of what the caller may not see, its `detail` holds the clients that he may see
+    /// alone, and its digest is that of the whole link.
     #[schema(value_type = Vec<Object>)]
     looks: Vec<Sealed>,
 }
 
-/// Who looked at the records of a client, the latest last.
+/// Who looked at the records of a client, the latest last. That it was asked is in the audit, too.
 #[utoipa::path(get, path = "/admin/audit", tag = "operation",
     params(("client_id" = String, Query, description = "The client")),
-    responses((status = 200, description = "What the audit says of the client", body = Looks), Problems))]
+    responses((status = 200, description = "What the audit says of the client", body = Looks),
+        (status = 404, description = "The caller may not see this client", body = Problem), Problems))]
 pub(super) async fn audit(
     State(app): State<App>,
+    caller: Caller,
     Parameters(mut fields): Parameters,
 ) -> Result<Json<Looks>, Failure> {
     let client_id = fields.required_text("client_id", 512);
     fields.finish()?;
+    if !caller.may_see_all([&client_id]) {
+        return Err(Failure::NotFound);
+    }
     let state = app.state().ok_or_else(|| Failure::State("the audit has not been reached yet".into()))?;
-    let mut looks = state.links().await?;
+    let seen = Seen { action: "audit", clients: vec![client_id.clone()], ..Seen::default() };
+    app.seen(&caller, seen, std::iter::empty()).await?;
+    let mut looks = state.links_about(&client_id).await?;
     looks.retain(|sealed| audit::tells_of(&sealed.link, &client_id));
+    looks.iter_mut().for_each(|sealed| audit::narrow(&mut sealed.link, &caller));
     looks.sort_by_key(|sealed| sealed.link.at);
     Ok(Json(Looks { client_id, looks }))
 }

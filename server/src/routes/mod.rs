@@ -98,7 +98,8 @@ pub fn table() -> Vec<Route> {
 pub fn app(state: App) -> Router {
     let cors = cors(&state.settings);
     let mut router = Router::new();
-    for Route { path, need, kind, handler, .. } in table() {
+    let is_there = |route: &Route| route.need != Need::Admin || state.settings.admin_endpoints;
+    for Route { path, need, kind, handler, .. } in table().into_iter().filter(is_there) {
         let door = Door { app: state.clone(), need, kind };
         router = router.route(path, handler.route_layer(middleware::from_fn_with_state(door, admit::admit)));
     }

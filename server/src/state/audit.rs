@@ -101,7 +101,18 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn links(&self) -> Result<Vec<Sealed>, StateError> {
-        self.read_links("").await
+        self.read_links("", None).await
+    }
+
+    /// Links that may tell of `client`: all that do, and perhaps others whose text holds the same letters.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn links_about(&self, client: &str) -> Result<Vec<Sealed>, StateError> {
+        // As it stands in JSON, with what a pattern would take for a joker escaped.
+        let quoted = storable(&serde_json::Value::from(client).to_string());
+        let pattern = quoted.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        self.read_links("WHERE detail LIKE $1 ESCAPE '\\'", Some(format!("%{pattern}%"))).await
     }
 
     /// The first link of each chain.
@@ -109,7 +120,7 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn beginnings(&self) -> Result<Vec<Sealed>, StateError> {
-        self.read_links("WHERE sequence = 0").await
+        self.read_links("WHERE sequence = 0", None).await
     }
 
     /// The last link of each chain.
@@ -117,41 +128,68 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn ends(&self) -> Result<Vec<Sealed>, StateError> {
-        self.read_links("WHERE sequence = (SELECT MAX(sequence) FROM audit b WHERE b.chain = audit.chain)")
-            .await
+        let last = "WHERE sequence = (SELECT MAX(sequence) FROM audit b WHERE b.chain = audit.chain)";
+        self.read_links(last, None).await
     }
 
-    async fn read_links(&self, which: &str) -> Result<Vec<Sealed>, StateError> {
-        // A column of SQLite holds whatever bytes somebody puts there; PostgreSQL keeps to its types.
+    async fn read_links(&self, which: &str, value: Option<String>) -> Result<Vec<Sealed>, StateError> {
+        // A column of SQLite holds whatever bytes of whatever type somebody puts there; PostgreSQL keeps to its types.
         let columns = match self.is_file {
             true => {
                 "hex(chain), CAST(sequence AS INTEGER), CAST(at AS INTEGER), hex(caller), hex(role), hex(action), hex(detail),
-                 hex(digest)"
+                 hex(digest), typeof(chain) || typeof(sequence) || typeof(at) || typeof(caller) || typeof(role) ||
+                 typeof(action) || typeof(detail) || typeof(digest)"
             }
             false => "chain, sequence, at, caller, role, action, detail, digest",
         };
         let sql = format!("SELECT {columns} FROM audit {which} ORDER BY chain, sequence");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql).into_sql_str()).fetch_all(&self.pool).await;
-        rows.map_err(unread)?.iter().map(|row| sealed(row, self.is_file)).collect()
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql).into_sql_str());
+        if let Some(value) = value {
+            query = query.bind(value);
+        }
+        let rows = query.fetch_all(&self.pool).await.map_err(unread)?;
+        rows.iter().map(|row| sealed(row, self.is_file)).collect()
     }
 }
 
-/// The text that hexadecimal digits stand for.
-fn unhex(digits: &str) -> String {
+/// The types of a row's columns in SQLite.
+const TYPES: &str = "textintegerintegertexttexttexttexttext";
+
+/// The bytes that hexadecimal digits stand for.
+fn unhex(digits: &str) -> Vec<u8> {
     let bytes = digits.as_bytes().as_chunks::<2>().0.iter();
     let byte =
         |pair: &[u8; 2]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
-    let bytes: Vec<u8> = bytes.filter_map(byte).collect();
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes.filter_map(byte).collect()
 }
 
 fn sealed(row: &AnyRow, is_hex: bool) -> Result<Sealed, StateError> {
-    let text = |at: usize| {
+    let mut is_as_written = true;
+    let mut text = |at: usize| {
         let read: String = row.try_get(at).map_err(unread)?;
-        Ok::<_, StateError>(if is_hex { unhex(&read) } else { read })
+        if !is_hex {
+            return Ok::<_, StateError>(read);
+        }
+        // Different bytes that are no text would all be read alike.
+        Ok(String::from_utf8(unhex(&read)).unwrap_or_else(|error| {
+            is_as_written = false;
+            String::from_utf8_lossy(error.as_bytes()).into_owned()
+        }))
     };
     let number = |at: usize| row.try_get::<i64, _>(at).map_err(unread);
-    let link =
-        Link { at: moment(number(2)?), caller: text(3)?, role: text(4)?, action: text(5)?, detail: text(6)? };
-    Ok(Sealed { chain: text(0)?, sequence: number(1)?, link, digest: text(7)? })
+    let (chain, caller, role, action, detail) = (text(0)?, text(3)?, text(4)?, text(5)?, text(6)?);
+    let mut digest = text(7)?;
+    if is_hex {
+        is_as_written &= row.try_get::<String, _>(8).map_err(unread)? == TYPES;
+    }
+    if !is_as_written {
+        // It fits no link, so whoever verifies the chain finds it here.
+        digest.clear();
+    }
+    Ok(Sealed {
+        chain,
+        sequence: number(1)?,
+        link: Link { at: moment(number(2)?), caller, role, action, detail },
+        digest,
+    })
 }

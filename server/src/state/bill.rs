@@ -51,6 +51,8 @@ pub struct Line {
     /// When it ended.
     #[serde(with = "time::serde::rfc3339")]
     pub ended_at: OffsetDateTime,
+    /// The log spreadsheet has a row that says what this call was presumed to cost, before it was known.
+    pub corrects: bool,
 }
 
 /// A sum of the ledger.
@@ -94,7 +96,7 @@ pub enum By {
 
 const LINE: &str =
     "id, owner, answer_id, kind, model, state, reserved, input_cost, output_cost, total_cost, saved_cost,
-     input_tokens, cached_tokens, output_tokens, thought_tokens, began_at, ended_at";
+     input_tokens, cached_tokens, output_tokens, thought_tokens, began_at, ended_at, exported_at";
 
 impl Database {
     /// The ledger since `day`, summed.
@@ -141,36 +143,36 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn claim(&self, now: OffsetDateTime) -> Result<Vec<Line>, StateError> {
-        let mut transaction = self.begin().await?;
-        sqlx::query(
-            "UPDATE calls SET claimed_at = $1 WHERE id IN (SELECT id FROM calls WHERE exported_at = 0 AND claimed_at < $2
-             AND state IN ('settled', 'presumed') ORDER BY claimed_at, began_at LIMIT $3)
-             AND exported_at = 0 AND claimed_at < $2",
-        )
-        .bind(millis(now))
-        .bind(millis(now - CLAIM_FOR))
-        .bind(CLAIMED)
-        .execute(&mut *transaction)
-        .await
-        .map_err(unkept)?;
+        // The rows come from the statement that claims them: nobody else's claim of the same moment is among them.
         let sql = format!(
-            "SELECT {LINE} FROM calls WHERE exported_at = 0 AND claimed_at = $1 ORDER BY began_at, id"
+            "UPDATE calls SET claimed_at = $1 WHERE id IN (SELECT id FROM calls WHERE exported_at <= 0 AND claimed_at < $2
+             AND state IN ('settled', 'presumed') ORDER BY claimed_at, began_at LIMIT $3)
+             AND exported_at <= 0 AND claimed_at < $2 RETURNING {LINE}"
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql).into_sql_str()).bind(millis(now));
-        let rows = rows.fetch_all(&mut *transaction).await.map_err(unread)?;
-        transaction.commit().await?;
-        rows.iter().map(line).collect()
+        let rows = rows.bind(millis(now - CLAIM_FOR)).bind(CLAIMED).fetch_all(&self.pool).await;
+        let mut lines: Vec<Line> = rows.map_err(unkept)?.iter().map(line).collect::<Result<_, _>>()?;
+        lines.sort_by(|a, b| (a.began_at, &a.id).cmp(&(b.began_at, &b.id)));
+        Ok(lines)
     }
 
-    /// Notes that rows stand in the log spreadsheet, or, without a moment, that they do not after all.
+    /// Notes that rows stand in the log spreadsheet, or, without a moment, that they do not after all. One that was settled
+    /// meanwhile stands there as it was presumed to be, and is appended again.
     ///
     /// # Errors
     /// The database.
     pub async fn exported(&self, lines: &[Line], at: Option<OffsetDateTime>) -> Result<(), StateError> {
         let mut transaction = self.begin().await?;
         for line in lines {
-            let noted = sqlx::query("UPDATE calls SET exported_at = $2, claimed_at = 0 WHERE id = $1");
-            let noted = noted.bind(&line.id).bind(at.map_or(0, millis));
+            let noted = match at {
+                Some(at) => sqlx::query(
+                    "UPDATE calls SET exported_at = CASE WHEN state = $2 THEN $3 ELSE -1 END, claimed_at = 0 WHERE id = $1",
+                )
+                .bind(&line.id)
+                .bind(&line.state)
+                .bind(millis(at)),
+                None => sqlx::query("UPDATE calls SET claimed_at = 0 WHERE id = $1").bind(&line.id),
+            };
             noted.execute(&mut *transaction).await.map_err(unkept)?;
         }
         transaction.commit().await
@@ -213,5 +215,6 @@ fn line(row: &AnyRow) -> Result<Line, StateError> {
         thought_tokens: number(14)?,
         began_at: moment(number(15)?),
         ended_at: moment(number(16)?),
+        corrects: number(17)? < 0,
     })
 }

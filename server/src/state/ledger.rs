@@ -137,7 +137,8 @@ impl Database {
             was_reserved = before == "reserved";
             settled = sqlx::query(
                 "UPDATE calls SET state = $2, input_cost = $3, output_cost = $4, total_cost = $5, input_tokens = $6,
-                 cached_tokens = $7, output_tokens = $8, thought_tokens = $9, ended_at = $10
+                 cached_tokens = $7, output_tokens = $8, thought_tokens = $9, ended_at = $10,
+                 exported_at = CASE WHEN exported_at > 0 THEN -1 ELSE exported_at END
                  WHERE id = $1 AND state = $11",
             )
             .bind(&call.id)

@@ -30,7 +30,8 @@ CREATE TABLE calls (
     day TEXT NOT NULL,
     began_at BIGINT NOT NULL,
     ended_at BIGINT NOT NULL,
-    -- When the row was claimed for the log spreadsheet, and when it stood there; 0 for not yet.
+    -- When the row was claimed for the log spreadsheet, and when it stood there; 0 for not yet, -1 where the row that stands
+    -- there says what was presumed before the cost was known.
     claimed_at BIGINT NOT NULL,
     exported_at BIGINT NOT NULL
 );
