@@ -381,6 +381,7 @@ async fn an_id_token_must_hold_in_every_respect() {
         one.sign(&json!({ "alg": "none", "kid": "one" }), &claims(&[])),
         format!("{}..", one.sign(&json!({ "alg": "none" }), &claims(&[])).split('.').next().expect("a head")),
         one.sign(&json!({ "alg": "RS512", "kid": "one" }), &claims(&[])),
+        one.sign(&json!({ "alg": "RS256", "kid": "one", "crit": ["b64"], "b64": false }), &claims(&[])),
         one.sign(&json!({ "alg": "RS256" }), &claims(&[])),
         one.sign(&json!({ "alg": "RS256", "kid": "three" }), &claims(&[])),
         one.hs256(&claims(&[])),
@@ -397,6 +398,12 @@ async fn an_id_token_must_hold_in_every_respect() {
     ] {
         let answer = call(&service, request(&Method::GET, "/clients", Some(&token))).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{token}");
+    }
+    for at in 0..sound.len() {
+        let mut touched = sound.clone().into_bytes();
+        touched[at] = if touched[at] == b'A' { b'B' } else { b'A' };
+        let touched = String::from_utf8(touched).expect("letters");
+        assert_eq!(status(&service, &touched).await.0, StatusCode::UNAUTHORIZED, "letter {at} is another");
     }
     assert!(issuer.asked() <= 4, "a flood of tokens with invented keys costs few calls: {}", issuer.asked());
 }

@@ -115,6 +115,10 @@ impl IdTokens {
         let invalid = || Failure::Unauthorised("Invalid ID token");
         let header = decode_header(token).map_err(|_| invalid())?;
         let (Algorithm::RS256, Some(kid)) = (header.alg, header.kid) else { return Err(invalid()) };
+        // What a token declares to be critical must be understood (RFC 7515, 4.1.11), and nothing of that kind is here.
+        if header.crit.is_some() {
+            return Err(invalid());
+        }
         // Who says to have given it out decides whose keys are asked, and nothing more: the keys decide the rest.
         let claimed: Claims =
             jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| invalid())?;
