@@ -369,6 +369,8 @@ async fn an_id_token_must_hold_in_every_respect() {
         let found = status(&service, &one.token(&claims(std::slice::from_ref(&changed)))).await.0;
         assert_eq!(found, StatusCode::FORBIDDEN, "{changed:?}");
     }
+    let with_an_unknown_role = claims(&[("email", json!("taro@example.jp")), ("role", json!("chief"))]);
+    assert_eq!(status(&service, &one.token(&with_an_unknown_role)).await.0, StatusCode::FORBIDDEN);
     let with_a_role = claims(&[("email", json!("taro@example.jp")), ("role", json!("care_manager"))]);
     assert_eq!(status(&service, &one.token(&with_a_role)).await.0, StatusCode::OK);
 

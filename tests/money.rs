@@ -451,7 +451,18 @@ async fn a_call_that_was_refused_costs_nothing_and_one_that_broke_off_is_presume
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let line = state.lines().await.expect("the ledger").remove(0);
+        let lines = state.lines().await.expect("the ledger");
+        // Whatever a line says was spent, an operator sees in the metrics.
+        let billed: i64 = lines.iter().map(|line| line.total_cost).sum();
+        let metrics = call(&routes::app(app), get("/metrics")).await.text;
+        let counted = metrics.lines().find(|line| line.starts_with("karute_yen_total{"));
+        let counted: f64 =
+            counted.map_or(0.0, |line| line.rsplit(' ').next().expect("a number").parse().expect("yen"));
+        assert!(
+            (counted * 1e6 - billed as f64).abs() < 1.0,
+            "{counted} yen in the metrics, {billed} in the ledger"
+        );
+        let line = lines.into_iter().next().expect("a line");
         (line.state, line.total_cost, line.reserved)
     };
     for refused in [
@@ -464,7 +475,14 @@ async fn a_call_that_was_refused_costs_nothing_and_one_that_broke_off_is_presume
         let (state, total, _) = state_of(Some(refused), false).await;
         assert_eq!((state.as_str(), total), ("settled", 0), "{refused:?}");
     }
-    for lost in [Effect::Torn(300), Effect::Wait(Duration::from_secs(60))] {
+    // Of a service that fell over nobody knows what it did before.
+    for lost in [
+        Effect::Torn(300),
+        Effect::Wait(Duration::from_secs(60)),
+        Effect::Status(500),
+        Effect::Status(502),
+        Effect::Status(504),
+    ] {
         let (state, total, most) = state_of(Some(lost), false).await;
         assert_eq!((state.as_str(), total), ("presumed", most), "{lost:?}");
     }
