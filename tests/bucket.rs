@@ -11,9 +11,12 @@ use karute_engine::{Guard, SnapshotId, Store};
 use karute_sync::bucket::{Bucket, BucketError, Endpoint, Pulled};
 use karute_sync::job::Silent;
 use karute_tests::bulk::snapshot;
+use karute_tests::forge::Forge;
 use karute_tests::gcs::{Effect, Emulator};
 
 const NAME: &str = "records";
+/// The kind of the provenance section.
+const PROVENANCE: u32 = 2;
 /// Ranges that make many of a small snapshot.
 const RANGE: u64 = 16 << 10;
 
@@ -190,6 +193,40 @@ async fn a_writer_that_is_overtaken_while_it_uploads_loses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_pushes_what_was_current_already_is_told_that_it_no_longer_is() {
+    let home = tempfile::tempdir().expect("a directory");
+    let bucket = folder(home.path());
+    let ((_one, first, a), (_two, second, c)) = (store("a"), store("c"));
+    push(&bucket, &first, a).await.expect("pushed");
+    let seen = bucket.look().await.expect("a pointer");
+    push(&bucket, &second, c).await.expect("pushed");
+    let late = bucket.push(&first, a, &seen, &Silent).await;
+    assert!(
+        matches!(late, Err(BucketError::LostRace { theirs: Some(theirs), .. }) if theirs == c),
+        "{late:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_snapshot_built_on_two_machines_is_one_object_whatever_its_provenance() {
+    let emulator = emulator();
+    let bucket = google(&emulator);
+    let (_near, first, id) = store("a");
+    // As the other machine has it, its provenance fills another page.
+    let bytes = fs::read(first.path_of(id)).expect("read");
+    let mut other = Forge::open(&bytes);
+    other.bytes(PROVENANCE).splice(0..0, vec![0; 8192]);
+    emulator.put(NAME, &object(id), other.sign());
+    assert!(!push(&bucket, &first, id).await.expect("pushed"), "it is there");
+    let (_far, target, _) = store("b");
+    pull(&bucket, &target).await.expect("pulled");
+    assert_eq!(current(&target), id);
+    // Zeros of the right length are not there.
+    emulator.put(NAME, &object(id), vec![0; bytes.len()]);
+    assert!(matches!(push(&bucket, &first, id).await, Err(BucketError::Foreign { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_swap_whose_answer_was_lost_is_known_to_have_happened() {
     let emulator = emulator();
     let (bucket, (_home, store, id)) = (google(&emulator), store("a"));
@@ -322,7 +359,7 @@ async fn wrong_objects_are_refused_and_nothing_of_them_stays() {
         assert_eq!(target.list().expect("a list").len(), 1);
         // A writer that meets it says so, too, unless only the content is wrong.
         if length != sound.len() {
-            assert!(matches!(push(&bucket, &source, id).await, Err(BucketError::Length { .. })));
+            assert!(matches!(push(&bucket, &source, id).await, Err(BucketError::Foreign { .. })));
         }
     }
 }

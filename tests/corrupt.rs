@@ -122,26 +122,16 @@ fn count(name: &str, usual: usize) -> usize {
 }
 
 #[test]
-fn random_damage_is_detected_or_lies_in_padding() {
+fn random_damage_is_detected_wherever_it_lies() {
     let sound = sound_in(Precision::F16);
-    let index = Index::from_slice(&sound).expect("sound");
-    let mut covered = vec![false; sound.len()];
-    covered[..HEADER + index.sections().len() * ENTRY].fill(true);
-    for entry in index.sections() {
-        covered[entry.offset as usize..(entry.offset + entry.length) as usize].fill(true);
-    }
     let mut random = ChaCha8Rng::seed_from_u64(2);
-    let (mut detected, mut harmless) = (0, 0);
     for _ in 0..count("KARUTE_TEST_FLIPS", 20_000) {
         let at = random.random_range(0..sound.len());
         let mut damaged = sound.clone();
         damaged[at] ^= 1 << random.random_range(0..8);
-        let judged = judge(&damaged);
-        assert_eq!(judged.is_err(), covered[at], "byte {at}: {judged:?}");
-        if judged.is_err() { detected += 1 } else { harmless += 1 }
+        // The bytes between sections, too.
+        assert!(judge(&damaged).is_err(), "byte {at} was changed and nobody noticed");
     }
-    println!("{detected} detected, {harmless} in padding");
-    assert!(detected > harmless);
     for _ in 0..count("KARUTE_TEST_CUTS", 2_000) {
         let mut damaged = sound.clone();
         if random.random_bool(0.5) {
@@ -329,13 +319,13 @@ fn a_signed_table_that_contradicts_itself_is_refused_at_open() {
                     continue;
                 }
                 sign_table(&mut damaged, sections);
-                // Flags of a section that this build knows say nothing to it; the id does not cover them.
-                let harmless = field == 28;
+                // Whether a section may be skipped says nothing to a build that knows it, and the id does not cover that.
+                let harmless = field == 28 && value as u32 <= 1;
                 assert_eq!(judge(&damaged).is_err(), !harmless, "entry {entry}, field {field} = {value}");
             }
         }
     }
-    for (at, value) in [(12, 0u32), (12, 65), (12, u32::MAX), (8, 0), (8, 2)] {
+    for (at, value) in [(12, 0u32), (12, 65), (12, u32::MAX), (8, 0), (8, 2), (88, 1), (124, 1 << 31)] {
         let mut damaged = sound.clone();
         damaged[at..at + 4].copy_from_slice(&value.to_le_bytes());
         sign_table(&mut damaged, sections);

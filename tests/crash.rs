@@ -4,9 +4,10 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
-use karute_engine::{Guard, SnapshotId, Store, StoreError};
+use karute_engine::{Guard, SnapshotId, Storage, Store, StoreError};
 use karute_tests::snapshots::sealed;
 use karute_tests::staged::{Fate, Files, StagedDisk};
 use rand_chacha::ChaCha8Rng;
@@ -21,9 +22,11 @@ fn store(disk: &StagedDisk) -> Store {
 }
 
 /// Crashes behind every operation that `change` makes to a disk that holds `base`. After each crash the store must
-/// serve one of `allowed` (`None`: nothing yet), whole, and must take another publication. Returns how many states
-/// were tried.
-fn crash_everywhere(base: &Files, allowed: &BTreeSet<Option<SnapshotId>>, change: impl Fn(&Store)) -> usize {
+/// serve one of `allowed` (`None`: nothing yet), whole, and must take another publication; once `change` has returned, it must
+/// serve the `last` of them, whatever was not synced. Returns how many states were tried.
+fn crash_everywhere(base: &Files, allowed: &[Option<SnapshotId>], change: impl Fn(&Store)) -> usize {
+    let last = *allowed.last().expect("a state");
+    let allowed: &BTreeSet<_> = &allowed.iter().copied().collect();
     let disk = StagedDisk::holding(base.clone());
     change(&store(&disk));
     let mut states = 0;
@@ -48,6 +51,7 @@ fn crash_everywhere(base: &Files, allowed: &BTreeSet<Option<SnapshotId>>, change
                 Err(error) => panic!("operation {count}: {error}"),
             };
             assert!(allowed.contains(&served), "operation {count}: {served:?} is neither old nor new");
+            assert!(count < disk.recorded() || served == last, "what was said to be done is not: {served:?}");
             seen.insert(served);
             store.pinned().expect("a list of pins");
             let next = sealed(&["next"], "2027-01-01T00:00:00Z");
@@ -65,7 +69,6 @@ fn a_crash_at_any_point_leaves_the_old_state_or_the_new_one() {
     let empty = StagedDisk::default().files();
     let (one, two) =
         (sealed(&["a", "b"], "2026-01-01T00:00:00Z"), sealed(&["a", "b", "c"], "2026-02-01T00:00:00Z"));
-    let allowed = |ids: &[Option<SnapshotId>]| ids.iter().copied().collect::<BTreeSet<_>>();
     let publish = |sealed| {
         move |store: &Store| {
             store.publish(sealed, &Guard::open()).expect("published");
@@ -77,21 +80,60 @@ fn a_crash_at_any_point_leaves_the_old_state_or_the_new_one() {
         disk.files()
     };
 
-    let mut states = crash_everywhere(&empty, &allowed(&[None, Some(one.id())]), publish(&one));
+    let mut states = crash_everywhere(&empty, &[None, Some(one.id())], publish(&one));
     let first = after(&empty, &publish(&one));
-    states += crash_everywhere(&first, &allowed(&[Some(one.id()), Some(two.id())]), publish(&two));
+    states += crash_everywhere(&first, &[Some(one.id()), Some(two.id())], publish(&two));
     let both = after(&first, &publish(&two));
-    states += crash_everywhere(&both, &allowed(&[Some(two.id()), Some(one.id())]), publish(&one));
-    states += crash_everywhere(&both, &allowed(&[Some(two.id()), Some(one.id())]), |store| {
+    states += crash_everywhere(&both, &[Some(two.id()), Some(one.id())], publish(&one));
+    states += crash_everywhere(&both, &[Some(two.id()), Some(one.id())], |store| {
         store.rollback(None).expect("rolled back");
     });
-    states += crash_everywhere(&both, &allowed(&[Some(two.id())]), |store| {
+    states += crash_everywhere(&both, &[Some(two.id())], |store| {
         store.pin(one.id()).expect("pinned");
         store.unpin(one.id()).expect("unpinned");
         assert_eq!(store.prune(0).expect("pruned"), [one.id()]);
     });
+    // What came from elsewhere: complete and synced, but for its name.
+    let arrived = after(&first, &|_| {});
+    let arrived = StagedDisk::holding(arrived);
+    let path = Path::new("data/karute/arrived");
+    let mut file = arrived.create(path).expect("created");
+    two.write_to(&mut file).expect("written");
+    file.sync().expect("synced");
+    states += crash_everywhere(&arrived.files(), &[Some(one.id()), Some(two.id())], |store| {
+        store.adopt(path, two.id()).expect("adopted");
+        store.make_current(two.id()).expect("switched");
+    });
     println!("{states} states");
     assert!(states >= 500, "{states}");
+}
+
+#[test]
+fn whoever_made_the_directories_what_is_published_into_them_lasts() {
+    let one = sealed(&["a"], "2026-01-01T00:00:00Z");
+    for directory in ["karute", "data/karute", "a/b/c/karute"] {
+        let first = StagedDisk::default();
+        Store::open_on(directory, Arc::new(first.clone())).expect("a store");
+        // The first that opened it was killed at any point, and the power was not lost.
+        for count in 0..=first.recorded() {
+            let disk = StagedDisk::unsynced(&first, count);
+            let store = Store::open_on(directory, Arc::new(disk.clone())).expect("a store");
+            store.publish(&one, &Guard::open()).expect("published");
+            let found = StagedDisk::holding(disk.after_crash(disk.recorded(), &mut Fate::Dropped));
+            let store = Store::open_on(directory, Arc::new(found)).expect("a store");
+            assert_eq!(store.current().expect("a snapshot").index.id(), one.id(), "{directory} {count}");
+        }
+    }
+}
+
+#[test]
+fn the_log_of_a_first_publication_lasts_as_long_as_the_snapshot() {
+    let disk = StagedDisk::default();
+    let (one, two) = (sealed(&["a"], "2026-01-01T00:00:00Z"), sealed(&["b"], "2026-01-01T00:00:00Z"));
+    store(&disk).publish(&one, &Guard::open()).expect("published");
+    let found = StagedDisk::holding(disk.after_crash(disk.recorded(), &mut Fate::Dropped));
+    store(&found).publish(&two, &Guard::open()).expect("published");
+    assert_eq!(store(&found).rollback(None).expect("rolled back"), one.id());
 }
 
 #[test]
@@ -144,21 +186,40 @@ fn a_disk_that_fails_at_any_operation_costs_nothing_that_was_there() {
 }
 
 #[test]
-fn a_clock_that_was_moved_back_changes_nothing_but_the_order_of_the_list() {
+fn a_clock_that_was_moved_back_changes_nothing() {
     let disk = StagedDisk::default();
     let store = store(&disk);
-    store.publish(&sealed(&["a"], "2026-06-01T00:00:00Z"), &Guard::open()).expect("published");
-    let later = sealed(&["b"], "1970-01-01T00:00:00Z");
-    store.publish(&later, &Guard::open()).expect("published");
-    assert_eq!(store.current().expect("a snapshot").index.id(), later.id());
-    store.prune(1).expect("pruned");
-    assert_eq!(store.current().expect("a snapshot").index.id(), later.id());
+    let [a, b, c] = [("a", "2026-06-01"), ("b", "2026-07-01"), ("c", "1970-01-01")].map(|(row, day)| {
+        let sealed = sealed(&[row], &format!("{day}T00:00:00Z"));
+        store.publish(&sealed, &Guard::open()).expect("published");
+        sealed.id()
+    });
+    let listed = |store: &Store| store.list().expect("a list").iter().map(|one| one.id).collect::<Vec<_>>();
+    assert_eq!(listed(&store), [c, b, a], "the latest first");
+    // The one before takes over, whatever it says of its age.
+    assert_eq!(store.current_avoiding(&[c]).expect("a snapshot").index.id(), b);
+    store.rollback(Some(a)).expect("rolled back");
+    assert_eq!(store.prune(1).expect("pruned"), [b]);
+    assert_eq!(listed(&store), [c, a]);
+}
+
+#[test]
+fn without_its_pointer_the_store_serves_what_was_current_last() {
+    let disk = StagedDisk::default();
+    let (one, two) = (sealed(&["a"], "2026-01-01T00:00:00Z"), sealed(&["b"], "2026-02-01T00:00:00Z"));
+    for sealed in [&one, &two] {
+        store(&disk).publish(sealed, &Guard::open()).expect("published");
+    }
+    store(&disk).rollback(None).expect("rolled back");
+    disk.remove(Path::new("data/karute/CURRENT")).expect("removed");
+    let mut garbage = disk.create(Path::new("data/karute/CURRENT")).expect("created");
+    std::io::Write::write_all(&mut garbage, b"nonsense").expect("written");
+    let opened = store(&disk).current().expect("a snapshot");
+    assert_eq!((opened.index.id(), opened.skipped.len()), (one.id(), 1));
 }
 
 #[test]
 fn the_disk_of_this_test_really_loses_what_was_not_synced() {
-    use karute_engine::Storage;
-    use std::path::Path;
     let disk = StagedDisk::default();
     disk.create_directory(Path::new("d")).expect("created");
     disk.sync_directory(Path::new("")).expect("synced");

@@ -56,6 +56,32 @@ fn who_alone_stands_in_a_snapshot_is_forgotten_too() {
 }
 
 #[test]
+fn nothing_is_built_of_a_damaged_snapshot_and_signed_anew() {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    published(&store, &[("a", "CL-1"), ("c", "CL-2")], "2026-01-01T00:00:00Z");
+    published(&store, &[("a", "CL-1"), ("c", "CL-2"), ("d", "CL-2")], "2026-01-02T00:00:00Z");
+    let damaged = store.current().expect("a snapshot").index.id();
+    let path = store.path_of(damaged);
+    let mut bytes = std::fs::read(&path).expect("read");
+    let at = bytes.windows(5).rposition(|text| text == b"36.5\xe2").expect("a temperature");
+    bytes[at + 3] = b'6';
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::write(&path, bytes).expect("written");
+    let rebuilt = forget(&store, "CL-1").expect("forgotten");
+    assert!(
+        rebuilt.iter().any(|rebuilt| rebuilt.removed == damaged.to_string() && rebuilt.replaced_by.is_none())
+    );
+    for listed in store.list().expect("listed") {
+        let index = listed.index.expect("opened");
+        index.verify().expect("sound");
+        let wrong = (0..index.len()).any(|row| index.row(row).expect("a row").content.contains("36.6"));
+        assert!(!wrong, "the damage is signed now");
+    }
+    assert_eq!((rows_of(&store, "CL-1"), rows_of(&store, "CL-2")), (0, 1));
+}
+
+#[test]
 fn who_is_on_the_list_but_was_not_removed_is_removed_by_the_next_look() {
     let home = tempfile::tempdir().expect("a directory");
     let store = Store::open(home.path()).expect("a store");

@@ -131,9 +131,107 @@ fn what_looks_like_an_accident_is_not_published_unless_somebody_orders_it() {
     let other_source = sealed_with(&["z"], provenance(false, 9, "other.xlsx"));
     store.publish(&other_source, &Guard::default()).expect("another workbook is another matter");
     store.make_current(before).expect("switched");
-    let forced = sealed_with(&all[..1], provenance(true, 9, "book.xlsx"));
-    store.publish(&forced, &Guard::default()).expect("ordered");
-    assert!(store.current().expect("a snapshot").index.provenance().forced);
+    let renamed = sealed_with(&all[..1], provenance(false, 0, "book (2).xlsx"));
+    match store.publish(&renamed, &Guard::default()) {
+        Err(StoreError::Refused { .. }) => {}
+        other => panic!("the same rows under another name are the same matter: {other:?}"),
+    }
+    // An order holds for once, and is known of a snapshot that was there before, too.
+    let few = sealed_with(&all[..1], provenance(false, 0, "book.xlsx"));
+    assert!(matches!(store.publish(&few, &Guard::default()), Err(StoreError::Refused { .. })));
+    store.publish(&few, &Guard::open()).expect("ordered");
+    assert!(store.is_forced(few.id()).expect("a log") && !store.is_forced(before).expect("a log"));
+    store.publish(&sealed(&all, "2026-01-04T00:00:00Z"), &Guard::default()).expect("published");
+    assert!(matches!(store.publish(&few, &Guard::default()), Err(StoreError::Refused { .. })));
+}
+
+#[test]
+fn who_was_overtaken_while_building_is_told_and_changes_nothing() {
+    let (_home, store) = store();
+    let [a, b] = filled(&store, &["a", "b"])[..] else { panic!("two") };
+    let slow = sealed(&["a", "c"], "2026-03-01T00:00:00Z");
+    let after = |id| Guard { after: Some(id), ..Guard::open() };
+    match store.publish(&slow, &after(a)) {
+        Err(StoreError::Overtaken { by, .. }) => assert_eq!(by, b),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.current().expect("a snapshot").index.id(), b);
+    // What stands in the place of the one that it began with is that one without somebody.
+    let instead = sealed(&["b2"], "2026-02-01T00:00:00Z");
+    store.add_instead(&instead, b).expect("added");
+    store.make_current(instead.id()).expect("switched");
+    store.publish(&slow, &after(b)).expect("published");
+    // Of two who build the same, the second finds it done.
+    store.publish(&slow, &after(b)).expect("published");
+}
+
+#[test]
+fn what_is_no_snapshot_of_ours_is_left_alone_and_stops_nobody() {
+    let (_home, store) = store();
+    let ids = filled(&store, &["a", "b"]);
+    let snapshots = store.directory().join("snapshots");
+    fs::copy(store.path_of(ids[0]), snapshots.join(format!("{}.karute", ids[0].to_string().to_uppercase())))
+        .expect("copied");
+    fs::create_dir(snapshots.join(format!("{}.karute", "ab".repeat(32)))).expect("made");
+    fs::create_dir(snapshots.join("x.tmp")).expect("made");
+    fs::write(store.directory().join("mine.tmp"), "mine").expect("written");
+    let pipe = snapshots.join(format!("{}.karute", "cd".repeat(32)));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    assert_eq!(store.list().expect("a list").len(), 2);
+    assert_eq!(store.find(&ids[0].to_string()).expect("found").id(), ids[0]);
+    filled(&store, &["c"]);
+    assert_eq!(store.prune(1).expect("pruned").len(), 2);
+    assert!(store.directory().join("mine.tmp").exists());
+}
+
+#[test]
+fn a_pin_can_be_taken_from_what_is_damaged_or_gone() {
+    let (_home, store) = store();
+    let ids = filled(&store, &["a", "b", "c"]);
+    store.pin(ids[0]).expect("pinned");
+    store.pin(ids[1]).expect("pinned");
+    fs::remove_file(store.path_of(ids[0])).expect("removed");
+    fs::remove_file(store.path_of(ids[1])).expect("removed");
+    fs::write(store.path_of(ids[1]), "junk").expect("written");
+    for id in &ids[..2] {
+        store.unpin(store.resolve(&id.short()).expect("known by its pin")).expect("unpinned");
+    }
+    assert_eq!(store.pinned().expect("pins"), []);
+}
+
+#[test]
+fn what_the_log_cannot_say_does_not_happen() {
+    let (_home, store) = store();
+    let ids = filled(&store, &["a", "b"]);
+    let log = store.directory().join("store.log");
+    let text = fs::read_to_string(&log).expect("a log");
+    fs::remove_file(&log).expect("removed");
+    fs::create_dir(&log).expect("in its place");
+    assert!(store.rollback(Some(ids[0])).is_err());
+    assert!(store.publish(&sealed(&["c"], "2026-03-01T00:00:00Z"), &Guard::open()).is_err());
+    assert_eq!(store.current().expect("a snapshot").index.id(), ids[1]);
+    fs::remove_dir(&log).expect("removed");
+    // A line that was cut short is no part of the next.
+    fs::write(&log, text + "publ").expect("written");
+    store.rollback(None).expect("rolled back");
+    assert!(store.is_rolled_back());
+}
+
+#[test]
+fn a_parent_that_is_damaged_is_counted_and_not_blamed_on_its_child() {
+    let (_home, store) = store();
+    let all = ["a", "b", "c", "d", "e", "f"];
+    let parent = sealed(&all, "2026-01-01T00:00:00Z");
+    let id = store.publish(&parent, &Guard::default()).expect("published");
+    let mut bytes = parent.to_bytes();
+    let rows = store.find(&id.to_string()).expect("opened");
+    let rows = *rows.sections().iter().find(|entry| entry.kind == 9).expect("rows");
+    bytes[rows.offset as usize..(rows.offset + rows.length) as usize].fill(0xff);
+    fs::remove_file(store.path_of(id)).expect("removed");
+    fs::write(store.path_of(id), bytes).expect("written");
+    let few = sealed(&all[..2], "2026-01-02T00:00:00Z");
+    assert!(matches!(store.publish(&few, &Guard::default()), Err(StoreError::Refused { .. })));
+    store.publish(&sealed(&all[..5], "2026-01-02T00:00:00Z"), &Guard::default()).expect("published");
 }
 
 #[test]
@@ -198,7 +296,9 @@ fn an_export_comes_back(precision: Precision) {
         matches!(transfer::export(&index, &folder), Err(TransferError::Io { .. })),
         "never over what is there"
     );
-    let imported = transfer::import(&folder, |_| {}).expect("imported");
+    let transfer::Imported { sealed: imported, differs_from } =
+        transfer::import(&folder, |_| {}).expect("imported");
+    assert_eq!(differs_from, None);
     assert_eq!(imported.id(), sealed.id());
     assert_eq!(imported.to_bytes(), sealed.to_bytes());
 

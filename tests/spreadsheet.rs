@@ -105,6 +105,30 @@ fn of_a_changed_spreadsheet_only_changed_vectors_are_read() {
 }
 
 #[test]
+fn nothing_is_taken_over_from_a_damaged_snapshot() {
+    use std::fs;
+    let small = Small::new(workbook(30));
+    let first = small.sync(changes()).expect("synced");
+    let vector = |outcome: &job::Outcome| {
+        outcome.index.passages_of(7).expect("sound").remove(0).into_vector().into_owned()
+    };
+    let path = small.store.path_of(first.index.id());
+    let mut bytes = fs::read(&path).expect("read");
+    let vectors = first.index.sections().iter().find(|entry| entry.kind == 10).expect("vectors");
+    let row = vectors.offset as usize + 7 * 16;
+    // Every sign of a vector: it has unit length still.
+    (0..4).for_each(|number| bytes[row + number * 4 + 3] ^= 0x80);
+    fs::remove_file(&path).expect("removed");
+    fs::write(&path, bytes).expect("written");
+    assert!(small.store.current().expect("a snapshot").index.verify().is_err());
+    // Nothing has changed at the source, and yet this sync mends it.
+    let again = small.sync(changes()).expect("synced");
+    assert!(!again.run.unchanged && again.run.vectors_reused == 0, "{:?}", again.run);
+    again.index.verify().expect("sound");
+    assert_eq!((again.index.id(), vector(&again)), (first.index.id(), vector(&first)));
+}
+
+#[test]
 fn half_precision_is_made_of_what_is_there_and_full_precision_is_read_again() {
     let small = Small::new(workbook(30));
     let in_bits = |how, precision| small.sync(How { precision, ..how }).expect("published");

@@ -174,12 +174,6 @@ fn the_id_follows_from_the_content_and_not_from_the_time() {
 fn every_changed_byte_is_found_and_every_truncation_is_refused() {
     let sound = sample().to_bytes();
     Index::from_slice(&sound).expect("a snapshot").verify().expect("sound");
-    let index = Index::from_slice(&sound).expect("a snapshot");
-    let table_end = 128 + 64 * index.sections().len();
-    let covered = |at: usize| {
-        at < table_end
-            || index.sections().iter().any(|s| (s.offset..s.offset + s.length).contains(&(at as u64)))
-    };
     for at in 0..sound.len() {
         let mut damaged = sound.clone();
         damaged[at] ^= 1 << (at % 8);
@@ -189,7 +183,7 @@ fn every_changed_byte_is_found_and_every_truncation_is_refused() {
             let _ = (0..4).map(|row| index.row(row)).collect::<Vec<_>>();
             index.verify()
         });
-        assert_eq!(verified.is_err(), covered(at), "byte {at}: {verified:?}");
+        assert!(verified.is_err(), "byte {at} was changed and nobody noticed");
     }
     for length in 0..sound.len() {
         assert!(Index::from_slice(&sound[..length]).is_err(), "{length} bytes were taken for a snapshot");

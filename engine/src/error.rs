@@ -255,6 +255,14 @@ pub enum StoreError {
         /// What looks like an accident.
         reason: String,
     },
+    /// Another writer was quicker.
+    #[error("snapshot {id} is not published: {by} became current while it was being built. Do it again")]
+    Overtaken {
+        /// The snapshot.
+        id: SnapshotId,
+        /// The one that is current now.
+        by: SnapshotId,
+    },
     /// There is nothing to go back to.
     #[error("the store {} holds no earlier snapshot to go back to", path.display())]
     NoEarlier {

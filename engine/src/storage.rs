@@ -55,7 +55,8 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// The disk's.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
 
-    /// Names of the files in a directory, in no certain order. Names that are not UTF-8 are none of ours and left out.
+    /// Names of the plain files in a directory, in no certain order. Links, pipes and whatever else has a name there are none
+    /// of ours and left out, and so are names that are not UTF-8.
     ///
     /// # Errors
     /// The file system's.
@@ -143,7 +144,10 @@ impl Storage for Disk {
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(path)? {
-            names.extend(entry?.file_name().into_string().ok());
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                names.extend(entry.file_name().into_string().ok());
+            }
         }
         Ok(names)
     }

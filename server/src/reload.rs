@@ -83,6 +83,14 @@ impl Watch {
             false => self.store.refresh(index.id()),
         };
         match newer {
+            Ok(Some(newer)) if newer.identity() != self.app.embedder.identity() => {
+                let (found, expected) = (newer.identity(), self.app.embedder.identity());
+                let problem = format!(
+                    "snapshot {} was published but cannot be served: its vectors are of {found}, questions are embedded by {expected}",
+                    newer.id().short()
+                );
+                self.tell(index, &problems, problem);
+            }
             Ok(Some(newer)) if !self.is_bad(newer.id()) => self.serve(newer, Vec::new()),
             Ok(_) => self.tell(index, &problems, String::new()),
             Err(error) => {
@@ -131,12 +139,12 @@ impl Watch {
         let id = damaged.id();
         let bad: Vec<SnapshotId> = self.bad.iter().map(|(id, _)| *id).collect();
         match self.store.current_avoiding(&bad) {
-            Ok(opened) => {
+            Ok(opened) if opened.index.identity() == self.app.embedder.identity() => {
                 let problem =
                     format!("snapshot {} is damaged, so an earlier one is served: {error}", id.short());
                 self.serve(opened.index, vec![problem]);
             }
-            Err(_) => self.rebuild(damaged, error),
+            Ok(_) | Err(_) => self.rebuild(damaged, error),
         }
     }
 

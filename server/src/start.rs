@@ -69,7 +69,7 @@ pub enum StartError {
 /// Publishing with the guard that the settings describe.
 pub fn guarded(settings: &Settings) -> Publishing {
     let Settings { max_lost, max_quarantine_growth, .. } = *settings;
-    Publishing::Guarded(Guard { max_lost, max_quarantine_growth })
+    Publishing::Guarded(Guard { max_lost, max_quarantine_growth, after: None })
 }
 
 /// Runs a sync. Blocks for as long as it takes: never call it from a request.
@@ -245,7 +245,9 @@ fn from_source(
         Ok(false) => match sync(source, embedder, store, setup::how(settings, guarded(settings)), progress) {
             Ok(outcome) => return Ok(Prepared { index: outcome.index, problems: Vec::new() }),
             // Another process is building, most likely the same snapshot: wait for it, then look again.
-            Err(SyncError::Store(StoreError::Locked { .. })) if patience > 0 => {
+            Err(SyncError::Store(StoreError::Locked { .. } | StoreError::Overtaken { .. }))
+                if patience > 0 =>
+            {
                 std::thread::sleep(LOCK_WAIT);
                 return from_source(settings, store, embedder, progress, patience - 1);
             }

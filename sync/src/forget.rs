@@ -5,7 +5,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use karute_engine::{BuildError, Draft, Facet, Index, OpenError, Provenance, SnapshotId, Store, StoreError};
+use karute_engine::{
+    BuildError, Draft, Facet, Index, Listed, OpenError, Provenance, SnapshotId, Store, StoreError,
+};
 use serde::Serialize;
 
 use crate::embed::passage_text;
@@ -122,7 +124,8 @@ pub fn forget(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> 
     }
     add(store.directory(), client)?;
     let rebuilt = remove(store, client)?;
-    Ok(rebuilt.into_iter().chain(discard_unreadable(store)?).collect())
+    let damaged = discard_damaged(store, |_| true)?;
+    Ok(rebuilt.into_iter().chain(damaged).collect())
 }
 
 /// Forgets here whoever was forgotten elsewhere: puts `clients` on the list, then removes them from every snapshot that has
@@ -154,13 +157,15 @@ pub fn keep_out(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
     follow(store, &clients.into_iter().collect::<Vec<_>>())
 }
 
-/// Builds every snapshot that has rows of `client` anew without them.
+/// Builds every snapshot that has rows of `client` anew without them. A damaged one goes: what is built of it would be signed anew,
+/// damage and all.
 fn remove(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> {
+    let has = |index: &Index| index.rows_with(Facet::Client, client).map_or(1, |rows| rows.len() as u64);
     let mut rebuilt = Vec::new();
     for listed in store.list()? {
         let Ok(index) = &listed.index else { continue };
-        let rows = index.rows_with(Facet::Client, client)?.len() as u64;
-        if rows == 0 {
+        let rows = has(index);
+        if rows == 0 || index.verify().is_err() {
             continue;
         }
         let mut replaced_by = None;
@@ -178,22 +183,28 @@ fn remove(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> {
         store.discard(listed.id)?;
         rebuilt.push(Rebuilt { removed: listed.id.to_string(), replaced_by, rows });
     }
+    rebuilt.extend(discard_damaged(store, |index| index.is_some_and(|index| has(index) > 0))?);
     Ok(rebuilt)
 }
 
-/// Removes snapshots that cannot be read: nobody can say whether the client is in them, and nothing can be served from them. If
-/// the current one is among them, the newest that can be read takes its place.
-fn discard_unreadable(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
+/// Removes snapshots that are damaged and are meant (`None` for one that cannot even be opened): nobody can say what is in them, and
+/// nothing can be built of them. If the current one is among them, the newest sound one takes its place.
+fn discard_damaged(
+    store: &Store,
+    is_meant: impl Fn(Option<&Index>) -> bool,
+) -> Result<Vec<Rebuilt>, ForgetError> {
     let mut gone = Vec::new();
     let listed = store.list()?;
-    for unreadable in listed.iter().filter(|listed| listed.index.is_err()) {
-        if unreadable.current {
-            let sound = listed.iter().find(|listed| listed.index.is_ok());
-            let sound = sound.ok_or_else(|| ForgetError::NothingSound(unreadable.id.short()))?;
+    let is_sound = |listed: &Listed| listed.index.as_ref().is_ok_and(|index| index.verify().is_ok());
+    let is_meant = |listed: &&Listed| is_meant(listed.index.as_ref().ok());
+    for damaged in listed.iter().filter(is_meant).filter(|listed| !is_sound(listed)) {
+        if damaged.current {
+            let sound = listed.iter().find(|listed| is_sound(listed));
+            let sound = sound.ok_or_else(|| ForgetError::NothingSound(damaged.id.short()))?;
             store.make_current(sound.id)?;
         }
-        store.discard(unreadable.id)?;
-        gone.push(Rebuilt { removed: unreadable.id.to_string(), replaced_by: None, rows: 0 });
+        store.discard(damaged.id)?;
+        gone.push(Rebuilt { removed: damaged.id.to_string(), replaced_by: None, rows: 0 });
     }
     Ok(gone)
 }
@@ -230,5 +241,5 @@ fn without(store: &Store, index: &Index, client: &str) -> Result<SnapshotId, For
         );
     }
     let provenance = Provenance { parent: String::new(), ..index.provenance().clone() };
-    Ok(store.add(&draft.finish(provenance)?)?)
+    Ok(store.add_instead(&draft.finish(provenance)?, index.id())?)
 }

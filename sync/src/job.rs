@@ -222,6 +222,18 @@ pub async fn is_up_to_date(
     Ok(Seen::of(index, store, source).is_some_and(|seen| seen.version == version))
 }
 
+/// The current snapshot, if all of it is sound.
+fn sound(store: &Store) -> Option<Index> {
+    let index = store.current().ok()?.index;
+    match index.verify() {
+        Ok(_) => Some(index),
+        Err(error) => {
+            tracing::warn!(snapshot = index.id().short(), %error, "the current snapshot is damaged: everything is read anew");
+            None
+        }
+    }
+}
+
 /// The report that a snapshot was built with, if this version can read it.
 pub fn told_of(index: &Index) -> Option<QualityReport> {
     Some(serde_json::from_str::<Stored<QualityReport>>(index.report().ok()?).ok()?.report)
@@ -241,7 +253,8 @@ pub async fn run(
     how: How,
     progress: &dyn Progress,
 ) -> Result<Outcome, SyncError> {
-    let current = store.current().ok().map(|opened| opened.index);
+    // Nothing is taken over from a damaged snapshot: it would be signed anew, damage and all.
+    let current = sound(store);
     let seen = current.as_ref().and_then(|index| Seen::of(index, store, source));
     // Another version may judge vector cells otherwise.
     let other_builder = current.as_ref().is_some_and(|index| index.provenance().builder != BUILDER);
@@ -281,7 +294,8 @@ pub async fn run(
     };
     let sealed = prepared.build(embedder, store, how.precision, provenance, progress)?;
     progress.begin(Stage::Publishing, None);
-    store.publish(&sealed, &how.publishing.guard())?;
+    let after = current.as_ref().map(Index::id);
+    store.publish(&sealed, &Guard { after, ..how.publishing.guard() })?;
     progress.finish();
     // Somebody may have been forgotten since the rows were read.
     let kept_out = forget::keep_out(store)?;
@@ -328,7 +342,9 @@ pub async fn beside(
     let prepared = prepare(source, embedder, store, None, true, how, progress).await?;
     let full_pass = if source.leaves_vectors_out() { rfc3339(now) } else { String::new() };
     let seen = Seen { version: prepared.gathered.version.clone(), full_pass: full_pass.clone() };
-    let provenance = prepared.provenance(source, &seen, now);
+    let parent = store.current().map(|opened| opened.index.id().to_string()).unwrap_or_default();
+    let forced = switch == Some(Publishing::Forced);
+    let provenance = Provenance { parent, forced, ..prepared.provenance(source, &seen, now) };
     let sealed = prepared.build(embedder, store, how.precision, provenance, progress)?;
     progress.begin(Stage::Publishing, None);
     let id = match switch {
@@ -357,7 +373,7 @@ pub async fn check(
     progress: &dyn Progress,
 ) -> Result<(QualityReport, Run), SyncError> {
     // What is known of the source from before decides, as in a sync, which vectors are stale and which are there.
-    let current = store.current().ok().map(|opened| opened.index);
+    let current = sound(store);
     let prepared = prepare(source, embedder, store, current.as_ref(), true, How::default(), progress).await?;
     let run = Run { vectors_read: prepared.gathered.vectors_read, usage: source.usage(), ..Run::default() };
     Ok((prepared.report, run))

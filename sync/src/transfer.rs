@@ -86,12 +86,17 @@ fn malformed(path: &Path, detail: impl ToString) -> TransferError {
     TransferError::Malformed { path: path.to_owned(), detail: detail.to_string() }
 }
 
-/// Writes `index` to `folder`, which must not exist yet. A folder without a manifest is not complete.
+/// Writes `index`, once all of it is verified, to `folder`, which must not exist yet and which only its owner may look into. A
+/// folder without a manifest is not complete.
 ///
 /// # Errors
 /// A folder that is there, a refusal of the file system, a damaged snapshot.
 pub fn export(index: &Index, folder: &Path) -> Result<(), TransferError> {
-    fs::create_dir(folder).map_err(failed("create", folder))?;
+    index.verify()?;
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(failed("create", folder))?;
     let rows = folder.join(ROWS);
     let mut lines = BufWriter::new(File::create(&rows).map_err(failed("create", &rows))?);
     let path = folder.join(VECTORS);
@@ -133,12 +138,22 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), TransferError> 
     write(path, &text)
 }
 
-/// Reads an export back into a sealed snapshot. With the engine that built the exported one it has the same id.
-/// `adjust` may change the provenance.
+/// A snapshot from an export.
+#[derive(Debug)]
+pub struct Imported {
+    /// The snapshot.
+    pub sealed: Sealed,
+    /// The id of the snapshot that was exported, where it is another one: another engine built it, or with other settings of graph
+    /// and words, or the files were changed since.
+    pub differs_from: Option<String>,
+}
+
+/// Reads an export back into a sealed snapshot. With the engine and the settings that built the exported one it has the same
+/// id. `adjust` may change the provenance.
 ///
 /// # Errors
 /// A missing or malformed file, a row or a vector that no snapshot holds.
-pub fn import(folder: &Path, adjust: impl FnOnce(&mut Provenance)) -> Result<Sealed, TransferError> {
+pub fn import(folder: &Path, adjust: impl FnOnce(&mut Provenance)) -> Result<Imported, TransferError> {
     let manifest: Manifest = read_json(&folder.join(MANIFEST))?;
     let mut draft = Draft::new(manifest.identity.clone());
     let terms: Vec<Term> = read_json(&folder.join(TERMS))?;
@@ -193,7 +208,9 @@ pub fn import(folder: &Path, adjust: impl FnOnce(&mut Provenance)) -> Result<Sea
     }
     let mut provenance = manifest.provenance;
     adjust(&mut provenance);
-    Ok(draft.finish(provenance)?)
+    let sealed = draft.finish(provenance)?;
+    let differs_from = Some(manifest.id).filter(|id| *id != sealed.id().to_string());
+    Ok(Imported { sealed, differs_from })
 }
 
 fn read_text(path: &Path) -> Result<String, TransferError> {

@@ -97,6 +97,28 @@ impl StagedDisk {
         Self(Arc::new(Mutex::new(inner)))
     }
 
+    /// The disk as a process finds it that comes after one which was killed behind the first `count` operations of `before`:
+    /// nothing is lost, and nothing that was not synced is synced.
+    pub fn unsynced(before: &Self, count: usize) -> Self {
+        let before = before.0.lock().expect("a lock");
+        let operations: Vec<Operation> = before.operations[..count].to_vec();
+        let mut view = before.base.clone();
+        for operation in &operations {
+            view.apply(operation);
+            match operation {
+                Operation::Link(_, inode) => {
+                    view.contents.insert(*inode, Vec::new());
+                }
+                Operation::Write(inode, bytes) => {
+                    view.contents.entry(*inode).or_default().extend_from_slice(bytes);
+                }
+                _ => {}
+            }
+        }
+        let inner = Inner { base: before.base.clone(), operations, view, ..Inner::default() };
+        Self(Arc::new(Mutex::new(inner)))
+    }
+
     /// How many operations were recorded.
     pub fn recorded(&self) -> usize {
         self.0.lock().expect("a lock").operations.len()
@@ -334,6 +356,8 @@ impl Storage for StagedDisk {
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        // The root of this disk is where relative paths begin.
+        let path = if path == Path::new(".") { Path::new("") } else { path };
         self.record(Operation::SyncDirectory(path.to_owned()))
     }
 

@@ -16,15 +16,15 @@ const PARALLEL_FROM: usize = 1 << 20;
 /// Bytes that are hashed and looked at in one go; a power of two, at least one chunk of the hash.
 const PIECE: usize = 1 << 17;
 
-/// Holds `bytes` against the digest that the table states.
-pub(crate) fn check_digest(bytes: &[u8], entry: &Entry, section: Section) -> Result<(), OpenError> {
+/// Holds the `bytes` of `entry` against the digest that the table states.
+pub(crate) fn check_digest(bytes: &[u8], entry: &Entry) -> Result<(), OpenError> {
     let mut hasher = blake3::Hasher::new();
     if bytes.len() < PARALLEL_FROM {
         hasher.update(bytes)
     } else {
         hasher.update_rayon(bytes)
     };
-    compare(hasher.finalize(), entry, section)
+    compare(hasher.finalize(), entry)
 }
 
 /// As [`check_digest`], and shows `look` the range of each piece once. The first fault that it finds counts only where
@@ -32,7 +32,6 @@ pub(crate) fn check_digest(bytes: &[u8], entry: &Entry, section: Section) -> Res
 pub(crate) fn check_digest_and(
     bytes: &[u8],
     entry: &Entry,
-    section: Section,
     look: &(impl Fn(Range<usize>) -> Result<(), OpenError> + Sync),
 ) -> Result<(), OpenError> {
     let (digest, looked) = match bytes.len() {
@@ -42,7 +41,7 @@ pub(crate) fn check_digest_and(
             (merge_subtrees_root(&left, &right, Mode::Hash), looked)
         }
     };
-    compare(digest, entry, section).and(looked)
+    compare(digest, entry).and(looked)
 }
 
 type Looked = Result<(), OpenError>;
@@ -72,13 +71,13 @@ fn subtree(
     (hasher.finalize_non_root(), look(range))
 }
 
-fn compare(found: Hash, entry: &Entry, section: Section) -> Result<(), OpenError> {
+fn compare(found: Hash, entry: &Entry) -> Result<(), OpenError> {
     let expected = Hash::from_bytes(entry.digest);
     if found == expected {
         return Ok(());
     }
     Err(OpenError::Corrupt {
-        section: section.name(),
+        section: entry.section().map_or("(unknown)", Section::name),
         offset: entry.offset,
         detail: format!("its digest is {found}, the table says {expected}"),
     })
@@ -109,16 +108,15 @@ mod tests {
                 shown.lock().expect("no panic").push(range);
                 Ok(())
             };
-            check_digest_and(&bytes, &entry, Section::Vectors, &look).expect("its own digest");
+            check_digest_and(&bytes, &entry, &look).expect("its own digest");
             let mut shown = shown.into_inner().expect("no panic");
             shown.sort_by_key(|range| range.start);
             assert_eq!(shown.first().map(|range| range.start), Some(0));
             assert_eq!(shown.last().map(|range| range.end), Some(length));
             assert!(shown.is_sorted_by(|a, b| a.end == b.start), "{length}");
             let fault = |_| Err(OpenError::Corrupt { section: "x", offset: 7, detail: "seen".into() });
-            let told = |entry: &Entry| {
-                check_digest_and(&bytes, entry, Section::Vectors, &fault).expect_err("a fault").to_string()
-            };
+            let told =
+                |entry: &Entry| check_digest_and(&bytes, entry, &fault).expect_err("a fault").to_string();
             assert!(told(&entry).contains("seen"));
             assert!(told(&Entry { digest: [7; 32], ..entry }).contains("digest"), "{length}");
         }

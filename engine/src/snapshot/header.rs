@@ -157,7 +157,7 @@ fn align_up(offset: u64, alignment: u32) -> Option<u64> {
 }
 
 /// Where the sections may begin when there are `count` of them.
-fn table_end(count: usize) -> u64 {
+pub(super) fn table_end(count: usize) -> u64 {
     (HEADER_SIZE + count * ENTRY_SIZE) as u64
 }
 
@@ -219,6 +219,11 @@ impl Header {
 
     /// Decodes and checks the front of a file whose bytes are all of `file`.
     pub(crate) fn decode(file: &[u8]) -> Result<Self, OpenError> {
+        Self::decode_front(file, file.len() as u64)
+    }
+
+    /// Decodes and checks the front of a file of `length` bytes of which `file` are the first.
+    fn decode_front(file: &[u8], length: u64) -> Result<Self, OpenError> {
         let fixed = Fields(file.get(..HEADER_SIZE).ok_or_else(|| not_a_snapshot(file))?);
         if fixed.0[..MAGIC.len()] != MAGIC {
             return Err(not_a_snapshot(file));
@@ -235,14 +240,17 @@ impl Header {
             ));
         }
         let file_length = fixed.u64(FILE_LENGTH_AT);
-        if file_length != file.len() as u64 {
-            let detail = format!("the header says {file_length} bytes, the file has {}", file.len());
+        if file_length != length {
+            let detail = format!("the header says {file_length} bytes, the file has {length}");
             return Err(corrupt_header(FILE_LENGTH_AT, detail));
         }
         let front = file
             .get(..HEADER_SIZE + count as usize * ENTRY_SIZE)
             .ok_or_else(|| corrupt_header(SECTION_COUNT_AT, format!("no room for {count} sections")))?;
         check_table_digest(front, &fixed)?;
+        if let Some(at) = (TABLE_DIGEST_AT + 32..HEADER_SIZE).find(|&at| front[at] != 0) {
+            return Err(corrupt_header(at, "a byte that no version uses is not zero".into()));
+        }
 
         let entries: Vec<Entry> = front[HEADER_SIZE..].chunks_exact(ENTRY_SIZE).map(Entry::decode).collect();
         check_layout(&entries, file_length)?;
@@ -288,6 +296,29 @@ impl Entry {
     }
 }
 
+/// What the first bytes of a snapshot file say, before the rest is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Front {
+    /// The snapshot's id.
+    pub id: SnapshotId,
+    /// Length of the whole file.
+    pub file_length: u64,
+}
+
+impl Front {
+    /// Bytes that suffice, whatever the number of sections.
+    pub const LONGEST: u64 = (HEADER_SIZE + MAX_SECTIONS as usize * ENTRY_SIZE) as u64;
+
+    /// Reads the first [`Front::LONGEST`] bytes, or all there are, of a file of `file_length` bytes.
+    ///
+    /// # Errors
+    /// Bytes that are no front of a snapshot file of this length.
+    pub fn of(front: &[u8], file_length: u64) -> Result<Self, OpenError> {
+        let Header { id, file_length, .. } = Header::decode_front(front, file_length)?;
+        Ok(Self { id, file_length })
+    }
+}
+
 /// Little-endian fields of a slice that is known to be long enough for them.
 struct Fields<'a>(&'a [u8]);
 
@@ -328,6 +359,9 @@ fn check_layout(entries: &[Entry], file_length: u64) -> Result<(), OpenError> {
             offset: table_end(position),
             detail: format!("section of kind {}: {detail}", entry.kind),
         };
+        if entry.flags & !FLAG_OPTIONAL != 0 {
+            return Err(fault(format!("flags {:#x} are not known", entry.flags)));
+        }
         match Section::from_number(entry.kind) {
             Some(section) => {
                 if !section.has_version(entry.version) {

@@ -1,10 +1,9 @@
 //! Mapping a published file, and a file that nobody else can name. One of the few rooms that may hold `unsafe`.
 #![allow(unsafe_code)]
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use memmap2::Mmap;
 
@@ -33,15 +32,10 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// An empty spool on the file system of `directory`. The file loses its name at once, so that its space is free
-    /// again whatever becomes of this process; the name ends like those that a store sweeps away.
+    /// An empty spool on the file system of `directory`. The file has no name, so that its space is free again whatever
+    /// becomes of this process.
     pub(crate) fn create(directory: &Path) -> io::Result<Self> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = directory.join(format!("spool-{}-{number}.tmp", std::process::id()));
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        std::fs::remove_file(&path)?;
-        Ok(Self { out: BufWriter::with_capacity(1 << 20, file) })
+        Ok(Self { out: BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(directory)?) })
     }
 
     /// Adds bytes behind those that are there.

@@ -142,8 +142,33 @@ impl Snapshot {
 
     /// The bytes of a section.
     pub(crate) fn section(&self, section: Section) -> Result<&[u8], OpenError> {
-        slice(&self.bytes, self.header.entry(section)?)
-            .ok_or_else(|| self.corrupt(section, 0, "it reaches past the end of the file".into()))
+        self.bytes_of(self.header.entry(section)?)
+    }
+
+    /// The bytes of a line of the table, whether its kind is known or not.
+    pub(crate) fn bytes_of(&self, entry: &Entry) -> Result<&[u8], OpenError> {
+        slice(&self.bytes, entry).ok_or_else(|| OpenError::Corrupt {
+            section: entry.section().map_or("(unknown)", Section::name),
+            offset: entry.offset,
+            detail: "it reaches past the end of the file".into(),
+        })
+    }
+
+    /// The bytes between sections are zero, or somebody hides something there.
+    pub(crate) fn check_padding(&self) -> Result<(), OpenError> {
+        let mut end = header::table_end(self.entries().len());
+        for entry in self.entries() {
+            let between = self.bytes.get(end as usize..entry.offset as usize).unwrap_or_default();
+            if let Some(at) = between.iter().position(|&byte| byte != 0) {
+                return Err(OpenError::Corrupt {
+                    section: "padding",
+                    offset: end + at as u64,
+                    detail: "a byte between two sections is not zero".into(),
+                });
+            }
+            end = entry.offset + entry.length;
+        }
+        Ok(())
     }
 
     /// In how many bits the vectors are kept.
@@ -243,7 +268,7 @@ impl Snapshot {
     /// The builder's quality report.
     pub(crate) fn report(&self) -> Result<&str, OpenError> {
         let bytes = self.section(Section::Report)?;
-        check_digest(bytes, self.header.entry(Section::Report)?, Section::Report)?;
+        check_digest(bytes, self.header.entry(Section::Report)?)?;
         std::str::from_utf8(bytes).map_err(|error| {
             self.corrupt(Section::Report, error.valid_up_to() as u64, "it is not UTF-8 text".into())
         })
@@ -274,6 +299,50 @@ where
     let corrupt =
         |detail: String| OpenError::Corrupt { section: section.name(), offset: entry.offset, detail };
     let bytes = slice(file, entry).ok_or_else(|| corrupt("it reaches past the end of the file".into()))?;
-    check_digest(bytes, entry, section)?;
+    check_digest(bytes, entry)?;
     rkyv::from_bytes::<T, rancor::Error>(bytes).map_err(|error| corrupt(format!("unreadable: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ArchivedMeta;
+    use crate::filter::ArchivedFacetValue;
+    use crate::identity::ArchivedIdentity;
+    use crate::row::{ArchivedOrigin, ArchivedProvenance, ArchivedRow, ArchivedTerm};
+    use std::mem::offset_of;
+
+    /// The lines of FORMAT.md for the fields of a record.
+    macro_rules! fields {
+        ($name:literal, $record:ty, $($field:ident)*) => {
+            [$(format!("| {} | {} | {} |", offset_of!($record, $field), $name, stringify!($field))),*]
+        };
+    }
+
+    #[test]
+    fn the_format_document_has_every_field_of_every_record_where_it_is() {
+        let document = include_str!("../../FORMAT.md");
+        let lines = [
+            &fields!("Row", ArchivedRow, id domain source_type source_table source_id client_id title content structured_data
+                metadata tags keywords date created_at updated_at origin)[..],
+            &fields!("Origin", ArchivedOrigin, spreadsheet sheet row_number cell_digest),
+            &fields!("Term", ArchivedTerm, id canonical synonyms category),
+            &fields!("Provenance", ArchivedProvenance, source place source_version rows_read rows_quarantined parent builder
+                built_at forced),
+            &fields!("Meta", ArchivedMeta, identity builder rows passages facet_values),
+            &fields!("Identity", ArchivedIdentity, provider model dimensions task normalisation text_prefix),
+            &fields!("FacetValue", ArchivedFacetValue, facet value start length),
+        ]
+        .concat();
+        let missing: Vec<&String> = lines.iter().filter(|line| !document.contains(*line)).collect();
+        assert!(missing.is_empty(), "FORMAT.md lacks {missing:#?}");
+        for (record, size) in [
+            ("Row", size_of::<ArchivedRow>()),
+            ("Term", size_of::<ArchivedTerm>()),
+            ("Provenance", size_of::<ArchivedProvenance>()),
+            ("Meta", size_of::<ArchivedMeta>()),
+            ("FacetValue", size_of::<ArchivedFacetValue>()),
+        ] {
+            assert!(document.contains(&format!("`{record}` has {size} bytes")), "{record} has {size}");
+        }
+    }
 }

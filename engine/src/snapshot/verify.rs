@@ -30,15 +30,13 @@ pub struct Verified {
 pub(crate) fn everything(snapshot: &Snapshot) -> Result<Verified, OpenError> {
     let mut bytes = 0;
     for entry in snapshot.entries() {
-        // Sections of kinds that this build does not know have no reader here, and so nothing to mislead.
-        if let Some(section) = entry.section() {
-            bytes += entry.length;
-            // The vectors are hashed while they are looked at: they are most of the file.
-            if section != Section::Vectors {
-                check_digest(snapshot.section(section)?, entry, section)?;
-            }
+        bytes += entry.length;
+        // The vectors are hashed while they are looked at: they are most of the file.
+        if entry.section() != Some(Section::Vectors) {
+            check_digest(snapshot.bytes_of(entry)?, entry)?;
         }
     }
+    snapshot.check_padding()?;
     vectors(snapshot)?;
     snapshot.report()?;
     // What one thread must do alone, another does beside the rows.
@@ -181,5 +179,5 @@ fn vectors(snapshot: &Snapshot) -> Result<(), OpenError> {
             .try_for_each(|number| check(number, &mut codes_of, &mut room))
     };
     let entry = snapshot.entry(Section::Vectors)?;
-    check_digest_and(snapshot.section(Section::Vectors)?, entry, Section::Vectors, &look)
+    check_digest_and(snapshot.section(Section::Vectors)?, entry, &look)
 }

@@ -6,20 +6,23 @@
 //! <directory>/NOTE                     one line of whoever fills the store, such as which source was read last
 //! <directory>/snapshots/<id>.karute    immutable, mode 0400
 //! <directory>/writer.lock              held by the one process that writes
-//! <directory>/store.log                one line for each move of CURRENT: why, and to which id
+//! <directory>/store.log                one line for each move of CURRENT, and for what came in: see `log`
 //! ```
 //!
 //! Publishing writes to a temporary name, syncs the file, verifies it, asks the [`Guard`], renames it, syncs the
-//! directory, and then swaps `CURRENT` in the same way. A crash at any point leaves the old state or the new one.
+//! directory, writes the line of the log, and then swaps `CURRENT` in the same way. A crash at any point leaves the old state or the new one.
 //!
 //! * this file: opening, listing, finding what is current.
+//! * `log`: what was current when, and so what is newer than what: clocks go back, the log does not.
 //! * `publish`: everything that moves `CURRENT`.
 //! * `retain`: pins and pruning.
 
 mod guard;
+mod log;
 mod publish;
 mod retain;
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,6 +70,9 @@ pub struct Skipped {
     pub reason: String,
 }
 
+/// The id that `CURRENT` names, and what became of opening it.
+type Pointed = (SnapshotId, Result<Option<Index>, OpenError>);
+
 /// A snapshot in the store.
 #[derive(Debug)]
 pub struct Listed {
@@ -102,11 +108,6 @@ impl Store {
             Err(error) => return Err(failed("list", &snapshots)(error)),
         }
         store.storage.create_directory(&snapshots).map_err(failed("create", &snapshots))?;
-        // The new directories' own names must last too, or a crash takes all that was published into them.
-        let parent = store.directory.parent().filter(|parent| !parent.as_os_str().is_empty());
-        for made in [store.directory.as_path(), parent.unwrap_or(Path::new("."))] {
-            store.storage.sync_directory(made).map_err(failed("sync", made))?;
-        }
         Ok(store)
     }
 
@@ -120,7 +121,8 @@ impl Store {
         self.directory.join(SNAPSHOTS).join(format!("{id}{EXTENSION}"))
     }
 
-    /// The snapshot in force. If it cannot be opened, the newest one that can, and what was skipped.
+    /// The snapshot in force. If it cannot be opened, the one that was in force before it, or else the newest one that can, and
+    /// what was skipped.
     ///
     /// # Errors
     /// [`StoreError::Empty`] before the first publication, [`StoreError::NoneUsable`] when nothing can be served.
@@ -140,26 +142,39 @@ impl Store {
             true => Err("it failed verification".to_owned()),
             false => self.open_snapshot(id).map_err(|error| error.to_string()),
         };
-        let current = match self.pointer() {
-            Ok(current) => current,
+        let wanted = |id: SnapshotId| !bad.contains(&id);
+        let current = match self.pointed(wanted) {
+            Ok(None) => None,
+            Ok(Some((_, Ok(Some(index))))) => return Ok(Opened { index, skipped }),
+            Ok(Some((id, opened))) => {
+                let reason = opened.err().map(|error| error.to_string());
+                skip(self.path_of(id), reason.unwrap_or_else(|| "it failed verification".to_owned()));
+                Some(id)
+            }
             Err(reason) => {
                 skip(self.directory.join(CURRENT), reason);
                 None
             }
         };
-        if let Some(id) = current {
-            match open(id) {
-                Ok(index) => return Ok(Opened { index, skipped }),
-                Err(reason) => skip(self.path_of(id), reason),
-            }
-        }
+        let (log, mut ids) = (self.log().unwrap_or_default(), self.ids()?);
+        let places = log.places();
+        ids.retain(|id| current != Some(*id));
         let mut newest: Option<Index> = None;
-        for id in self.ids()?.into_iter().filter(|id| current != Some(*id)) {
+        // What was in force before takes over; if that cannot either, the newest that can.
+        let before = log.previous(current, &ids).and_then(|id| open(id).ok());
+        if let Some(index) = before {
+            return Ok(Opened { index, skipped });
+        }
+        for id in ids {
             match open(id) {
-                Ok(index) if newest.as_ref().is_none_or(|newest| age(newest) < age(&index)) => {
+                Ok(index)
+                    if newest.as_ref().is_none_or(|newest| age(&places, newest) < age(&places, &index)) =>
+                {
                     newest = Some(index);
                 }
                 Ok(_) => {}
+                // Somebody pruned it since the names were listed.
+                Err(_) if !bad.contains(&id) && !self.ids()?.contains(&id) => {}
                 Err(reason) => skip(self.path_of(id), reason),
             }
         }
@@ -181,12 +196,27 @@ impl Store {
     /// A pointer that cannot be read, or a snapshot that cannot be opened. The reader keeps what it holds.
     pub fn refresh(&self, held: SnapshotId) -> Result<Option<Index>, StoreError> {
         let path = self.directory.join(CURRENT);
-        match self.pointer() {
-            Ok(Some(id)) if id != held => {
-                self.open_snapshot(id).map(Some).map_err(|source| StoreError::Open { id, source })
-            }
-            Ok(_) => Ok(None),
+        match self.pointed(|id| id != held) {
+            Ok(Some((id, opened))) => opened.map_err(|source| StoreError::Open { id, source }),
+            Ok(None) => Ok(None),
             Err(reason) => Err(StoreError::NoneUsable { path, reasons: reason }),
+        }
+    }
+
+    /// The snapshot that `CURRENT` names, opened if it is `wanted`. Where that fails and `CURRENT` names another one by then,
+    /// that one is tried: whoever published it may have pruned the first.
+    fn pointed(&self, wanted: impl Fn(SnapshotId) -> bool) -> Result<Option<Pointed>, String> {
+        let mut pointer = self.pointer()?;
+        loop {
+            let Some(id) = pointer else { return Ok(None) };
+            let opened = wanted(id).then(|| self.open_snapshot(id)).transpose();
+            if opened.is_ok() {
+                return Ok(Some((id, opened)));
+            }
+            pointer = self.pointer()?;
+            if pointer == Some(id) {
+                return Ok(Some((id, opened)));
+            }
         }
     }
 
@@ -215,8 +245,13 @@ impl Store {
             pinned: pinned.contains(&id),
             index: self.open_snapshot(id),
         };
-        let mut listed: Vec<Listed> = self.ids()?.into_iter().map(describe).collect();
-        listed.sort_by(|a, b| b.index.as_ref().ok().map(age).cmp(&a.index.as_ref().ok().map(age)));
+        // One that was pruned since the names were listed is no longer there.
+        let is_gone = |listed: &Listed| matches!(&listed.index, Err(OpenError::Io { source, .. }) if source.kind() == ErrorKind::NotFound);
+        let listed = self.ids()?.into_iter().map(describe).filter(|listed| !is_gone(listed));
+        let mut listed: Vec<Listed> = listed.collect();
+        let places = self.log()?.places();
+        let age = |listed: &Listed| listed.index.as_ref().ok().map(|index| age(&places, index));
+        listed.sort_by_key(|listed| std::cmp::Reverse(age(listed)));
         Ok(listed)
     }
 
@@ -224,8 +259,12 @@ impl Store {
     fn ids(&self) -> Result<Vec<SnapshotId>, StoreError> {
         let snapshots = self.directory.join(SNAPSHOTS);
         let names = self.storage.list(&snapshots).map_err(failed("list", &snapshots))?;
-        let mut ids: Vec<SnapshotId> =
-            names.iter().filter_map(|name| name.strip_suffix(EXTENSION)?.parse().ok()).collect();
+        // A name in another spelling is none of ours.
+        let id = |name: &String| -> Option<SnapshotId> {
+            let id: SnapshotId = name.strip_suffix(EXTENSION)?.parse().ok()?;
+            (*name == format!("{id}{EXTENSION}")).then_some(id)
+        };
+        let mut ids: Vec<SnapshotId> = names.iter().filter_map(id).collect();
         ids.sort_unstable();
         Ok(ids)
     }
@@ -239,12 +278,15 @@ impl Store {
         self.open_snapshot(id).map_err(|source| StoreError::Open { id, source })
     }
 
-    /// The one id that begins with `prefix`.
+    /// The one id that begins with `prefix`, of a snapshot that is held or pinned.
     ///
     /// # Errors
     /// No such snapshot, or several of them.
     pub fn resolve(&self, prefix: &str) -> Result<SnapshotId, StoreError> {
         let mut fitting = self.ids()?;
+        fitting.extend(self.pinned()?);
+        fitting.sort_unstable();
+        fitting.dedup();
         fitting.retain(|id| id.to_string().starts_with(prefix));
         match *fitting {
             [id] => Ok(id),
@@ -276,9 +318,10 @@ impl Store {
     }
 }
 
-/// What snapshots are ordered by: when they were built, and of two of one moment by id.
-fn age(index: &Index) -> (&str, SnapshotId) {
-    (&index.provenance().built_at, index.id())
+/// What snapshots are ordered by: when they came into the store, as its log says; of those that it does not know, when they
+/// were built, and of two of one moment by id.
+fn age(places: &HashMap<SnapshotId, usize>, index: &Index) -> (Option<usize>, String, SnapshotId) {
+    (places.get(&index.id()).copied(), index.provenance().built_at.clone(), index.id())
 }
 
 /// A file must hold the snapshot that its name promises.

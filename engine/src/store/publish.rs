@@ -1,9 +1,10 @@
 //! Everything that moves `CURRENT`, in the order that a crash cannot break.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use super::{CURRENT, Guard, LOG, NOTE, SNAPSHOTS, Store, TEMPORARY, failed, is_named};
+use super::log::{self, Log, Why};
+use super::{CURRENT, Guard, LOG, NOTE, PINNED, SNAPSHOTS, Store, TEMPORARY, failed, is_named};
 use crate::error::StoreError;
 use crate::index::Index;
 use crate::snapshot::build::Sealed;
@@ -15,13 +16,19 @@ impl Store {
     /// store already holds moves only the pointer and adds a line to the log.
     ///
     /// # Errors
-    /// Another writer; a refusal of the guard or of the file system; a file that does not read back as it was
-    /// written. In each case the store still serves what it served before.
+    /// Another writer, now or since the snapshot was begun; a refusal of the guard or of the file system; a file that does not read back as it was
+    /// written. In each case the store still serves what it served before, unless the very last step fails, which makes
+    /// the new pointer durable.
     pub fn publish(&self, sealed: &Sealed, guard: &Guard) -> Result<SnapshotId, StoreError> {
         let _lock = self.lock()?;
         self.sweep()?;
         let id = sealed.id();
         let parent = self.current().ok().map(|opened| opened.index);
+        if let (Some(after), Some(parent)) = (guard.after, &parent)
+            && ![id, self.log()?.stand_in(after)].contains(&parent.id())
+        {
+            return Err(StoreError::Overtaken { id, by: parent.id() });
+        }
         let held = self.open_snapshot(id).and_then(|index| index.verify().map(|_| index));
         match held {
             Ok(index) => guard.check(parent.as_ref(), &index)?,
@@ -30,7 +37,7 @@ impl Store {
                 self.replace(&self.path_of(id), |file| sealed.write_to(file), check)?;
             }
         }
-        self.point_to(id, "publish")?;
+        self.point_to(id, if guard.is_open() { Why::Force } else { Why::Publish })?;
         Ok(id)
     }
 
@@ -39,12 +46,29 @@ impl Store {
     /// # Errors
     /// As [`Store::publish`], but for the guard.
     pub fn add(&self, sealed: &Sealed) -> Result<SnapshotId, StoreError> {
+        self.take_in(sealed, None)
+    }
+
+    /// As [`Store::add`], for a snapshot that takes the place of another in every order: that of the list, of pruning and of
+    /// going back.
+    ///
+    /// # Errors
+    /// As [`Store::add`].
+    pub fn add_instead(&self, sealed: &Sealed, of: SnapshotId) -> Result<SnapshotId, StoreError> {
+        self.take_in(sealed, Some(of))
+    }
+
+    fn take_in(&self, sealed: &Sealed, instead_of: Option<SnapshotId>) -> Result<SnapshotId, StoreError> {
         let _lock = self.lock()?;
         self.sweep()?;
         let id = sealed.id();
         if self.open_snapshot(id).and_then(|index| index.verify().map(drop)).is_err() {
             let check = |temporary: &Path| self.read_back(id, temporary).map(drop);
             self.replace(&self.path_of(id), |file| sealed.write_to(file), check)?;
+        }
+        match instead_of {
+            None => self.note_in_log(Why::Add, id, None)?,
+            Some(of) => self.note_in_log(Why::Instead, id, Some(of))?,
         }
         Ok(id)
     }
@@ -60,7 +84,8 @@ impl Store {
         self.read_back(id, file)?;
         self.storage.rename(file, &self.path_of(id)).map_err(failed("rename", file))?;
         let snapshots = self.directory.join(SNAPSHOTS);
-        self.storage.sync_directory(&snapshots).map_err(failed("sync", &snapshots))
+        self.storage.sync_directory(&snapshots).map_err(failed("sync", &snapshots))?;
+        self.note_in_log(Why::Add, id, None)
     }
 
     /// Makes a snapshot of the store current: the pointer is swapped, nothing else is touched.
@@ -70,7 +95,7 @@ impl Store {
     pub fn make_current(&self, id: SnapshotId) -> Result<(), StoreError> {
         let _lock = self.lock()?;
         self.open_snapshot(id).map_err(|source| StoreError::Open { id, source })?;
-        self.point_to(id, "switch")
+        self.point_to(id, Why::Switch)
     }
 
     /// Leaves one line for whoever fills the store; the store itself does not read it. Losing it costs work, no data.
@@ -94,55 +119,94 @@ impl Store {
             None => self.previous()?,
         };
         self.read_back(id, &self.path_of(id))?;
-        self.point_to(id, "rollback")?;
+        self.point_to(id, Why::Rollback)?;
         Ok(id)
     }
 
     /// Whether the pointer was last moved by a rollback: somebody chose what is current.
     pub fn is_rolled_back(&self) -> bool {
-        self.log().is_ok_and(|log| log.lines().next_back().is_some_and(|line| line.starts_with("rollback ")))
+        let (log, current) = (self.log().unwrap_or_default(), self.pointer().ok().flatten());
+        current.is_some_and(|current| log.is_rolled_back(current))
     }
 
-    fn log(&self) -> Result<String, StoreError> {
+    /// Whether snapshot `id` was ever published past the guard.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub fn is_forced(&self, id: SnapshotId) -> Result<bool, StoreError> {
+        Ok(self.log()?.is_forced(id))
+    }
+
+    pub(super) fn log(&self) -> Result<Log, StoreError> {
+        self.log_text().map(|text| Log::parse(&text))
+    }
+
+    fn log_text(&self) -> Result<String, StoreError> {
         /// Enough for hundreds of thousands of lines.
         const LOG_LIMIT: u64 = 64 << 20;
         let path = self.directory.join(LOG);
         match self.storage.read(&path, LOG_LIMIT) {
-            // A line that a crash cut short names no snapshot, and is passed over as such.
             Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
             Err(error) => Err(failed("read", &path)(error)),
         }
     }
 
-    /// The newest snapshot in the log that is not current and still held.
+    fn note_in_log(&self, why: Why, id: SnapshotId, other: Option<SnapshotId>) -> Result<(), StoreError> {
+        let path = self.directory.join(LOG);
+        let line = log::line(&self.log_text()?, why, id, other);
+        let mut file = self.storage.append(&path).map_err(failed("open", &path))?;
+        // One write, so that a crash leaves the line whole or a fragment that is no line.
+        file.write_all(line.as_bytes()).and_then(|()| file.sync()).map_err(failed("write", &path))
+    }
+
+    /// The snapshot before the current one.
     fn previous(&self) -> Result<SnapshotId, StoreError> {
         let (log, current, held) = (self.log()?, self.pointer().ok().flatten(), self.ids()?);
-        let ids = log.lines().rev().filter_map(|line| line.split(' ').next_back()?.parse().ok());
-        ids.into_iter()
-            .find(|id| current != Some(*id) && held.contains(id))
-            .ok_or_else(|| StoreError::NoEarlier { path: self.directory.clone() })
+        log.previous(current, &held).ok_or_else(|| StoreError::NoEarlier { path: self.directory.clone() })
     }
 
     /// Removes what writers that were killed left behind; the lock says that none is at work now.
     pub(super) fn sweep(&self) -> Result<(), StoreError> {
         for directory in [self.directory.join(SNAPSHOTS), self.directory.clone()] {
             let names = self.storage.list(&directory).map_err(failed("list", &directory))?;
-            for name in names.iter().filter(|name| Path::new(name).extension() == Some(TEMPORARY.as_ref())) {
+            for name in names.iter().filter(|name| is_temporary(name)) {
                 let path = directory.join(name);
-                self.storage.remove(&path).map_err(failed("remove", &path))?;
+                match self.storage.remove(&path) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => {
+                        return Err(failed("remove", &path)(error));
+                    }
+                    _ => {}
+                }
             }
         }
         Ok(())
     }
 
-    fn point_to(&self, id: SnapshotId, why: &str) -> Result<(), StoreError> {
-        self.replace(&self.directory.join(CURRENT), |file| writeln!(file, "{id}"), |_| Ok(()))?;
-        let log = self.directory.join(LOG);
-        let mut file = self.storage.append(&log).map_err(failed("open", &log))?;
-        // One write, so that a crash leaves the line whole or a fragment that names no snapshot.
-        let line = format!("{why} {id}\n");
-        file.write_all(line.as_bytes()).and_then(|()| file.sync()).map_err(failed("write", &log))
+    /// Moves the pointer. The line of the log comes first: what the log cannot say does not happen.
+    fn point_to(&self, id: SnapshotId, why: Why) -> Result<(), StoreError> {
+        let before = self.pointer();
+        self.note_in_log(why, id, before.clone().ok().flatten())?;
+        if before == Ok(None) {
+            self.sync_ancestors()?;
+        }
+        // The directory is synced behind it, and so is the name of the log.
+        self.replace(&self.directory.join(CURRENT), |file| writeln!(file, "{id}"), |_| Ok(()))
+    }
+
+    /// Before the first publication: the names of the store's directories must last too, whoever made them, or a crash takes
+    /// all that is published into them.
+    fn sync_ancestors(&self) -> Result<(), StoreError> {
+        for directory in self.directory.ancestors() {
+            let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+            match self.storage.sync_directory(directory) {
+                Ok(()) => {}
+                // Nobody made a directory in one that he may not even open.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied && directory != self.directory => {}
+                Err(error) => return Err(failed("sync", directory)(error)),
+            }
+        }
+        Ok(())
     }
 
     /// Writes a file under a temporary name, makes it durable, checks it, and only then gives it its name.
@@ -179,4 +243,10 @@ impl Store {
         };
         Index::open(bytes).and_then(check).map_err(|source| StoreError::Open { id, source })
     }
+}
+
+/// Whether a file of this name is one that a writer had not finished.
+fn is_temporary(name: &str) -> bool {
+    let stem = name.strip_suffix(TEMPORARY).and_then(|name| name.strip_suffix('.'));
+    stem.is_some_and(|stem| [CURRENT, PINNED, NOTE].contains(&stem) || stem.parse::<SnapshotId>().is_ok())
 }

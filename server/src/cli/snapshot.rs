@@ -64,7 +64,7 @@ pub(super) enum Verb {
     Import {
         /// The folder that an export wrote.
         folder: PathBuf,
-        /// Publish even what the guard takes for an accident.
+        /// Publish even what the guard takes for an accident, and files that were changed since they were exported.
         #[arg(long)]
         force: bool,
     },
@@ -83,13 +83,16 @@ pub(super) fn run(settings: &Settings, verb: Verb, json: bool) -> Outcome {
         Verb::List => show::list(&store, json),
         Verb::Inspect(one) => {
             let index = one.open(&store)?;
-            show::inspect(&index, &setup::gate(settings, &index.identity().model)?, json)
+            let forced = store.is_forced(index.id())?;
+            show::inspect(&index, forced, &setup::gate(settings, &index.identity().model)?, json)
         }
         Verb::Verify { one, recall } => show::verify(&one.open(&store)?, recall, json),
         Verb::Diff { a, b } => show::diff(&store.find(&a)?, &store.find(&b)?, json),
         Verb::Rollback { id } => keep::rollback(&store, id.as_deref(), json),
         Verb::Pin(one) => keep::pin(&store, &one.open(&store)?, json),
-        Verb::Unpin(one) => keep::unpin(&store, &one.open(&store)?, json),
+        // A pin can be taken away from what cannot be opened any more.
+        Verb::Unpin(One { id: Some(id) }) => keep::unpin(&store, store.resolve(&id)?, json),
+        Verb::Unpin(one) => keep::unpin(&store, one.open(&store)?.id(), json),
         Verb::Prune { keep } => keep::prune(&store, keep, json),
         Verb::Push(one) => bucket::push(settings, &store, one.open(&store)?.id(), json),
         Verb::Pull => bucket::pull(settings, &store, json),

@@ -61,19 +61,17 @@ pub enum BucketError {
         /// The snapshot.
         id: SnapshotId,
     },
-    /// The bucket has an object of this name and of another length.
+    /// The bucket has an object of this name that is something else.
     #[error(
-        "snapshot {id} in {url} has {found} bytes where {expected} are needed: remove that object, then push again"
+        "the object of snapshot {id} in {url} is not that snapshot ({detail}): remove that object, then push again"
     )]
-    Length {
+    Foreign {
         /// The bucket.
         url: String,
         /// The snapshot.
         id: SnapshotId,
-        /// Bytes in the bucket.
-        found: u64,
-        /// Bytes in the local store.
-        expected: u64,
+        /// What it is.
+        detail: String,
     },
     /// Another writer moved `CURRENT` first.
     #[error(

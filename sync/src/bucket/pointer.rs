@@ -86,7 +86,7 @@ impl Bucket {
         }
     }
 
-    fn lost(&self, ours: SnapshotId, theirs: Option<SnapshotId>) -> BucketError {
+    pub(super) fn lost(&self, ours: SnapshotId, theirs: Option<SnapshotId>) -> BucketError {
         BucketError::LostRace { url: self.url.to_string(), ours, theirs }
     }
 

@@ -5,9 +5,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use karute_engine::{SnapshotId, Store, StoreError};
+use karute_engine::{Front, SnapshotId, Store, StoreError};
 use object_store::path::Path as ObjectPath;
-use object_store::{Error, ObjectStoreExt, PutMode, PutOptions, WriteMultipart};
+use object_store::{
+    Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, WriteMultipart,
+};
 
 use super::error::failed;
 use super::{Bucket, BucketError, Seen};
@@ -52,8 +54,15 @@ impl Bucket {
         let bytes = self.verified_length(store.clone(), id).await?;
         progress.finish();
         let uploaded = self.upload(&store.path_of(id), id, bytes, progress).await?;
-        if seen.id() != Some(id) {
-            self.swap(seen, id).await?;
+        match seen.id() == Some(id) {
+            false => self.swap(seen, id).await?,
+            // There is nothing to swap, and yet somebody else may have been quicker.
+            true => {
+                let now = self.look().await?;
+                if now.id() != Some(id) {
+                    return Err(self.lost(id, now.id()));
+                }
+            }
         }
         Ok(Pushed { id, bytes, uploaded, replaced: seen.id() })
     }
@@ -77,10 +86,8 @@ impl Bucket {
         progress: &dyn Progress,
     ) -> Result<bool, BucketError> {
         let path = self.snapshot_path(id);
-        match self.objects.head(&path).await {
-            Ok(meta) => return self.has_length(id, meta.size, length).map(|()| false),
-            Err(Error::NotFound { .. }) => {}
-            Err(error) => return Err(self.request("look at", &path)(error)),
+        if self.is_there(id).await? {
+            return Ok(false);
         }
         progress.begin(Stage::Uploading, Some(length));
         let uploaded = if length < IN_PARTS_FROM {
@@ -89,20 +96,45 @@ impl Bucket {
             created
         } else {
             // Completing the parts replaces an object that somebody else put there meanwhile: of the same name, so
-            // of the same content.
+            // of the same content, but for its provenance.
             self.upload_in_parts(file, &path, length, progress).await?;
             true
         };
-        let meta = self.objects.head(&path).await.map_err(self.request("look at", &path))?;
-        self.has_length(id, meta.size, length)?;
         progress.finish();
-        Ok(uploaded)
+        match self.is_there(id).await? {
+            true => Ok(uploaded),
+            false => Err(BucketError::Missing { url: self.url.to_string(), id }),
+        }
     }
 
-    fn has_length(&self, id: SnapshotId, found: u64, expected: u64) -> Result<(), BucketError> {
-        match found == expected {
-            true => Ok(()),
-            false => Err(BucketError::Length { url: self.url.to_string(), id, found, expected }),
+    /// Whether the bucket holds snapshot `id`, by the front of the object: two that differ in their provenance alone have one id
+    /// and may have two lengths.
+    ///
+    /// # Errors
+    /// [`BucketError::Foreign`] for an object that is something else.
+    async fn is_there(&self, id: SnapshotId) -> Result<bool, BucketError> {
+        let path = self.snapshot_path(id);
+        let options =
+            GetOptions { range: Some(GetRange::Bounded(0..Front::LONGEST)), ..GetOptions::default() };
+        let foreign = |detail: String| BucketError::Foreign { url: self.url.to_string(), id, detail };
+        let got = match self.objects.get_opts(&path, options).await {
+            Ok(got) => got,
+            Err(Error::NotFound { .. }) => return Ok(false),
+            Err(error) => {
+                // A range of an empty object is none.
+                let meta = self.objects.head(&path).await;
+                return match meta.is_ok_and(|meta| meta.size == 0) {
+                    true => Err(foreign("it is empty".into())),
+                    false => Err(self.request("look at", &path)(error)),
+                };
+            }
+        };
+        let length = got.meta.size;
+        let front = got.bytes().await.map_err(self.request("look at", &path))?;
+        let found = Front::of(&front, length).map_err(|error| foreign(error.to_string()))?;
+        match found.id == id {
+            true => Ok(true),
+            false => Err(foreign(format!("it is snapshot {}", found.id))),
         }
     }
 

@@ -33,7 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
     let number = usize::from(*choice) % FILES.len();
     let path = folder.join(FILES[number]);
     fs::write(&path, content).expect("written");
-    if let Ok(sealed) = transfer::import(folder, |_| {}) {
+    if let Ok(transfer::Imported { sealed, .. }) = transfer::import(folder, |_| {}) {
         let index = Index::from_slice(&sealed.to_bytes()).expect("what was sealed opens");
         index.verify().expect("and is sound");
     }

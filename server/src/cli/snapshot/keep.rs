@@ -30,9 +30,9 @@ pub(super) fn pin(store: &Store, index: &Index, json: bool) -> Outcome {
     done(json, "pinned", index.id())
 }
 
-pub(super) fn unpin(store: &Store, index: &Index, json: bool) -> Outcome {
-    store.unpin(index.id())?;
-    done(json, "unpinned", index.id())
+pub(super) fn unpin(store: &Store, id: SnapshotId, json: bool) -> Outcome {
+    store.unpin(id)?;
+    done(json, "unpinned", id)
 }
 
 pub(super) fn prune(store: &Store, keep: usize, json: bool) -> Outcome {
@@ -55,10 +55,17 @@ pub(super) fn export(index: &Index, folder: &Path, json: bool) -> Outcome {
 pub(super) fn import(store: &Store, settings: &Settings, folder: &Path, force: bool, json: bool) -> Outcome {
     let publishing = if force { Publishing::Forced } else { start::guarded(settings) };
     let parent = store.current().map(|opened| opened.index.id().to_string()).unwrap_or_default();
-    let sealed = transfer::import(folder, |provenance| {
+    let transfer::Imported { sealed, differs_from } = transfer::import(folder, |provenance| {
         provenance.parent = parent;
         provenance.forced = force;
     })?;
+    if let (Some(id), false) = (differs_from, force) {
+        return Err(format!(
+            "these files are not snapshot {id}, from which they were exported: they were changed since, or another version built it. \
+             --force publishes them all the same"
+        )
+        .into());
+    }
     let id = store.publish(&sealed, &publishing.guard())?;
     karute_sync::forget::keep_out(store)?;
     done(json, "imported and current", id)

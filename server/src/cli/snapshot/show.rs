@@ -51,7 +51,7 @@ pub(super) fn list(store: &Store, json: bool) -> Outcome {
     Ok(())
 }
 
-pub(super) fn inspect(index: &Index, gate: &Gate, json: bool) -> Outcome {
+pub(super) fn inspect(index: &Index, forced: bool, gate: &Gate, json: bool) -> Outcome {
     let counts = |facet| -> Vec<(String, u32)> {
         index.facet_values(facet).map(|(value, rows)| (value.to_owned(), rows)).collect()
     };
@@ -70,7 +70,7 @@ pub(super) fn inspect(index: &Index, gate: &Gate, json: bool) -> Outcome {
             "id": index.id().to_string(), "identity": index.identity(), "builder": index.builder(),
             "vectors": index.precision(), "rows": index.len(), "passages": index.passages(), "clients": clients, "terms": index.terms().len(),
             "domains": domains, "source_types": kinds, "bytes": index.file_length(), "provenance": provenance,
-            "recall": index.promise()?, "gate": gate,
+            "recall": index.promise()?, "gate": gate, "forced": forced || provenance.forced,
             "sections": index.sections().iter().map(section).collect::<Vec<_>>(), "report": report,
         }));
     }
@@ -86,7 +86,7 @@ pub(super) fn inspect(index: &Index, gate: &Gate, json: bool) -> Outcome {
         provenance.rows_quarantined
     )?;
     say!("built      {} by {} ({})", provenance.built_at, provenance.builder, index.builder())?;
-    say!("forced     {}", if provenance.forced { "yes, past the publish guard" } else { "no" })?;
+    say!("forced     {}", if forced || provenance.forced { "yes, past the publish guard" } else { "no" })?;
     say!("parent     {}", if provenance.parent.is_empty() { "none" } else { &provenance.parent })?;
     for (name, values) in [("domains", domains), ("kinds", kinds)] {
         let values: Vec<String> = values.iter().map(|(value, rows)| format!("{value} {rows}")).collect();

@@ -1,0 +1,209 @@
+//! The store's log: what moved `CURRENT`, from where to where, and what came into the store besides.
+//!
+//! ```text
+//! publish NEW OLD      published; OLD was current before, and is missing where nothing was
+//! force NEW OLD        the same, past the guard
+//! switch NEW OLD       made current
+//! rollback NEW OLD     gone back to
+//! add NEW              came in, and did not become current
+//! instead NEW OF       came in in the place of OF, which it takes in every order
+//! ```
+//!
+//! A line is written before the pointer moves. After a crash between the two the pointer does not name the id of the last
+//! line: nothing came of that line. Builds before 0.2.0 wrote no OLD; the line before says it then.
+
+use std::collections::HashMap;
+
+use crate::snapshot::id::SnapshotId;
+
+/// What became of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    Publish,
+    Force,
+    Switch,
+    Rollback,
+    Add,
+    Instead,
+}
+
+impl Why {
+    const ALL: [Self; 6] =
+        [Self::Publish, Self::Force, Self::Switch, Self::Rollback, Self::Add, Self::Instead];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Force => "force",
+            Self::Switch => "switch",
+            Self::Rollback => "rollback",
+            Self::Add => "add",
+            Self::Instead => "instead",
+        }
+    }
+
+    fn moves_current(self) -> bool {
+        !matches!(self, Self::Add | Self::Instead)
+    }
+}
+
+/// A line of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Line {
+    why: Why,
+    id: SnapshotId,
+    other: Option<SnapshotId>,
+}
+
+/// The line for what is about to happen, behind a log that ends with `tail`.
+pub(super) fn line(tail: &str, why: Why, id: SnapshotId, other: Option<SnapshotId>) -> String {
+    // What a crash cut short must not become part of another line.
+    let end = if tail.is_empty() || tail.ends_with('\n') { "" } else { "\n" };
+    let other = other.map_or(String::new(), |other| format!(" {other}"));
+    format!("{end}{} {id}{other}\n", why.name())
+}
+
+/// The log, read.
+#[derive(Debug, Default)]
+pub(super) struct Log(Vec<Line>);
+
+impl Log {
+    /// What `text` says. A line that is none is passed over.
+    pub(super) fn parse(text: &str) -> Self {
+        let mut lines: Vec<Line> = Vec::new();
+        let mut current = None;
+        for text in text.lines() {
+            let mut words = text.split(' ');
+            let why = words.next().and_then(|name| Why::ALL.into_iter().find(|why| why.name() == name));
+            let id = words.next().and_then(|word| word.parse().ok());
+            let (Some(why), Some(id)) = (why, id) else { continue };
+            let other = words.next().and_then(|word| word.parse().ok());
+            let before = current.filter(|before| *before != id && why.moves_current());
+            lines.push(Line { why, id, other: other.or(before) });
+            if why.moves_current() {
+                current = Some(id);
+            }
+        }
+        Self(lines)
+    }
+
+    /// The line that made `current` what it is.
+    fn in_force(&self, current: SnapshotId) -> Option<&Line> {
+        self.0.iter().rev().find(|line| line.why.moves_current() && line.id == current)
+    }
+
+    /// Whether somebody went back to `current`, rather than publish it.
+    pub(super) fn is_rolled_back(&self, current: SnapshotId) -> bool {
+        self.in_force(current).is_some_and(|line| line.why == Why::Rollback)
+    }
+
+    /// Whether `id` was once published past the guard.
+    pub(super) fn is_forced(&self, id: SnapshotId) -> bool {
+        self.0.iter().any(|line| line.why == Why::Force && line.id == id)
+    }
+
+    /// Where each snapshot stands among the others: the later it was published or came in, the higher. Going back to one makes
+    /// it no newer.
+    pub(super) fn places(&self) -> HashMap<SnapshotId, usize> {
+        let mut places = HashMap::new();
+        for (place, line) in self.0.iter().enumerate() {
+            match (line.why, line.other) {
+                (Why::Publish | Why::Force | Why::Add, _) => places.insert(line.id, place),
+                (Why::Instead, Some(other)) => {
+                    let place = places.get(&other).copied().unwrap_or(place);
+                    places.insert(line.id, place)
+                }
+                _ => Some(*places.entry(line.id).or_insert(place)),
+            };
+        }
+        places
+    }
+
+    /// The snapshot that was current before `current`, or before that one, and so on, and is still `held`. Without a
+    /// readable pointer, the one that was current last.
+    pub(super) fn previous(&self, current: Option<SnapshotId>, held: &[SnapshotId]) -> Option<SnapshotId> {
+        let moves = self.0.iter().rev().filter(|line| line.why.moves_current());
+        let Some(current) = current else {
+            return moves.map(|line| line.id).find(|id| held.contains(id));
+        };
+        let mut of = current;
+        for line in moves {
+            let Some(other) = line.other.filter(|other| line.id == of && *other != of) else { continue };
+            let stands_in = self.stand_in(other);
+            if held.contains(&stands_in) && stands_in != current {
+                return Some(stands_in);
+            }
+            of = other;
+        }
+        None
+    }
+
+    /// The snapshot that stands in the place of `id` now.
+    pub(super) fn stand_in(&self, id: SnapshotId) -> SnapshotId {
+        let instead = self.0.iter().filter(|line| line.why == Why::Instead);
+        instead.fold(id, |id, line| if line.other == Some(id) { line.id } else { id })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(letter: char) -> SnapshotId {
+        letter.to_string().repeat(64).parse().expect("an id")
+    }
+
+    fn log(lines: &[(Why, char, Option<char>)]) -> Log {
+        let mut text = String::new();
+        for (why, new, old) in lines {
+            text.push_str(&line(&text, *why, id(*new), old.map(id)));
+        }
+        Log::parse(&text)
+    }
+
+    #[test]
+    fn the_snapshot_before_is_the_one_that_was_current_before() {
+        use Why::{Add, Instead, Publish, Rollback, Switch};
+        let held = ['a', 'b', 'c', 'd'].map(id);
+        let plain = log(&[(Publish, 'a', None), (Publish, 'b', Some('a')), (Add, 'd', None)]);
+        assert_eq!(plain.previous(Some(id('b')), &held), Some(id('a')));
+        assert_eq!(plain.previous(Some(id('a')), &held), None);
+        assert_eq!(plain.previous(None, &held), Some(id('b')), "the pointer is lost");
+        // A line that nothing came of: the pointer still names b.
+        let crashed = log(&[(Publish, 'a', None), (Publish, 'b', Some('a')), (Rollback, 'a', Some('b'))]);
+        assert!(!crashed.is_rolled_back(id('b')) && crashed.is_rolled_back(id('a')));
+        assert_eq!(crashed.previous(Some(id('b')), &held), Some(id('a')));
+        // What never became current is not gone back to.
+        let unused = log(&[(Publish, 'a', None), (Publish, 'c', Some('a')), (Publish, 'b', Some('a'))]);
+        assert_eq!(unused.previous(Some(id('b')), &held), Some(id('a')));
+        // The same snapshot again changes nothing; one that is gone is passed over.
+        let again = log(&[
+            (Publish, 'a', None),
+            (Publish, 'b', Some('a')),
+            (Publish, 'c', Some('b')),
+            (Publish, 'c', Some('c')),
+        ]);
+        assert_eq!(again.previous(Some(id('c')), &[id('a'), id('c')]), Some(id('a')));
+        // Whoever stands in another's place is gone back to in its place, and keeps its rank.
+        let rebuilt = log(&[(Publish, 'a', None), (Publish, 'b', Some('a')), (Instead, 'd', Some('a'))]);
+        assert_eq!(rebuilt.previous(Some(id('b')), &[id('b'), id('d')]), Some(id('d')));
+        assert!(rebuilt.places()[&id('d')] < rebuilt.places()[&id('b')]);
+        let switched = log(&[
+            (Publish, 'a', None),
+            (Publish, 'b', Some('a')),
+            (Instead, 'c', Some('b')),
+            (Switch, 'c', Some('b')),
+        ]);
+        assert_eq!(switched.previous(Some(id('c')), &[id('a'), id('c')]), Some(id('a')));
+    }
+
+    #[test]
+    fn a_line_that_was_cut_short_ends_nowhere_but_in_itself() {
+        let mut text = format!("publish {}\npublish {}\npubl", id('a'), id('b'));
+        text.push_str(&line(&text, Why::Rollback, id('a'), Some(id('b'))));
+        let log = Log::parse(&text);
+        assert!(log.is_rolled_back(id('a')));
+        assert_eq!(log.previous(Some(id('a')), &[id('a'), id('b')]), Some(id('b')));
+        assert_eq!(Log::parse("publish\nforce x y\n\n \u{0}").0, []);
+    }
+}
