@@ -142,6 +142,8 @@ async fn bytes_that_are_no_text_or_no_number_are_located_and_stop_nobody() {
         ("at = at || 'x'", 2),
         ("caller = CAST(caller AS BLOB)", 3),
         ("at = at + 0.5", 4),
+        // What the index still has as it was.
+        ("chain = chain || 'x'", 3),
     ] {
         let before = chains(&home, 5, "").await;
         assert_eq!(verify(&before, &Secret::default()), [], "{change}");

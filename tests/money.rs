@@ -16,8 +16,9 @@ use karute_server::money::{Money, Payer, Till};
 use karute_server::retrieve::Question;
 use karute_server::retrieve::caller::Caller;
 use karute_server::state::{By, Database, Limit, Outcome, Reservation, Spent};
+use karute_server::upstream::Upstream;
 use karute_server::{routes, setup};
-use karute_sync::embed::Embedder;
+use karute_sync::embed::{EmbedError, Embedder};
 use karute_sync::generate::{Cost, Usage};
 use karute_sync::lexical::Lexical;
 use karute_tests::google::workbook::Workbook;
@@ -147,7 +148,7 @@ proptest! {
                         Event::Crash => {
                             let later = NOON + time::Duration::days(1);
                             let presumed = state.presume(later, later, |_, owner| limits(owner, caller, day, calls)).await.expect("presumed");
-                            prop_assert_eq!(presumed, open.len() as u64);
+                            prop_assert_eq!(presumed.calls, open.len() as u64);
                             // Whoever made a call may still be alive, and settle it after all.
                             for (call, limits) in open.drain(..).step_by(2) {
                                 prop_assert!(state.settle(&call, &limits, &cost(1), NOON).await.expect("settled").is_some());
@@ -475,8 +476,10 @@ async fn a_call_that_was_refused_costs_nothing_and_one_that_broke_off_is_presume
         let (state, total, _) = state_of(Some(refused), false).await;
         assert_eq!((state.as_str(), total), ("settled", 0), "{refused:?}");
     }
-    // Of a service that fell over nobody knows what it did before.
+    // Of a service that fell over nobody knows what it did before, and of one that does not count, what it did.
+    const UNCOUNTED: &str = "data: {\"candidates\": [{\"content\": {\"parts\": [{\"text\": \"十月です [1]\"}]}, \"finishReason\": \"STOP\"}]}\n\n";
     for lost in [
+        Effect::Body(UNCOUNTED),
         Effect::Torn(300),
         Effect::Wait(Duration::from_secs(60)),
         Effect::Status(500),
@@ -490,6 +493,33 @@ async fn a_call_that_was_refused_costs_nothing_and_one_that_broke_off_is_presume
     assert_eq!((state.as_str(), total), ("presumed", most));
     let (state, total, most) = state_of(None, false).await;
     assert!(state == "settled" && total > 0 && total < most, "{state} {total} {most}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_hangs_is_left_alone_and_known_to_be_late() {
+    let (till, service) = (Till::default(), Upstream::new("a service"));
+    for _ in 0..5 {
+        let until = tokio::time::Instant::now() + Duration::from_secs(2);
+        let hangs = std::future::pending::<Result<(), EmbedError>>();
+        assert!(matches!(till.pay(&service, "embed", 0.0, until, hangs).await, Err(Failure::TimedOut)));
+    }
+    assert!(service.is_open() && service.is_late() && service.is_troubled());
+}
+
+#[tokio::test]
+async fn a_limit_that_is_reached_by_what_is_presumed_is_told_of() {
+    for home in homes().await {
+        let limits = limits("yamada", 1_000_000, 100, 1_000);
+        let call = reservation(0, "yamada", 60);
+        home.state.reserve(&call, &limits).await.expect("reserved");
+        let later = NOON + time::Duration::hours(1);
+        let presumed = home.state.presume(later, later, |_, _| limits.clone()).await.expect("presumed");
+        assert_eq!(presumed.calls, 1);
+        assert!(
+            presumed.reached.iter().any(|(limit, percent)| limit.starts_with("day") && *percent == 50),
+            "{presumed:?}"
+        );
+    }
 }
 
 #[tokio::test]

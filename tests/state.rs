@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use karute_server::retrieve::caller::{Caller, Scope};
-use karute_server::state::{Decision, Entry, Feedback};
+use karute_server::state::{Decision, Entry, Feedback, Shown};
 use karute_tests::homes::{homes, open};
 use proptest::prelude::*;
 use serde_json::json;
@@ -28,7 +28,7 @@ fn entry(owner: &str, conversation: &str, id: &str, minute: i64) -> Entry {
         question: format!("{id}の質問\n二行目"),
         answer: format!("{id}の答え [1]"),
         context_ids: vec!["row-1".into(), "row-2".into()],
-        clients: Default::default(),
+        shown: Shown::default(),
         suggested_terms: vec!["熱発".into()],
         record: json!({ "snapshot_id": "abc", "n": 1.5 }),
         asked_at: NOON + Duration::minutes(minute),
@@ -40,26 +40,40 @@ fn entry(owner: &str, conversation: &str, id: &str, minute: i64) -> Entry {
 async fn rights_that_were_taken_away_show_nothing_of_before_and_who_is_forgotten_is_not_kept() {
     for home in homes().await {
         let about = |id: &str, client: &str, minute| Entry {
-            clients: [client.to_owned()].into(),
+            shown: Shown([(client.to_owned(), "nursing".to_owned())].into()),
             ..entry("yamada", "s", id, minute)
         };
         home.state.keep(&about("a", "CL-1", 0)).await.expect("kept");
         home.state.keep(&about("b", "CL-2", 1)).await.expect("kept");
+        let selling = Caller { domains: Scope::Only(["sales".to_owned()].into()), ..who("yamada") };
         let only =
             |client: &str| Caller { clients: Scope::Only([client.to_owned()].into()), ..who("yamada") };
         for (caller, visible) in
-            [(who("yamada"), &["a", "b"][..]), (only("CL-1"), &["a"]), (only("CL-3"), &[])]
+            [(who("yamada"), &["a", "b"][..]), (only("CL-1"), &["a"]), (only("CL-3"), &[]), (selling, &[])]
         {
             let (messages, _) = home.state.messages(&caller, "s", 100).await.expect("read").expect("there");
             assert_eq!(messages.len(), 2 * visible.len());
             assert_eq!(home.state.exchanges(&caller, "s", 10).await.expect("read").len(), visible.len());
             let (listed, _) = home.state.conversations(&caller, 10).await.expect("listed");
             assert_eq!(listed[0].preview.is_empty(), !visible.contains(&"b"));
+            assert_eq!(listed[0].title.is_empty(), !visible.contains(&"b"));
             for id in ["a", "b"] {
                 let answer = home.state.answer(id, Some(&caller)).await.expect("read");
                 assert_eq!(answer.is_some(), visible.contains(&id));
             }
         }
+        // What was said of an answer names people as people write.
+        for (id, said) in [("d", "江口　照男様の酸素"), ("e", "誰でもない")] {
+            home.state.keep(&entry("suzuki", id, id, 3)).await.expect("kept");
+            let said =
+                Feedback { message_id: id.into(), rating: 3, comment: said.into(), ..Feedback::default() };
+            assert!(home.state.rate("suzuki", &said, NOON).await.expect("kept"));
+        }
+        assert_eq!(
+            home.state.remove_about("CL-4", &["CL-4".into(), "江口照男".into()]).await.expect("removed"),
+            1
+        );
+        assert!(home.state.answer("e", None).await.expect("read").is_some());
         home.state.forget("CL-2", NOON).await.expect("noted");
         assert_eq!(home.state.forgotten().await.expect("read"), ["CL-2"]);
         home.state.keep(&about("c", "CL-2", 2)).await.expect("no failure");

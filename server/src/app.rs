@@ -24,6 +24,7 @@ use crate::retrieve::caller::Caller;
 use crate::retrieve::gate::Gate;
 use crate::retrieve::rerank::Reranker;
 use crate::retrieve::wording::Wordings;
+use crate::shutdown::STREAM_GRACE;
 use crate::start::Prepared;
 use crate::state::Database;
 use crate::upstream::Upstream;
@@ -246,6 +247,25 @@ impl App {
     pub async fn ending(&self) {
         // The sender lives as long as this app.
         let _ = self.ending.subscribe().wait_for(|ending| *ending).await;
+    }
+
+    /// What `work` comes to, or, if the program ends and it takes too long, a failure that says so.
+    ///
+    /// # Errors
+    /// What `work` says; [`Failure::Ending`].
+    pub async fn unless_ending<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let ending = async {
+            self.ending().await;
+            tokio::time::sleep(STREAM_GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = ending => Err(Failure::Ending),
+        }
     }
 
     /// The state, where conversations are kept.

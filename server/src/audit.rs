@@ -258,11 +258,12 @@ pub fn tells_of(link: &Link, client: &str) -> bool {
     clients_of(link).iter().any(|known| known == client)
 }
 
-/// Leaves of a link only what `caller` may know: of one that tells of others too, neither the question nor the rows.
+/// Leaves of a link what `caller` may know: whoever may not see everybody, neither the question, which may name anybody, nor
+/// the rows.
 pub fn narrow(link: &mut Link, caller: &Caller) {
-    let clients = clients_of(link);
-    if caller.domains != Scope::All || !caller.may_see_all(&clients) {
-        let known: Vec<_> = clients.into_iter().filter(|client| caller.may_see_all([client])).collect();
+    if caller.clients != Scope::All || caller.domains != Scope::All {
+        let known: Vec<_> =
+            clients_of(link).into_iter().filter(|client| caller.may_see_all([client])).collect();
         link.detail = json!({ "clients": known }).to_string();
     }
 }

@@ -13,6 +13,8 @@ use crate::state::{Database, Line, StateError, yen};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(30);
+/// How long an append may take: less than a claim of its rows holds.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Columns of the log sheet of the system that karute replaces.
 const COLUMNS: usize = 37;
 
@@ -37,15 +39,21 @@ pub(crate) async fn watch(app: App) {
         let now = (app.now)();
         // No call lasts as long as that: whoever made it has ended without settling it.
         let longest = app.stream_deadline() + app.deadline();
-        match state.presume(now - longest, now, |day, owner| app.money.limits_of(day, owner)).await {
-            Ok(0) => {}
-            Ok(calls) => {
-                tracing::warn!(calls, "calls were never settled: they count at the most they could cost")
-            }
-            Err(error) => tracing::error!(%error, "the ledger was not looked after"),
+        if let Err(error) = app.money.presume(state, now - longest, now).await {
+            tracing::error!(%error, "the ledger was not looked after");
         }
+    }
+}
+
+/// Appends to the log spreadsheet until the program ends; beside [`watch`], so that a service which hangs holds up nothing else.
+pub(crate) async fn export(app: App) {
+    let mut ticks = tokio::time::interval(EVERY);
+    loop {
+        ticks.tick().await;
+        let Some(state) = app.state() else { continue };
         if app.settings.cost_log.is_some()
-            && let Err(failure) = log(&app, state).await
+            && let Err(failure) =
+                tokio::time::timeout(PATIENCE, log(&app, state)).await.unwrap_or(Err(Failure::TimedOut))
         {
             tracing::error!(
                 reason = failure.detail(),

@@ -11,6 +11,7 @@ use karute_sync::embed::EmbedError;
 use karute_sync::generate::{Cost, Usage};
 use time::OffsetDateTime;
 use time::macros::offset;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::config::Settings;
@@ -100,21 +101,28 @@ impl Till {
         tokio::time::timeout(PATIENCE, reserving).await.map_err(|_| closed())?.map(Some)
     }
 
-    /// Makes a call that costs `usd`, whatever it brings.
+    /// Makes a call that costs `usd`, whatever it brings, and waits for it `until` then. Whoever gives up sooner keeps the service
+    /// from being known as late.
     ///
     /// # Errors
-    /// As [`Till::reserve`], and what `call` says.
+    /// As [`Till::reserve`], and what `call` says; [`Failure::TimedOut`].
     pub async fn pay<T, E: Failed + Into<Failure>>(
         &self,
         upstream: &Upstream,
         kind: &'static str,
         usd: f64,
+        until: Instant,
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
-        let pass = upstream.enter().await?;
+        let pass = tokio::time::timeout_at(until, upstream.enter()).await.map_err(|_| Failure::Busy)??;
         // What this machine does itself is no call.
         let ticket = if usd > 0.0 { self.reserve(kind, upstream.name(), usd).await? } else { None };
-        match (call.await, ticket) {
+        let Ok(called) = tokio::time::timeout_at(until, call).await else {
+            pass.timed_out();
+            // Nobody knows what it cost: the ticket is presumed to have cost the most.
+            return Err(Failure::TimedOut);
+        };
+        match (called, ticket) {
             (Ok(made), ticket) => {
                 pass.answered();
                 if let Some(ticket) = ticket {
@@ -236,6 +244,25 @@ impl Money {
         Ok(standing)
     }
 
+    /// Presumes of calls that began before `moment` and were never settled that they cost the most, and tells of it.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn presume(
+        &self,
+        state: &Database,
+        moment: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<(), StateError> {
+        let presumed = state.presume(moment, now, |day, owner| self.limits_of(day, owner)).await?;
+        if presumed.calls > 0 {
+            let calls = presumed.calls;
+            tracing::warn!(calls, "calls were never settled: they count at the most they could cost");
+        }
+        tell(&presumed.reached);
+        Ok(())
+    }
+
     /// The limit of the house that keeps calls from being made at `now`, if one did lately.
     pub fn refused(&self, now: OffsetDateTime) -> Option<String> {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
@@ -301,6 +328,13 @@ impl Money {
     }
 }
 
+/// Tells of limits that have reached a percent.
+fn tell(reached: &[(String, i64)]) {
+    for (limit, percent) in reached {
+        tracing::warn!(limit = house(limit), percent, "so much of a limit of spending is spent");
+    }
+}
+
 #[derive(Debug)]
 struct Made {
     money: Arc<Money>,
@@ -325,9 +359,7 @@ impl Made {
             Ok(Some(reached)) => {
                 let yen = if spent.known { total } else { call.most };
                 money.counted.add(&call.model, &spent, yen as f64 / MILLIONTHS);
-                for (limit, percent) in reached {
-                    tracing::warn!(limit = house(&limit), percent, "so much of a limit of spending is spent");
-                }
+                tell(&reached);
             }
             Ok(None) => tracing::error!(call = call.id, "a call was settled twice"),
             Err(error) => {

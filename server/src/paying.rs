@@ -1,13 +1,18 @@
 //! An embedder whose every call stands in the ledger, and within its limits: for records, which are embedded by thousands.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use karute_engine::{Embedding, Identity};
 use karute_sync::embed::{EmbedError, Embedder, Task};
+use tokio::time::Instant;
 
 use crate::money::Till;
 use crate::upstream::Upstream;
+
+/// How long a call may take, repetitions by the client among it.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// An embedder and where its calls are reserved.
 pub(crate) struct Paying {
@@ -52,7 +57,10 @@ impl Embedder for Paying {
 
     async fn embed(&self, texts: &[String], task: Task) -> Result<Vec<Option<Embedding>>, EmbedError> {
         let usd = self.usd(texts.len() as u64, texts.iter().map(|text| text.len() as u64).sum());
-        let paid = self.till.pay(&self.upstream, "embed", usd, self.inner.embed(texts, task)).await;
+        let paid = self
+            .till
+            .pay(&self.upstream, "embed", usd, Instant::now() + PATIENCE, self.inner.embed(texts, task))
+            .await;
         paid.map_err(|failure| EmbedError::NotMade(failure.detail()))
     }
 }

@@ -1,6 +1,5 @@
 //! A question of a conversation: understood from what went before, answered, and kept.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use crate::error::Failure;
 use crate::retrieve::caller::Caller;
 use crate::retrieve::understand::Part;
 use crate::retrieve::{Evidence, Question, Retrieved};
-use crate::state::Entry;
+use crate::state::{Entry, Shown};
 
 /// How long a database is waited for at the beginning and at the end of an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -144,7 +143,7 @@ pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure
                             question: replayable.text.clone(),
                             answer: answer.clone(),
                             context_ids: retrieved.evidence.iter().map(|found| found.row.id.clone()).collect(),
-                            clients: clients(&retrieved.evidence),
+                            shown: shown(&retrieved.evidence),
                             suggested_terms: summary.suggested_terms.clone(),
                             record: record(&replayable, retrieved, &summary),
                             asked_at,
@@ -211,9 +210,8 @@ async fn kept(app: &App, entry: &Entry) -> bool {
 }
 
 /// Whose rows these are.
-fn clients(evidence: &[Evidence]) -> BTreeSet<String> {
-    let clients = evidence.iter().map(|found| found.row.client_id.clone());
-    clients.filter(|client| !client.is_empty()).collect()
+fn shown(evidence: &[Evidence]) -> Shown {
+    Shown(evidence.iter().map(|found| (found.row.client_id.clone(), found.row.domain.clone())).collect())
 }
 
 /// How an answer came about.

@@ -55,8 +55,12 @@ fn failed(error: GenerateError) -> Failure {
 impl Generated {
     /// Asks, and once or twice more where the service says no for the moment. Each try is a call of its own in the ledger:
     /// what was refused costs nothing, but it counts.
-    async fn open(&self, till: &Till, mut prompt: Prompt) -> Result<(Option<Ticket>, Deltas), Failure> {
-        let most = self.generator.cost(&self.generator.most(&prompt)).usd();
+    async fn open(
+        &self,
+        till: &Till,
+        most: f64,
+        mut prompt: Prompt,
+    ) -> Result<(Option<Ticket>, Deltas), Failure> {
         let mut pauses = PAUSES.iter();
         loop {
             let ticket = till.reserve("answer", self.model(), most).await?;
@@ -105,10 +109,12 @@ impl Answerer for Generated {
                 Err(Failure::Declined("no row fits into the prompt: raise KARUTE_PROMPT_TOKENS".into()))?;
             }
             let prompt_digest = prompt::digest(&prompt, &marker);
-            let (mut ticket, mut deltas) = self.open(&asked.till, prompt).await?;
+            let most = self.generator.cost(&self.generator.most(&prompt)).usd();
+            let (mut ticket, mut deltas) = self.open(&asked.till, most, prompt).await?;
             let mut said = false;
             while let Some(delta) = deltas.next().await {
-                if let (Err(GenerateError::Blocked { usage, .. }), true) = (&delta, ticket.is_some())
+                // What was not counted is presumed to have cost the most: its ticket is dropped.
+                if let (Err(GenerateError::Blocked { usage: Some(usage), .. }), true) = (&delta, ticket.is_some())
                     && usage.input_tokens > 0
                     && let Some(ticket) = ticket.take()
                 {
@@ -122,16 +128,16 @@ impl Answerer for Generated {
                         yield Piece::Text(text);
                     }
                     Delta::Done(finished) => {
-                        let cost = self.generator.cost(&finished.usage);
-                        if let Some(ticket) = ticket.take() {
-                            ticket.settle(cost, &finished.usage).await;
+                        let cost = finished.usage.as_ref().map(|usage| self.generator.cost(usage));
+                        if let (Some(ticket), Some(cost), Some(usage)) = (ticket.take(), cost, &finished.usage) {
+                            ticket.settle(cost, usage).await;
                         }
                         // A model that only thought has answered nothing.
                         if !said {
                             let Finished { model, finish, .. } = &finished;
                             Err(Failure::Model(format!("{model} ended without a word ({finish:?})")))?;
                         }
-                        let usd = cost.usd();
+                        let usd = cost.map_or(most, |cost| cost.usd());
                         let template = self.templates.version(&asked.question).to_owned();
                         yield Piece::Done { finished, usd, template, prompt_digest: prompt_digest.clone(), rows };
                     }

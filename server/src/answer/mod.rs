@@ -319,7 +319,7 @@ fn fresh(
                             rows = shown;
                             summary.model = finished.model;
                             summary.finish = Some(finished.finish);
-                            summary.usage = Some(finished.usage);
+                            summary.usage = finished.usage;
                             summary.total_cost_jpy = Some(usd * app.settings.usd_jpy);
                             summary.template = Some(template);
                             summary.prompt_digest = Some(prompt_digest);

@@ -40,7 +40,22 @@ pub(super) async fn run(
     verb: Verb,
     json: bool,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let mut links = state(&settings).await?.links().await?;
+    let state = state(&settings).await?;
+    let read = state.links().await;
+    let damage = match (&verb, &read) {
+        (Verb::Export(_), _) => Vec::new(),
+        (Verb::Verify(_), Ok(_)) => state.damage().await?,
+        // What cannot be read at all is no less broken than what reads otherwise.
+        (Verb::Verify(_), Err(error)) => match state.damage().await {
+            Ok(damage) if !damage.is_empty() => damage,
+            _ => vec![error.to_string()],
+        },
+    };
+    let mut links = match (matches!(verb, Verb::Verify(_)), read) {
+        (_, Ok(links)) => links,
+        (true, Err(_)) => Vec::new(),
+        (false, Err(error)) => return Err(error.into()),
+    };
     match verb {
         Verb::Export(Export { client }) => {
             links.retain(|sealed| client.as_ref().is_none_or(|client| tells_of(&sealed.link, client)));
@@ -68,14 +83,23 @@ pub(super) async fn run(
             }
             let chains = links.chunk_by(|a, b| a.chain == b.chain).count();
             if json {
-                print_json(&json!({ "chains": chains, "links": links.len(), "broken": broken }))?;
+                print_json(
+                    &json!({ "chains": chains, "links": links.len(), "broken": broken, "damage": damage }),
+                )?;
             } else {
+                for told in &damage {
+                    say!("the database file is damaged: {}", plain(told))?;
+                }
                 for place in &broken {
                     say!("chain {} link {}: {}", plain(&place.chain), place.sequence, place.fault)?;
                 }
                 say!("{} links in {chains} chains, {} places broken", links.len(), broken.len())?;
             }
-            Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) })
+            Ok(if broken.is_empty() && damage.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(BROKEN)
+            })
         }
     }
 }

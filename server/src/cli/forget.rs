@@ -23,7 +23,8 @@ pub(super) struct Options {
 }
 
 /// What this cannot reach, for whoever must see to it.
-const NOT_REACHED: [&str; 7] = [
+const NOT_REACHED: [&str; 8] = [
+    "conversations that name the client by the family name alone, or by another name: their owners can remove them",
     "rows of other clients that name this one: search for the name, and change them at their source",
     "other machines: those with this database follow within a minute, those with this bucket after the next push",
     "rows of the spreadsheet or workbook itself: delete them there; until then every sync leaves them out",

@@ -40,9 +40,21 @@ fn leaving(settings: &Settings) -> Vec<Leaving> {
         );
         add(
             "titles and texts of records without a vector, to be embedded",
-            place,
+            place.clone(),
             "only at `karute sync --embed-missing`",
             "leave --embed-missing out",
+        );
+        add(
+            "titles and texts of all records, to be embedded anew",
+            place.clone(),
+            "only at `karute sync --re-embed`",
+            "leave --re-embed out",
+        );
+        add(
+            "whatever texts a client sends to /v1/embeddings, and the questions of `karute eval`",
+            place,
+            "at each such call",
+            "KARUTE_EMBEDDER=lexical",
         );
     }
     let answerers = match settings.answerers.0.as_slice() {
@@ -113,6 +125,12 @@ fn leaving(settings: &Settings) -> Vec<Leaving> {
             "whole snapshots, records and all",
             bucket.to_string(),
             "only at `karute snapshot push`",
+            "KARUTE_BUCKET empty",
+        );
+        add(
+            "nothing but the request for the snapshot that is current there",
+            bucket.to_string(),
+            "at each start, and at `karute snapshot pull`",
             "KARUTE_BUCKET empty",
         );
     }

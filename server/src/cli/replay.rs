@@ -38,7 +38,7 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
     }
     let question = replay.question.clone().question(Caller::operator());
     let now = retrieve(&app, &question).await.map_err(|failure| format!("the search failed: {failure:?}"))?;
-    let clients = found.clients.iter().cloned().collect();
+    let clients = found.shown.clients().into_iter().collect();
     let seen = Seen { action: "replay", answer_id: Some(&found.id), clients, ..Seen::default() };
     let rows = now.evidence.iter().map(|evidence| &evidence.row);
     app.seen(&question.caller, seen, rows).await.map_err(|failure| format!("not shown: {failure:?}"))?;

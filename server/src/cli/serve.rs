@@ -50,6 +50,7 @@ pub(super) async fn run(settings: Settings) -> Outcome {
     shutdown::tell_ready();
     tokio::spawn(shutdown::watchdog(app.clone()));
     tokio::spawn(costs::watch(app.clone()));
+    tokio::spawn(costs::export(app.clone()));
     tokio::spawn(forget(app.clone()));
     if app.settings.sync_every > 0 {
         tokio::spawn(reload::sync(app.clone()));
@@ -92,7 +93,7 @@ pub(super) async fn open_state(app: &App) -> Outcome {
             // The file has one instance: whatever it left half done, nobody else is doing.
             if is_file {
                 let now = (app.now)();
-                state.presume(now, now, |day, owner| app.money.limits_of(day, owner)).await?;
+                app.money.presume(&state, now, now).await?;
             }
             app.keep_in(state);
         }

@@ -54,7 +54,10 @@ pub(super) async fn run(settings: Settings, verb: Verb, json: bool) -> Outcome {
     let now = OffsetDateTime::now_utc();
     match verb {
         Verb::Create(Create { name, role, scopes, clients, domains, unowned, days }) => {
-            let set = |values: Option<Vec<String>>| values.map(BTreeSet::from_iter);
+            let set = |values: Option<Vec<String>>| {
+                values
+                    .map(|values| values.iter().map(|value| value.trim().to_owned()).collect::<BTreeSet<_>>())
+            };
             let scopes: Option<BTreeSet<Permission>> = scopes.map(BTreeSet::from_iter);
             let beyond = scopes.iter().flatten().find(|scope| !role.permissions().contains(scope));
             if let Some(beyond) = beyond {

@@ -20,7 +20,8 @@ use time::{Date, OffsetDateTime};
 
 use crate::app::App;
 use crate::error::Failure;
-use crate::retrieve::caller::Caller;
+use crate::money::Payer;
+use crate::retrieve::caller::{ANONYMOUS, Caller};
 use crate::retrieve::gate::features;
 use crate::retrieve::understand::Part;
 use crate::retrieve::{Evidence, Question, Retrieved, Stages, retrieve};
@@ -303,8 +304,12 @@ async fn alone(
     let failed = |detail: String| EvalError::Search { number, detail };
     let told = |failure: Failure| failed(format!("{failure:?}"));
     let index = app.index().map_err(told)?;
-    let embedded = app.embedder.embed(std::slice::from_ref(&judged.question), Task::Query).await;
-    let embedding = embedded.map_err(|error| failed(error.to_string()))?.into_iter().next().flatten();
+    let usd = app.embedder.usd(1, judged.question.len() as u64);
+    let call = app.embedder.embed(std::slice::from_ref(&judged.question), Task::Query);
+    let till = app.till(Payer { caller: ANONYMOUS.into(), answer_id: String::new() });
+    let until = tokio::time::Instant::now() + app.deadline();
+    let embedded = till.pay(&app.upstreams.embedder, "embed", usd, until, call).await;
+    let embedding = embedded.map_err(told)?.into_iter().next().flatten();
     let mut filter = Filter::everything();
     for (facet, value) in [(Facet::Client, &judged.client_id), (Facet::Domain, &judged.domain)] {
         if let Some(value) = value {

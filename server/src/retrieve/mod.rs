@@ -14,6 +14,7 @@ pub mod understand;
 pub mod wording;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use karute_engine::{Embedding, Facet, Filter, Index, Origin, Plan, Row, SnapshotId};
@@ -355,29 +356,36 @@ fn microseconds(duration: Duration) -> u64 {
 
 /// The question's vector, if it has a word and the embedder answers in time; else why it has none. Words find without it.
 async fn embed(app: &App, question: &Question, text: &str) -> (Option<Embedding>, Vec<&'static str>) {
-    let patience = app.deadline() / SHARE;
+    let until = tokio::time::Instant::now() + app.deadline() / SHARE;
     let identity = format!("{:?}", app.embedder.identity());
-    let make = async {
+    // Of two who ask the same one may have spent his share: that is no reason to leave the other without a vector.
+    let was_mine = AtomicBool::new(false);
+    let make = || async {
+        was_mine.store(true, Ordering::Relaxed);
         let texts = [text.to_owned()];
         let usd = app.embedder.usd(1, text.len() as u64);
         let call = app.embedder.embed(&texts, Task::Query);
-        let embeddings = app.till(question.payer()).pay(&app.upstreams.embedder, "embed", usd, call).await?;
+        let till = app.till(question.payer());
+        let embeddings = till.pay(&app.upstreams.embedder, "embed", usd, until, call).await?;
         let embedding: Option<Embedding> = embeddings.into_iter().next().flatten();
         let bytes = size_of::<f32>() * app.embedder.identity().dimensions as usize + identity.len();
         Ok::<_, Failure>(Fresh { value: embedding, bytes, yen: price(app, text) })
     };
-    let key = key([b"embedding".as_slice(), identity.as_bytes(), text.as_bytes()]);
-    match tokio::time::timeout(patience, app.caches.embeddings.get(key, (app.now)(), make)).await {
-        Ok(Ok((embedding, _))) => (embedding, Vec::new()),
-        Ok(Err(failure)) => {
+    // What is kept for those who may see the same tells nobody else that it was asked.
+    let Caller { clients, domains, unowned, .. } = &question.caller;
+    let scope = format!("{clients:?} {domains:?} {unowned}");
+    let key = key([b"embedding".as_slice(), identity.as_bytes(), scope.as_bytes(), text.as_bytes()]);
+    let mut made = app.caches.embeddings.get(key, (app.now)(), make()).await;
+    if matches!(made, Err(Failure::Budget(_))) && !was_mine.load(Ordering::Relaxed) {
+        made = app.caches.embeddings.get(key, (app.now)(), make()).await;
+    }
+    match made {
+        Ok((embedding, _)) => (embedding, Vec::new()),
+        Err(failure) => {
             tracing::warn!(
                 reason = failure.detail(),
                 "a question was not embedded, so words alone were searched"
             );
-            (None, vec![WORDS_ALONE])
-        }
-        Err(_) => {
-            tracing::warn!("a question was not embedded in time, so words alone were searched");
             (None, vec![WORDS_ALONE])
         }
     }
@@ -399,15 +407,12 @@ async fn reranked(
     }
     let rows: Vec<&Row> = taken.iter().map(|evidence| &evidence.row).collect();
     let (till, usd) = (app.till(question.payer()), reranker.usd(rows.len()));
-    let scores = till.pay(&app.upstreams.reranker, "rank", usd, reranker.scores(text, &rows));
-    let scores = match tokio::time::timeout(app.deadline() / SHARE, scores).await {
-        Ok(Ok(scores)) => scores,
-        Ok(Err(failure)) => {
+    let until = tokio::time::Instant::now() + app.deadline() / SHARE;
+    let scores = till.pay(&app.upstreams.reranker, "rank", usd, until, reranker.scores(text, &rows));
+    let scores = match scores.await {
+        Ok(scores) => scores,
+        Err(failure) => {
             tracing::warn!(reason = failure.detail(), "rows keep the order of this machine");
-            return Some(NOT_RERANKED);
-        }
-        Err(_) => {
-            tracing::warn!(model = reranker.model(), "the reranker did not answer in time");
             return Some(NOT_RERANKED);
         }
     };

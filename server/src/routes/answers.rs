@@ -47,7 +47,7 @@ pub(super) async fn answer(
     let seen = Seen {
         action: "answer",
         answer_id: Some(&found.id),
-        clients: found.clients.iter().cloned().collect(),
+        clients: found.shown.clients().into_iter().collect(),
         ..Seen::default()
     };
     app.seen(&caller, seen, std::iter::empty()).await?;

@@ -387,11 +387,12 @@ pub(super) async fn embeddings(
     fields.finish()?;
     let till = app.till(Payer { caller: caller.name, answer_id: String::new() });
     let mut data = Vec::with_capacity(texts.len());
+    let until = tokio::time::Instant::now() + app.deadline();
     let embed = async {
         for batch in texts.chunks(app.embedder.batch_size().max(1)) {
             let usd = app.embedder.usd(batch.len() as u64, batch.iter().map(|text| text.len() as u64).sum());
             let call = app.embedder.embed(batch, Task::Query);
-            for embedding in till.pay(&app.upstreams.embedder, "embed", usd, call).await? {
+            for embedding in till.pay(&app.upstreams.embedder, "embed", usd, until, call).await? {
                 let vector = embedding.map_or_else(|| vec![0.0; dimensions], |found| found.vector().to_vec());
                 let embedding = match format.as_str() {
                     "base64" => json!(base64(&vector)),
@@ -402,7 +403,7 @@ pub(super) async fn embeddings(
         }
         Ok::<(), Failure>(())
     };
-    tokio::time::timeout(app.deadline(), embed).await.map_err(|_| Failure::TimedOut)??;
+    app.unless_ending(embed).await?;
     // A token is at least one byte of text.
     let tokens: usize = texts.iter().map(String::len).sum();
     Ok(Json(json!({

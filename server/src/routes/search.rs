@@ -104,7 +104,7 @@ pub(super) async fn search(
     fields.flag("include_embeddings", false);
     fields.finish()?;
 
-    let retrieved = retrieve(&app, &question).await?;
+    let retrieved = app.unless_ending(retrieve(&app, &question)).await?;
     let snapshot = Some(retrieved.snapshot.to_string());
     let seen = Seen { action: "search", question: Some(&question.text), snapshot, ..Seen::default() };
     app.seen(&question.caller, seen, retrieved.evidence.iter().map(|found| &found.row)).await?;

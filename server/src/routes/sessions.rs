@@ -100,7 +100,7 @@ pub(super) async fn list(
     let most = limit(&mut fields, SESSIONS);
     fields.finish()?;
     let (conversations, total) = app.kept()?.conversations(&caller, most).await?;
-    let clients = conversations.iter().flat_map(|found| found.clients.iter().cloned()).collect();
+    let clients = conversations.iter().flat_map(|found| found.shown.clients()).collect();
     app.seen(&caller, Seen { action: "conversations", clients, ..Seen::default() }, std::iter::empty())
         .await?;
     let session = |found: crate::state::Conversation| Session {

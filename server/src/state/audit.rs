@@ -133,22 +133,40 @@ impl Database {
     }
 
     async fn read_links(&self, which: &str, value: Option<String>) -> Result<Vec<Sealed>, StateError> {
-        // A column of SQLite holds whatever bytes of whatever type somebody puts there; PostgreSQL keeps to its types.
+        // A column of SQLite holds whatever bytes of whatever type somebody puts there; PostgreSQL keeps to its types. And the
+        // index has a copy of what the table holds, which is not what is to be verified.
         let columns = match self.is_file {
             true => {
-                "hex(chain), CAST(sequence AS INTEGER), CAST(at AS INTEGER), hex(caller), hex(role), hex(action), hex(detail),
+                "COALESCE(hex(chain), ''), COALESCE(CAST(sequence AS INTEGER), -1), COALESCE(CAST(at AS INTEGER), 0), hex(caller), hex(role), hex(action), hex(detail),
                  hex(digest), typeof(chain) || typeof(sequence) || typeof(at) || typeof(caller) || typeof(role) ||
                  typeof(action) || typeof(detail) || typeof(digest)"
             }
             false => "chain, sequence, at, caller, role, action, detail, digest",
         };
-        let sql = format!("SELECT {columns} FROM audit {which} ORDER BY chain, sequence");
+        let table = if self.is_file { "audit NOT INDEXED" } else { "audit" };
+        let sql = format!("SELECT {columns} FROM {table} {which}");
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql).into_sql_str());
         if let Some(value) = value {
             query = query.bind(value);
         }
         let rows = query.fetch_all(&self.pool).await.map_err(unread)?;
-        rows.iter().map(|row| sealed(row, self.is_file)).collect()
+        let mut links: Vec<Sealed> =
+            rows.iter().map(|row| sealed(row, self.is_file)).collect::<Result<_, _>>()?;
+        links.sort_by(|a, b| (&a.chain, a.sequence).cmp(&(&b.chain, b.sequence)));
+        Ok(links)
+    }
+
+    /// What is wrong with the database file itself, as SQLite tells it; empty where nothing is.
+    ///
+    /// # Errors
+    /// A database that cannot be asked.
+    pub async fn damage(&self) -> Result<Vec<String>, StateError> {
+        if !self.is_file {
+            return Ok(Vec::new());
+        }
+        let rows = sqlx::query("PRAGMA integrity_check").fetch_all(&self.pool).await.map_err(unread)?;
+        let told = rows.iter().map(|row| row.try_get::<String, _>(0).map_err(unread));
+        Ok(told.collect::<Result<Vec<_>, _>>()?.into_iter().filter(|told| told != "ok").collect())
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -36,8 +37,8 @@ pub struct Entry {
     pub answer: String,
     /// Ids of the rows that were found, best first.
     pub context_ids: Vec<String>,
-    /// Clients whose rows were found.
-    pub clients: BTreeSet<String>,
+    /// Whose rows were found.
+    pub shown: Shown,
     /// Words that were suggested.
     pub suggested_terms: Vec<String>,
     /// How the answer came about.
@@ -46,6 +47,24 @@ pub struct Entry {
     pub asked_at: OffsetDateTime,
     /// When it was answered.
     pub answered_at: OffsetDateTime,
+}
+
+/// Whose rows an answer showed: client and domain of each, the client empty where a row belongs to nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Shown(pub BTreeSet<(String, String)>);
+
+impl Shown {
+    /// The clients.
+    pub fn clients(&self) -> BTreeSet<String> {
+        let named = self.0.iter().filter(|(client, _)| !client.is_empty());
+        named.map(|(client, _)| client.clone()).collect()
+    }
+
+    /// Whether `caller` may still see all of them.
+    pub fn is_visible_to(&self, caller: &Caller) -> bool {
+        self.0.iter().all(|(client, domain)| caller.may_see(client, domain))
+    }
 }
 
 /// A conversation in a list.
@@ -57,8 +76,8 @@ pub struct Conversation {
     pub title: String,
     /// The beginning of its last answer.
     pub preview: String,
-    /// Clients whose records that answer showed.
-    pub clients: BTreeSet<String>,
+    /// Whose records that answer showed.
+    pub shown: Shown,
     /// Questions and answers in it.
     pub messages: i64,
     /// When it began.
@@ -101,8 +120,8 @@ pub struct Recorded {
     pub question: String,
     /// Its text.
     pub answer: String,
-    /// Clients whose rows were found.
-    pub clients: BTreeSet<String>,
+    /// Whose rows were found.
+    pub shown: Shown,
     /// How it came about.
     pub record: Value,
     /// When it was asked.
@@ -122,7 +141,8 @@ impl Database {
             sqlx::query("SELECT client FROM forgotten").fetch_all(&mut *transaction).await.map_err(unread)?;
         for row in &gone {
             // Somebody who was forgotten while the answer was made.
-            if entry.clients.contains(&row.try_get::<String, _>(0).map_err(unread)?) {
+            let gone = row.try_get::<String, _>(0).map_err(unread)?;
+            if entry.shown.clients().contains(&gone) {
                 return transaction.rollback().await;
             }
         }
@@ -145,7 +165,7 @@ impl Database {
         }
         sqlx::query(
             "INSERT INTO exchanges (id, owner, conversation_id, question_id, question, answer, context_ids, suggested_terms,
-             record, asked_at, answered_at, clients) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+             record, asked_at, answered_at, shown) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
              ON CONFLICT (id) DO NOTHING",
         )
         .bind(&entry.id)
@@ -159,7 +179,7 @@ impl Database {
         .bind(json(&entry.record))
         .bind(millis(entry.asked_at))
         .bind(millis(entry.answered_at))
-        .bind(json(&entry.clients))
+        .bind(json(&entry.shown))
         .execute(&mut *transaction)
         .await
         .map_err(unkept)?;
@@ -178,7 +198,7 @@ impl Database {
         most: i64,
     ) -> Result<Vec<Exchange>, StateError> {
         let rows = sqlx::query(
-            "SELECT question, answer, clients FROM exchanges WHERE owner = $1 AND conversation_id = $2
+            "SELECT question, answer, shown FROM exchanges WHERE owner = $1 AND conversation_id = $2
              ORDER BY asked_at DESC, id DESC LIMIT $3",
         )
         .bind(&caller.name)
@@ -189,7 +209,7 @@ impl Database {
         .map_err(unread)?;
         let mut exchanges = Vec::with_capacity(rows.len());
         for row in rows.iter().rev() {
-            if caller.may_see_all(&shown_clients(row, 2)?) {
+            if shown(row, 2)?.is_visible_to(caller) {
                 let text = |at: usize| row.try_get(at).map_err(unread);
                 exchanges.push(Exchange { question: text(0)?, answer: text(1)? });
             }
@@ -198,7 +218,7 @@ impl Database {
     }
 
     /// A caller's conversations, the latest first, at most `most`, and how many there are in all. Of one whose last answer shows
-    /// records that the caller may not see any more there is no preview.
+    /// records that the caller may not see any more there is neither title nor preview.
     ///
     /// # Errors
     /// The database.
@@ -208,7 +228,7 @@ impl Database {
         most: i64,
     ) -> Result<(Vec<Conversation>, i64), StateError> {
         let rows = sqlx::query(
-            "SELECT c.id, c.title, c.created_at, c.updated_at, COALESCE(e.answer, ''), COALESCE(e.clients, '[]'),
+            "SELECT c.id, c.title, c.created_at, c.updated_at, COALESCE(e.answer, ''), COALESCE(e.shown, '[]'),
              (SELECT COUNT(*) FROM exchanges n WHERE n.owner = c.owner AND n.conversation_id = c.id)
              FROM conversations c LEFT JOIN exchanges e ON e.id =
              (SELECT l.id FROM exchanges l WHERE l.owner = c.owner AND l.conversation_id = c.id
@@ -223,13 +243,13 @@ impl Database {
         let conversation = |row: &AnyRow| {
             let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
             let number = |at: usize| row.try_get::<i64, _>(at).map_err(unread);
-            let clients = shown_clients(row, 5)?;
-            let visible = caller.may_see_all(&clients);
+            let shown = shown(row, 5)?;
+            let visible = shown.is_visible_to(caller);
             Ok(Conversation {
                 id: text(0)?,
-                title: text(1)?,
+                title: if visible { text(1)? } else { String::new() },
                 preview: if visible { beginning(&text(4)?, PREVIEW) } else { String::new() },
-                clients: if visible { clients } else { BTreeSet::new() },
+                shown: if visible { shown } else { Shown::default() },
                 messages: 2 * number(6)?,
                 created_at: moment(number(2)?),
                 updated_at: moment(number(3)?),
@@ -260,7 +280,7 @@ impl Database {
         }
         let rows = sqlx::query(
             "SELECT e.id, e.question_id, e.question, e.answer, e.context_ids, e.suggested_terms, e.asked_at, e.answered_at,
-             COALESCE(f.term_feedback, '{}'), COALESCE(f.rating, 0), e.clients
+             COALESCE(f.term_feedback, '{}'), COALESCE(f.rating, 0), e.shown
              FROM exchanges e LEFT JOIN feedback f ON f.message_id = e.id AND f.owner = e.owner
              WHERE e.owner = $1 AND e.conversation_id = $2 ORDER BY e.asked_at DESC, e.id DESC LIMIT $3",
         )
@@ -273,7 +293,7 @@ impl Database {
         .map_err(unread)?;
         let mut messages = Vec::with_capacity(2 * rows.len());
         for row in rows.iter().rev() {
-            if caller.may_see_all(&shown_clients(row, 10)?) {
+            if shown(row, 10)?.is_visible_to(caller) {
                 messages.extend(pair(row)?);
             }
         }
@@ -287,11 +307,9 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn clients_of(&self, owner: &str, conversation: &str) -> Result<BTreeSet<String>, StateError> {
-        let rows = sqlx::query("SELECT clients FROM exchanges WHERE owner = $1 AND conversation_id = $2");
+        let rows = sqlx::query("SELECT shown FROM exchanges WHERE owner = $1 AND conversation_id = $2");
         let rows = rows.bind(owner).bind(conversation).fetch_all(&self.pool).await.map_err(unread)?;
-        let clients = |row: &AnyRow| {
-            parsed::<BTreeSet<String>>("list of clients", &row.try_get::<String, _>(0).map_err(unread)?)
-        };
+        let clients = |row: &AnyRow| shown(row, 0).map(|shown| shown.clients());
         Ok(rows.iter().map(clients).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
@@ -320,7 +338,7 @@ impl Database {
     /// The database.
     pub async fn answer(&self, id: &str, caller: Option<&Caller>) -> Result<Option<Recorded>, StateError> {
         let row = sqlx::query(
-            "SELECT id, owner, conversation_id, question, answer, record, asked_at, answered_at, clients
+            "SELECT id, owner, conversation_id, question, answer, record, asked_at, answered_at, shown
              FROM exchanges WHERE id = $1",
         )
         .bind(id)
@@ -339,18 +357,18 @@ impl Database {
             record: parsed("record", &text(5)?)?,
             asked_at: time(6)?,
             answered_at: time(7)?,
-            clients: parsed("list of clients", &text(8)?)?,
+            shown: shown(&row, 8)?,
         };
         let visible = |recorded: &Recorded| {
-            caller.is_none_or(|caller| caller.name == recorded.owner && caller.may_see_all(&recorded.clients))
+            caller.is_none_or(|caller| caller.name == recorded.owner && recorded.shown.is_visible_to(caller))
         };
         Ok(Some(recorded).filter(visible))
     }
 }
 
-/// Clients whose rows an exchange showed.
-fn shown_clients(row: &AnyRow, at: usize) -> Result<BTreeSet<String>, StateError> {
-    parsed("list of clients", &row.try_get::<String, _>(at).map_err(unread)?)
+/// Whose rows an exchange showed.
+pub(super) fn shown(row: &AnyRow, at: usize) -> Result<Shown, StateError> {
+    parsed("list of clients and domains", &row.try_get::<String, _>(at).map_err(unread)?)
 }
 
 /// The question and the answer of one exchange.

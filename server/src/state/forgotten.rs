@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use karute_engine::words::half_width;
 use serde_json::Value;
 use sqlx::Row;
 use time::OffsetDateTime;
 
+use super::conversations::shown;
 use super::{Database, StateError, millis, parsed, unkept, unread};
 
 impl Database {
@@ -34,16 +36,23 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn remove_about(&self, client: &str, words: &[String]) -> Result<u64, StateError> {
-        let named = |text: &str| words.iter().any(|word| names(text, word));
-        let rows =
-            sqlx::query("SELECT owner, conversation_id, clients, question, answer, record FROM exchanges");
+        let named = |text: &str| words.iter().any(|word| names_in_any_writing(text, word));
+        let rows = sqlx::query(
+            "SELECT e.owner, e.conversation_id, e.shown, e.question, e.answer, e.record, c.title, COALESCE(f.comment, ''),
+             COALESCE(f.suggested_terms, ''), COALESCE(f.term_feedback, '')
+             FROM exchanges e JOIN conversations c ON c.owner = e.owner AND c.id = e.conversation_id
+             LEFT JOIN feedback f ON f.message_id = e.id",
+        );
         let rows = rows.fetch_all(&self.pool).await.map_err(unread)?;
         let mut about = BTreeSet::new();
         for row in &rows {
             let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
-            let clients: BTreeSet<String> = parsed("list of clients", &text(2)?)?;
             let record: Value = parsed("record", &text(5)?)?;
-            if clients.contains(client) || named(&text(3)?) || named(&text(4)?) || any_text(&record, &named) {
+            let mut is_about = shown(row, 2)?.clients().contains(client) || any_text(&record, &named);
+            for at in [3, 4, 6, 7, 8, 9] {
+                is_about |= named(&text(at)?);
+            }
+            if is_about {
                 about.insert((text(0)?, text(1)?));
             }
         }
@@ -66,6 +75,15 @@ impl Database {
         self.truncate_log().await?;
         Ok(about.len() as u64)
     }
+}
+
+/// Whether `text` has `word`, in whatever width. White space says nothing in a name in kanji: people write 江口　照男 as often as
+/// 江口照男.
+fn names_in_any_writing(text: &str, word: &str) -> bool {
+    let narrow = |text: &str| text.chars().map(half_width).collect::<String>();
+    let close = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+    let (text, word) = (narrow(text), narrow(word));
+    names(&text, &word) || !word.is_ascii() && names(&close(&text), &close(&word))
 }
 
 /// Whether any text in `value` passes.
@@ -110,6 +128,20 @@ mod tests {
             ("何か", "", false),
         ] {
             assert_eq!(names(text, word), named, "{word} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_the_same_in_every_width_and_with_or_without_a_space() {
+        for (text, word, named) in [
+            ("江口　照男さんは", "江口照男", true),
+            ("江口 照男様の酸素", "江口照男", true),
+            ("ＣＬ－１の件", "CL-1", true),
+            ("CL-1 0回", "CL-1", true),
+            ("CL-1　の件", "CL-1", true),
+            ("江口さん", "江口照男", false),
+        ] {
+            assert_eq!(names_in_any_writing(text, word), named, "{word} in {text}");
         }
     }
 

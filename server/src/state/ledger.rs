@@ -75,6 +75,15 @@ pub enum Outcome {
 const NEW_BUDGET: &str = "INSERT INTO budgets (name, spent, reserved, calls, warned, refused)
      VALUES ($1, 0, 0, 0, 0, 0) ON CONFLICT (name) DO NOTHING";
 
+/// Calls that were presumed to have cost the most.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presumed {
+    /// How many.
+    pub calls: u64,
+    /// Limits that have reached a percent by them that somebody is told of.
+    pub reached: Vec<(String, i64)>,
+}
+
 impl Database {
     /// Reserves a call if all of `limits` allow it, or none of it.
     ///
@@ -182,8 +191,7 @@ impl Database {
         Ok(Some(reached))
     }
 
-    /// Presumes that every call which began before `moment`, and of which nothing more was heard, cost the most. How many
-    /// there were. `limits` names what a call of a day and an owner counts against.
+    /// Presumes that every call which began before `moment`, and of which nothing more was heard, cost the most. `limits` names what a call of a day and an owner counts against.
     ///
     /// # Errors
     /// The database.
@@ -192,12 +200,12 @@ impl Database {
         moment: OffsetDateTime,
         now: OffsetDateTime,
         limits: impl Fn(&str, &str) -> Vec<Limit>,
-    ) -> Result<u64, StateError> {
+    ) -> Result<Presumed, StateError> {
         let rows = sqlx::query(
             "SELECT id, owner, day, reserved FROM calls WHERE state = 'reserved' AND began_at < $1",
         );
         let rows = rows.bind(millis(moment)).fetch_all(&self.pool).await.map_err(unread)?;
-        let mut presumed = 0;
+        let mut presumed = Presumed::default();
         for row in &rows {
             let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
             let call = Reservation {
@@ -212,7 +220,10 @@ impl Database {
                 at: now,
             };
             let limits = limits(&call.day, &call.owner);
-            presumed += u64::from(self.settle(&call, &limits, &Spent::default(), now).await?.is_some());
+            if let Some(reached) = self.settle(&call, &limits, &Spent::default(), now).await? {
+                presumed.calls += 1;
+                presumed.reached.extend(reached);
+            }
         }
         Ok(presumed)
     }

@@ -122,14 +122,15 @@ impl From<Counted> for Usage {
 pub struct Reading {
     model: String,
     version: Option<String>,
-    usage: Usage,
+    /// Of the whole answer; `None` until the service has counted to its end.
+    usage: Option<Usage>,
     finish: Option<Finish>,
 }
 
 impl Reading {
     /// Of a stream of `model`.
     pub fn new(model: &str) -> Self {
-        Self { model: model.to_owned(), version: None, usage: Usage::default(), finish: None }
+        Self { model: model.to_owned(), version: None, usage: None, finish: None }
     }
 
     /// Takes an event and returns the text in it.
@@ -153,9 +154,8 @@ impl Reading {
             return Err(GenerateError::Failed { model: self.model.clone(), detail: told(&error) });
         }
         self.version = chunk.model_version.or(self.version.take());
-        if let Some(counted) = chunk.usage_metadata {
-            self.usage = counted.into();
-        }
+        // What was counted before the end is not the whole: only a count that comes with the end, or behind it, is.
+        self.usage = chunk.usage_metadata.map(Usage::from).or(self.usage.filter(|_| self.finish.is_some()));
         if let Some(reason) = chunk.prompt_feedback.and_then(|feedback| feedback.block_reason) {
             return Err(GenerateError::Blocked { model: self.model.clone(), reason, usage: self.usage });
         }
@@ -302,7 +302,20 @@ mod tests {
             read(&[thought, says("体温は"), says("38.5℃"), ends("STOP")]).expect("an answer");
         assert_eq!(text, "体温は38.5℃");
         let usage = Usage { input_tokens: 9, cached_tokens: 0, output_tokens: 3, thought_tokens: 2 };
-        assert_eq!(finished, Finished { finish: Finish::Stop, usage, model: "m-001".into() });
+        assert_eq!(finished, Finished { finish: Finish::Stop, usage: Some(usage), model: "m-001".into() });
+    }
+
+    #[test]
+    fn an_answer_that_was_not_counted_to_its_end_has_no_usage() {
+        let mut early = says("体温は");
+        early["usageMetadata"] = json!({"promptTokenCount": 10});
+        let bare_end = json!({"candidates": [{"finishReason": "STOP"}]});
+        assert_eq!(read(&[early.clone(), bare_end.clone()]).expect("an answer").1.usage, None);
+        let late = json!({"usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 2}});
+        let counted = read(&[early.clone(), bare_end, late]).expect("an answer").1.usage.expect("counted");
+        assert_eq!((counted.input_tokens, counted.output_tokens), (10, 2));
+        let blocked = json!({"candidates": [{"finishReason": "SAFETY"}]});
+        assert!(matches!(read(&[early, blocked]), Err(GenerateError::Blocked { usage: None, .. })));
     }
 
     #[test]

@@ -91,7 +91,8 @@ pub struct Finished {
     /// Why it ended.
     pub finish: Finish,
     /// What it took.
-    pub usage: Usage,
+    /// `None` where the service did not say.
+    pub usage: Option<Usage>,
     /// The model that answered, by its own name, which may be more exact than the one that was asked.
     pub model: String,
 }
@@ -165,7 +166,7 @@ pub enum GenerateError {
         /// SAFETY, PROHIBITED_CONTENT, ...
         reason: String,
         /// What it took until then, as far as the service said so.
-        usage: Usage,
+        usage: Option<Usage>,
     },
     /// The service ended the answer with an error of its own.
     #[error("{model} ended its answer with an error: {detail}")]

@@ -121,7 +121,7 @@ impl Generator for OpenAi {
         let mut pieces = response.bytes_stream();
         let model = self.model.clone();
         let deltas = try_stream! {
-            let (mut parser, mut finish, mut usage, mut named) = (Parser::default(), None, Usage::default(), None);
+            let (mut parser, mut finish, mut usage, mut named) = (Parser::default(), None, None::<Usage>, None);
             let malformed = |detail: String| GenerateError::Malformed { model: model.clone(), detail };
             let mut ended = false;
             while !ended {
@@ -148,8 +148,11 @@ impl Generator for OpenAi {
                     }
                     named = chunk.model.or(named);
                     if let Some(counted) = chunk.usage {
-                        usage.input_tokens = counted.prompt_tokens;
-                        usage.output_tokens = counted.completion_tokens;
+                        usage = Some(Usage {
+                            input_tokens: counted.prompt_tokens,
+                            output_tokens: counted.completion_tokens,
+                            ..Usage::default()
+                        });
                     }
                     for choice in chunk.choices.unwrap_or_default() {
                         if let Some(text) = choice.delta.unwrap_or_default().content.filter(|text| !text.is_empty()) {

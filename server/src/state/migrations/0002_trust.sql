@@ -71,5 +71,5 @@ CREATE TABLE forgotten (
     at BIGINT NOT NULL
 );
 
--- Whose records an answer showed: JSON.
-ALTER TABLE exchanges ADD COLUMN clients TEXT NOT NULL DEFAULT '[]';
+-- Whose records an answer showed: JSON, pairs of client and domain.
+ALTER TABLE exchanges ADD COLUMN shown TEXT NOT NULL DEFAULT '[]';

@@ -56,7 +56,7 @@ pub(crate) async fn judge(house: &House, seen: Seen) {
     let later = OffsetDateTime::now_utc() + time::Duration::days(1);
     let money = Money::new(&karute_tests::http::settings(&[]));
     let presumed_late =
-        state.presume(later, later, |day, owner| money.limits_of(day, owner)).await.expect("presumed");
+        state.presume(later, later, |day, owner| money.limits_of(day, owner)).await.expect("presumed").calls;
     let mut faults = seen.faults;
     for (phase, values) in seen.searches {
         println!("{}", told(&format!("searches {phase}"), values));
