@@ -194,6 +194,33 @@ async fn links_that_come_together_stand_in_one_chain() {
     }
 }
 
+#[tokio::test]
+async fn chains_that_run_side_by_side_tell_of_each_other() {
+    for home in homes().await {
+        let audits = [Audit::new(&settings(&[])), Audit::new(&settings(&[]))];
+        let look = async |which: usize| {
+            let link = audits[which].link(&Caller::everything(), &Seen::default(), std::iter::empty(), NOON);
+            audits[which].keep(&home.state, link).await.expect("kept");
+        };
+        for which in [0, 1, 0, 0] {
+            look(which).await;
+        }
+        for _ in 0..3 {
+            // Each tells once of what is new, and neither for ever of the other's telling.
+            audits[1].witness(&home.state, NOON).await.expect("kept");
+            audits[0].witness(&home.state, NOON).await.expect("kept");
+        }
+        let links = home.state.links().await.expect("the audit");
+        assert_eq!((links.len(), verify(&links, &Secret::default())), (8, vec![]));
+        // The end of the chain that began first, cut off behind the beginning of the other.
+        let older = audits[0].end().await.expect("a chain").0;
+        let cut =
+            links.iter().filter(|link| link.chain != older || link.sequence < 2).cloned().collect::<Vec<_>>();
+        let broken = verify(&cut, &Secret::default());
+        assert!(broken.iter().any(|place| place.chain == older), "{broken:?}");
+    }
+}
+
 fn index() -> Index {
     let mut draft = Draft::new(Lexical::default().identity().clone());
     for (id, client, content) in [

@@ -1,12 +1,12 @@
 //! Who saw whose records, in a chain that shows every change to it.
 //!
-//! Each run of each instance has a chain of its own; its first link holds the ends of all chains before it, so that neither
-//! a chain nor the end of one can vanish without a trace once another has begun. With `KARUTE_AUDIT_KEY` digests are keyed,
+//! Each run of each instance has a chain of its own; its first link holds the ends of all chains before it, and one each hour
+//! those of the chains beside it, so that neither a chain nor the end of one can vanish without a trace. With `KARUTE_AUDIT_KEY` digests are keyed,
 //! so that whoever can write to the database but has not the key cannot forge a chain either.
 //!
 //! A link is kept before anything that it tells of is shown. Links that come together are kept together.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use karute_engine::Row;
@@ -25,6 +25,8 @@ const CONTEXT: &str = "karute 2026-11-26 audit chain";
 const GENESIS: &str = "";
 /// The action of a chain's first link.
 const BEGUN: &str = "chain_begun";
+/// The action of a link that says where the chains beside it end.
+const WITNESSED: &str = "chains_witnessed";
 
 /// What somebody does with records.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +60,8 @@ pub struct Audit {
     hasher: blake3::Hasher,
     waiting: Mutex<Vec<Waiting>>,
     end: tokio::sync::Mutex<Option<End>>,
+    /// Where other chains ended when they were last told of.
+    witnessed: Mutex<BTreeMap<String, i64>>,
 }
 
 /// A hasher with the key of the chain, if it has one.
@@ -76,6 +80,7 @@ impl Audit {
             hasher: hasher(&settings.audit_key),
             waiting: Mutex::default(),
             end: tokio::sync::Mutex::default(),
+            witnessed: Mutex::default(),
         }
     }
 
@@ -147,6 +152,33 @@ impl Audit {
         })
     }
 
+    /// Keeps a link that says where the chains beside this one end, if any has grown since the last one: what they hold by then
+    /// cannot be cut off without a trace. Nothing before this chain has begun.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn witness(&self, state: &Database, at: OffsetDateTime) -> Result<(), Arc<StateError>> {
+        let Some((own, ..)) = self.end().await else { return Ok(()) };
+        let ends = state.ends().await.map_err(Arc::new)?.into_iter().filter(|end| end.chain != own);
+        let ends: Vec<Sealed> = ends.collect();
+        {
+            let mut witnessed = self.witnessed.lock().unwrap_or_else(PoisonError::into_inner);
+            // A chain that has told of others and no more is not told of again for that, or two would go on for ever.
+            let is_known = |end: &Sealed| {
+                let own_telling = i64::from(end.link.action == WITNESSED);
+                let known = witnessed.get(&end.chain);
+                known.is_some_and(|&known| known == end.sequence || known + own_telling == end.sequence)
+            };
+            if ends.iter().all(is_known) {
+                return Ok(());
+            }
+            *witnessed = ends.iter().map(|end| (end.chain.clone(), end.sequence)).collect();
+        }
+        let ends: Map<String, Value> =
+            ends.into_iter().map(|end| (end.chain, json!([end.sequence, end.digest]))).collect();
+        self.keep(state, Link::new(at, "karute", "system", WITNESSED, &json!({ "chains": ends }))).await
+    }
+
     /// Adds links to the chain, which begins with the first.
     async fn extend(
         &self,
@@ -202,9 +234,9 @@ pub struct Broken {
     pub fault: &'static str,
 }
 
-/// The ends of other chains that the first link of a chain holds.
-fn ends_in(begun: &Sealed) -> Vec<(String, i64, String)> {
-    let detail = serde_json::from_str::<Value>(&begun.link.detail).unwrap_or_default();
+/// The ends of other chains that a link holds.
+fn ends_in(telling: &Sealed) -> Vec<(String, i64, String)> {
+    let detail = serde_json::from_str::<Value>(&telling.link.detail).unwrap_or_default();
     let chains = detail["chains"].as_object().cloned().unwrap_or_default();
     let end = |(chain, end): (String, Value)| {
         (chain, end[0].as_i64().unwrap_or(-1), end[1].as_str().unwrap_or_default().to_owned())
@@ -234,8 +266,11 @@ pub fn verify(links: &[Sealed], key: &Secret) -> Vec<Broken> {
     }
     let there: HashSet<(&str, i64, &str)> =
         links.iter().map(|link| (link.chain.as_str(), link.sequence, link.digest.as_str())).collect();
-    for begun in links.iter().filter(|sealed| sealed.sequence == 0 && sealed.link.action == BEGUN) {
-        for (chain, sequence, digest) in ends_in(begun) {
+    let tells_of_ends = |sealed: &&Sealed| {
+        [(BEGUN, true), (WITNESSED, false)].contains(&(&sealed.link.action, sealed.sequence == 0))
+    };
+    for telling in links.iter().filter(tells_of_ends) {
+        for (chain, sequence, digest) in ends_in(telling) {
             if !there.contains(&(chain.as_str(), sequence, digest.as_str())) {
                 broken.push(Broken { chain, sequence, fault: "it is missing, or was replaced" });
             }

@@ -1,7 +1,7 @@
 //! Looking after the ledger: calls that nobody settled are presumed to have cost the most, and rows are appended to the log
 //! spreadsheet.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use time::macros::{format_description, offset};
@@ -13,6 +13,8 @@ use crate::state::{Database, Line, StateError, yen};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(30);
+/// How often the audit notes where the chains of other instances end.
+const WITNESS_EVERY: Duration = Duration::from_secs(3600);
 /// How long an append may take: less than a claim of its rows holds.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Columns of the log sheet of the system that karute replaces.
@@ -21,7 +23,7 @@ const COLUMNS: usize = 37;
 /// Looks after the ledger until the program ends.
 pub(crate) async fn watch(app: App) {
     let mut ticks = tokio::time::interval(EVERY);
-    let mut anchored = None;
+    let (mut anchored, mut witnessed) = (None, Instant::now());
     loop {
         ticks.tick().await;
         // The log goes elsewhere: an end of the audit that stands there cannot be cut off unnoticed.
@@ -37,6 +39,12 @@ pub(crate) async fn watch(app: App) {
         }
         let Some(state) = app.state() else { continue };
         let now = (app.now)();
+        if witnessed.elapsed() >= WITNESS_EVERY {
+            witnessed = Instant::now();
+            if let Err(error) = app.audit.witness(state, now).await {
+                tracing::error!(%error, "the audit does not tell of the chains beside it");
+            }
+        }
         // No call lasts as long as that: whoever made it has ended without settling it.
         let longest = app.stream_deadline() + app.deadline();
         if let Err(error) = app.money.presume(state, now - longest, now).await {

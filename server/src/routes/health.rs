@@ -35,7 +35,8 @@ fn told(app: &App, found: Measured) -> (StatusCode, Value) {
                 "rows": index.len(),
                 "passages": index.passages(),
                 "recall": index.promise().ok().flatten(),
-                "source": provenance.source,
+                // The page is open, and a spreadsheet's id is not for everybody.
+                "source": if setup::from_sheets(&app.settings) { "a spreadsheet" } else { provenance.source.as_str() },
                 "rows_quarantined": provenance.rows_quarantined,
                 "built_at": provenance.built_at,
                 "age_seconds": built_at.map(|built_at| ((app.now)() - built_at).whole_seconds()),
