@@ -49,11 +49,19 @@ fn a_process_that_is_killed_at_any_moment_loses_nothing() {
     let sync = |book: &str| {
         vec!["sync".to_owned(), "--force".into(), "--set".into(), format!("KARUTE_WORKBOOK={book}")]
     };
-    let verbs: [Vec<String>; 4] = [
+    let bucket = home.path().join("bucket");
+    std::fs::create_dir(&bucket).expect("created");
+    let with_bucket = |verb: &str| {
+        let set = format!("KARUTE_BUCKET=file://{}", bucket.display());
+        vec!["snapshot".to_owned(), verb.into(), "--set".into(), set]
+    };
+    let verbs: [Vec<String>; 6] = [
         sync("one"),
         sync("two"),
         ["snapshot", "rollback"].map(str::to_owned).to_vec(),
         ["snapshot", "prune", "--keep", "1"].map(str::to_owned).to_vec(),
+        with_bucket("push"),
+        with_bucket("pull"),
     ];
     // One undisturbed run of each kind of sync: the ids that may ever be seen, and how long a run takes.
     let began = Instant::now();
@@ -85,6 +93,7 @@ fn a_process_that_is_killed_at_any_moment_loses_nothing() {
         let ended = karute(home.path(), &arguments).status().expect("the program runs");
         // A rollback has nothing to go back to when pruning has left one.
         assert!(ended.success() || verb[1] == "rollback", "{verb:?} behind {killed} kills");
+        assert!(store.current().expect("a snapshot").skipped.is_empty());
     }
 }
 
@@ -122,6 +131,10 @@ fn readers_in_other_processes_never_see_a_half_state_while_one_publishes() {
         while Instant::now() < until {
             store.publish(&states[published % 2], &Guard::open()).expect("published");
             published += 1;
+            // Readers find what was current a moment ago gone, and must look again.
+            store.prune(0).expect("pruned");
+            let other = Store::open(home.path().join("data")).expect("a store");
+            assert!(other.current().expect("a snapshot").skipped.is_empty());
         }
         drop(ending);
         let reads: usize = readers.into_iter().map(|reader| reader.join().expect("a reader")).sum();

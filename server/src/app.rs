@@ -257,15 +257,17 @@ impl App {
         &self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let ending = async {
-            self.ending().await;
-            tokio::time::sleep(STREAM_GRACE).await;
-        };
         tokio::select! {
             biased;
             done = work => done,
-            () = ending => Err(Failure::Ending),
+            () = self.must_end() => Err(Failure::Ending),
         }
+    }
+
+    /// Resolves when what is still under way must end, for the program will.
+    pub async fn must_end(&self) {
+        self.ending().await;
+        tokio::time::sleep(STREAM_GRACE).await;
     }
 
     /// The state, where conversations are kept.

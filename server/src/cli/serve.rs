@@ -66,6 +66,21 @@ pub(super) async fn run(settings: Settings) -> Outcome {
     Ok(server.await?)
 }
 
+/// The files of the data directory are their owner's alone, wherever it lies; who made it may have let others look into it.
+#[cfg(unix)]
+fn warn_if_open(directory: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    if std::fs::metadata(directory).is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
+        let directory = directory.display();
+        tracing::warn!(
+            "others on this machine can list {directory} (KARUTE_DATA_DIR), though they cannot read its files: chmod 700"
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_open(_: &std::path::Path) {}
+
 /// In production nothing is served with settings that leave records open or lose what must be kept.
 fn refuse_unsafe(settings: &Settings) -> Outcome {
     if settings.environment != Environment::Production {
@@ -87,6 +102,7 @@ fn refuse_unsafe(settings: &Settings) -> Outcome {
 pub(super) async fn open_state(app: &App) -> Outcome {
     let settings = app.settings.clone();
     Store::open(&settings.data_dir)?;
+    warn_if_open(&settings.data_dir);
     let is_file = settings.database.reveal().is_none();
     match Database::open(&settings.database, &settings.data_dir).await {
         Ok(state) => {

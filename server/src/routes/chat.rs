@@ -24,7 +24,6 @@ use crate::request::Fields;
 use crate::retrieve::Question;
 use crate::retrieve::caller::Caller;
 use crate::retrieve::understand::Part;
-use crate::shutdown::STREAM_GRACE;
 
 /// Most characters of a message.
 pub(super) const LONGEST_MESSAGE: usize = 2000;
@@ -216,10 +215,7 @@ pub(super) fn until_the_end<T>(
 ) -> impl Stream<Item = Result<T, Failure>> {
     async_stream::stream! {
         let mut steps = std::pin::pin!(steps);
-        let mut ending = std::pin::pin!(async {
-            app.ending().await;
-            tokio::time::sleep(STREAM_GRACE).await;
-        });
+        let mut ending = std::pin::pin!(app.must_end());
         loop {
             tokio::select! {
                 biased;
