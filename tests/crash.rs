@@ -55,7 +55,8 @@ fn crash_everywhere(base: &Files, allowed: &[Option<SnapshotId>], change: impl F
             seen.insert(served);
             store.pinned().expect("a list of pins");
             let next = sealed(&["next"], "2027-01-01T00:00:00Z");
-            store.publish(&next, &Guard::open()).expect("the store takes another publication");
+            let guard = Guard { after: served.into(), ..Guard::open() };
+            store.publish(&next, &guard).expect("the store takes another publication");
             assert_eq!(store.current().expect("a snapshot").index.id(), next.id());
             states += 1;
         }
@@ -92,6 +93,13 @@ fn a_crash_at_any_point_leaves_the_old_state_or_the_new_one() {
         store.pin(one.id()).expect("pinned");
         store.unpin(one.id()).expect("unpinned");
         assert_eq!(store.prune(0).expect("pruned"), [one.id()]);
+    });
+    let three = sealed(&["b", "c"], "2026-02-01T00:00:00Z");
+    states += crash_everywhere(&both, &[Some(two.id()), Some(three.id())], |store| {
+        store.pin(two.id()).expect("pinned");
+        store.replace_by(two.id(), &three).expect("replaced");
+        assert_eq!(store.pinned().expect("pins"), [three.id()]);
+        assert_eq!(store.list().expect("a list").len(), 2);
     });
     // What came from elsewhere: complete and synced, but for its name.
     let arrived = after(&first, &|_| {});

@@ -82,6 +82,41 @@ fn nothing_is_built_of_a_damaged_snapshot_and_signed_anew() {
 }
 
 #[test]
+fn who_are_forgotten_at_once_are_all_forgotten_and_what_is_published_meanwhile_stays() {
+    for _ in 0..5 {
+        let home = tempfile::tempdir().expect("a directory");
+        let store = Store::open(home.path()).expect("a store");
+        let rows = [("a", "CL-1"), ("b", "CL-2"), ("c", "CL-3"), ("d", "CL-4")];
+        published(&store, &rows, "2026-01-01T00:00:00Z");
+        std::thread::scope(|scope| {
+            for client in ["CL-1", "CL-2", "CL-3"] {
+                let store = &store;
+                scope.spawn(move || forget(store, client).expect("forgotten"));
+            }
+            scope.spawn(|| {
+                let mut draft = Draft::new(identity());
+                let row = Row { id: "new".into(), client_id: "CL-5".into(), ..Row::default() };
+                draft.push(&row, &[]).expect("a sound row");
+                let sealed = draft.finish(Provenance::default()).expect("a draft");
+                while store.publish(&sealed, &Guard::open()).is_err() {
+                    std::thread::yield_now();
+                }
+            });
+        });
+        let listed = list(home.path()).expect("a list");
+        for client in ["CL-1", "CL-2", "CL-3"] {
+            assert!(listed.contains(client) && rows_of(&store, client) == 0, "{client} {listed:?}");
+        }
+        assert_eq!(rows_of(&store, "CL-4"), 1);
+        assert_eq!(
+            store.current().expect("a snapshot").index.ids().count(),
+            1,
+            "the publication is in force"
+        );
+    }
+}
+
+#[test]
 fn who_is_on_the_list_but_was_not_removed_is_removed_by_the_next_look() {
     let home = tempfile::tempdir().expect("a directory");
     let store = Store::open(home.path()).expect("a store");

@@ -5,7 +5,7 @@
 use std::fs;
 
 use karute_engine::{
-    Changed, Draft, Guard, Passage, Precision, Provenance, Row, SnapshotId, Store, StoreError, diff,
+    After, Changed, Draft, Guard, Passage, Precision, Provenance, Row, SnapshotId, Store, StoreError, diff,
 };
 use karute_sync::transfer::{self, TransferError};
 use karute_tests::snapshots::{identity, sealed, sealed_with};
@@ -150,7 +150,7 @@ fn who_was_overtaken_while_building_is_told_and_changes_nothing() {
     let (_home, store) = store();
     let [a, b] = filled(&store, &["a", "b"])[..] else { panic!("two") };
     let slow = sealed(&["a", "c"], "2026-03-01T00:00:00Z");
-    let after = |id| Guard { after: Some(id), ..Guard::open() };
+    let after = |id| Guard { after: After::Snapshot(id), ..Guard::open() };
     match store.publish(&slow, &after(a)) {
         Err(StoreError::Overtaken { by, .. }) => assert_eq!(by, b),
         other => panic!("{other:?}"),
@@ -158,8 +158,9 @@ fn who_was_overtaken_while_building_is_told_and_changes_nothing() {
     assert_eq!(store.current().expect("a snapshot").index.id(), b);
     // What stands in the place of the one that it began with is that one without somebody.
     let instead = sealed(&["b2"], "2026-02-01T00:00:00Z");
-    store.add_instead(&instead, b).expect("added");
-    store.make_current(instead.id()).expect("switched");
+    store.replace_by(b, &instead).expect("replaced");
+    assert_eq!(store.current().expect("a snapshot").index.id(), instead.id());
+    assert!(matches!(store.find(&b.to_string()), Err(StoreError::Unknown { .. })));
     store.publish(&slow, &after(b)).expect("published");
     // Of two who build the same, the second finds it done.
     store.publish(&slow, &after(b)).expect("published");
@@ -215,6 +216,23 @@ fn what_the_log_cannot_say_does_not_happen() {
     fs::write(&log, text + "publ").expect("written");
     store.rollback(None).expect("rolled back");
     assert!(store.is_rolled_back());
+}
+
+#[test]
+fn a_log_that_grew_long_or_is_gone_still_leads_back() {
+    let (_home, store) = store();
+    let ids = filled(&store, &["a", "b"]);
+    let log = store.directory().join("store.log");
+    let line = format!("publish {} {}\n", ids[0], ids[1]);
+    fs::write(&log, line.repeat(10_000) + &format!("publish {} {}\n", ids[1], ids[0])).expect("written");
+    let next = filled(&store, &["c"])[0];
+    assert!(fs::metadata(&log).expect("a log").len() < 1 << 20);
+    assert_eq!(store.rollback(None).expect("rolled back"), ids[1]);
+    assert!(store.is_rolled_back());
+    store.make_current(next).expect("switched");
+    fs::remove_file(&log).expect("removed");
+    // Without a log the newest other one is the one before.
+    assert_eq!(store.rollback(None).expect("rolled back"), ids[1]);
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn vectors_of_another_model_are_not_served_whoever_publishes_them() {
     // What was changed since it was exported is not taken for what it was.
     let refused = run(home.path(), &["snapshot", "import", "out"]);
     assert!(!refused.status.success() && text(&refused.stderr).contains(&id), "{}", text(&refused.stderr));
-    assert!(run(home.path(), &["snapshot", "import", "out", "--force"]).status.success());
+    assert!(run(home.path(), &["snapshot", "import", "out", "--changed", "--force"]).status.success());
     let health = wait_for(&server, "questions are embedded by");
     assert!(health.contains(&id) && health.contains("\"degraded\""), "{health}");
     assert!(server.post("/search", r#"{"query": "体温"}"#).starts_with("HTTP/1.1 200"));

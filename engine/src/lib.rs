@@ -81,7 +81,7 @@ pub use snapshot::{
     verify::Verified,
 };
 pub use storage::{Disk, Storage, WriteFile};
-pub use store::{Guard, Listed, Opened, Skipped, Store};
+pub use store::{After, Guard, Listed, Opened, Skipped, Store};
 pub use watch::{Stage, Watch};
 
 /// The snapshot file, byte by byte (this is `engine/FORMAT.md`).

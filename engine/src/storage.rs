@@ -159,6 +159,10 @@ impl Storage for Disk {
     }
 
     fn map(&self, path: &Path) -> io::Result<Bytes> {
+        // A pipe would keep whoever opens it waiting, and a link would be listed nowhere.
+        if !fs::symlink_metadata(path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file"));
+        }
         map::map(&File::open(path)?)
     }
 

@@ -89,7 +89,11 @@ impl Watch {
                     "snapshot {} was published but cannot be served: its vectors are of {found}, questions are embedded by {expected}",
                     newer.id().short()
                 );
-                self.tell(index, &problems, problem);
+                // A file that is gone was pruned, or held somebody who is to be forgotten: what is mapped of it must go, too.
+                match written(&self.store, index.id()) {
+                    Some(_) => self.tell(index, &problems, problem),
+                    None => self.serve_another(problem),
+                }
             }
             Ok(Some(newer)) if !self.is_bad(newer.id()) => self.serve(newer, Vec::new()),
             Ok(_) => self.tell(index, &problems, String::new()),
@@ -99,6 +103,23 @@ impl Watch {
             }
         }
         self.verify()
+    }
+
+    /// Serves the newest sound snapshot of the embedder's identity, or nothing.
+    fn serve_another(&mut self, problem: String) {
+        let identity = self.app.embedder.identity();
+        let listed = self.store.list().unwrap_or_default();
+        let mut indexes = listed
+            .into_iter()
+            .filter(|listed| !self.is_bad(listed.id))
+            .filter_map(|listed| listed.index.ok());
+        match indexes.find(|index| index.identity() == identity) {
+            Some(index) => self.serve(index, vec![problem]),
+            None => {
+                tracing::error!("{problem}; nothing else can be served");
+                self.app.serve(Serving::Starting);
+            }
+        }
     }
 
     /// Puts `problem`, or nothing if it is empty, in the place of what the last look had to tell.

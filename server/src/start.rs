@@ -69,7 +69,7 @@ pub enum StartError {
 /// Publishing with the guard that the settings describe.
 pub fn guarded(settings: &Settings) -> Publishing {
     let Settings { max_lost, max_quarantine_growth, .. } = *settings;
-    Publishing::Guarded(Guard { max_lost, max_quarantine_growth, after: None })
+    Publishing::Guarded(Guard { max_lost, max_quarantine_growth, ..Guard::default() })
 }
 
 /// Runs a sync. Blocks for as long as it takes: never call it from a request.

@@ -2,11 +2,13 @@
 //! rows.
 
 use std::collections::{BTreeSet, HashSet};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use karute_engine::{
-    BuildError, Draft, Facet, Index, Listed, OpenError, Provenance, SnapshotId, Store, StoreError,
+    BuildError, Draft, Facet, Index, Listed, OpenError, Provenance, Sealed, SnapshotId, Store, StoreError,
 };
 use serde::Serialize;
 
@@ -16,6 +18,11 @@ use crate::report::QualityReport;
 
 /// The list, in the directory of the store: one client a line.
 const LIST: &str = "forgotten";
+/// Held by the one process that forgets.
+const LOCK: &str = "forgotten.lock";
+/// How often, and how far apart, another writer of the store is waited for.
+const TRIES: u32 = 150;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What became of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -94,6 +101,31 @@ fn told(index: &Index) -> BTreeSet<String> {
     stored.map(|stored| stored.forgotten).unwrap_or_default()
 }
 
+/// Waits until nobody else forgets. The system frees the lock when the process ends, however it ends.
+fn alone(directory: &Path) -> Result<File, ForgetError> {
+    let path = directory.join(LOCK);
+    let locked = || -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.write(true).create(true).truncate(false).open(&path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    locked().map_err(|source| ForgetError::List { path: path.clone(), action: "locked", source })
+}
+
+/// Does `work` on the store, once another writer is done.
+fn patiently<T>(work: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    for _ in 1..TRIES {
+        match work() {
+            Err(StoreError::Locked { .. }) => std::thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+    work()
+}
+
 /// Puts a client on the list.
 fn add(directory: &Path, client: &str) -> Result<(), ForgetError> {
     let mut clients = list(directory)?;
@@ -108,7 +140,7 @@ fn add(directory: &Path, client: &str) -> Result<(), ForgetError> {
         }
         file.as_file().sync_all()?;
         file.persist(&path)?;
-        std::fs::File::open(directory)?.sync_all()
+        File::open(directory)?.sync_all()
     };
     write().map_err(|source| ForgetError::List { path: path.clone(), action: "written", source })
 }
@@ -122,6 +154,7 @@ pub fn forget(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> 
     if client.is_empty() || client.contains(['\n', '\r']) {
         return Err(ForgetError::Id);
     }
+    let _lock = alone(store.directory())?;
     add(store.directory(), client)?;
     let rebuilt = remove(store, client)?;
     let damaged = discard_damaged(store, |_| true)?;
@@ -135,6 +168,10 @@ pub fn forget(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> 
 /// As [`forget`].
 pub fn follow(store: &Store, clients: &[String]) -> Result<Vec<Rebuilt>, ForgetError> {
     let mut rebuilt = Vec::new();
+    if clients.is_empty() {
+        return Ok(rebuilt);
+    }
+    let _lock = alone(store.directory())?;
     for client in clients {
         add(store.directory(), client)?;
         rebuilt.extend(remove(store, client)?);
@@ -171,16 +208,11 @@ fn remove(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> {
         let mut replaced_by = None;
         // Of a snapshot of before that held nobody else nothing is worth keeping; the one in force is served empty.
         if listed.current || rows < u64::from(index.len()) {
-            let id = without(store, index, client)?;
-            if listed.pinned {
-                store.pin(id)?;
-            }
-            if listed.current {
-                store.make_current(id)?;
-            }
-            replaced_by = Some(id.to_string());
+            let sealed = without(store, index, client)?;
+            replaced_by = Some(patiently(|| store.replace_by(listed.id, &sealed))?.to_string());
+        } else {
+            patiently(|| store.discard(listed.id))?;
         }
-        store.discard(listed.id)?;
         rebuilt.push(Rebuilt { removed: listed.id.to_string(), replaced_by, rows });
     }
     rebuilt.extend(discard_damaged(store, |index| index.is_some_and(|index| has(index) > 0))?);
@@ -194,23 +226,24 @@ fn discard_damaged(
     is_meant: impl Fn(Option<&Index>) -> bool,
 ) -> Result<Vec<Rebuilt>, ForgetError> {
     let mut gone = Vec::new();
-    let listed = store.list()?;
     let is_sound = |listed: &Listed| listed.index.as_ref().is_ok_and(|index| index.verify().is_ok());
-    let is_meant = |listed: &&Listed| is_meant(listed.index.as_ref().ok());
-    for damaged in listed.iter().filter(is_meant).filter(|listed| !is_sound(listed)) {
+    let listed = store.list()?;
+    let damaged: Vec<&Listed> = listed.iter().filter(|listed| !is_sound(listed)).collect();
+    let ids: Vec<SnapshotId> = damaged.iter().map(|listed| listed.id).collect();
+    for damaged in damaged.iter().filter(|listed| is_meant(listed.index.as_ref().ok())) {
         if damaged.current {
-            let sound = listed.iter().find(|listed| is_sound(listed));
-            let sound = sound.ok_or_else(|| ForgetError::NothingSound(damaged.id.short()))?;
-            store.make_current(sound.id)?;
+            let sound = store.current_avoiding(&ids);
+            let sound = sound.map_err(|_| ForgetError::NothingSound(damaged.id.short()))?;
+            patiently(|| store.make_current(sound.index.id()))?;
         }
-        store.discard(damaged.id)?;
+        patiently(|| store.discard(damaged.id))?;
         gone.push(Rebuilt { removed: damaged.id.to_string(), replaced_by: None, rows: 0 });
     }
     Ok(gone)
 }
 
-/// Adds what `index` holds, but for the rows of `client`, to the store.
-fn without(store: &Store, index: &Index, client: &str) -> Result<SnapshotId, ForgetError> {
+/// What `index` holds, but for the rows of `client`.
+fn without(store: &Store, index: &Index, client: &str) -> Result<Sealed, ForgetError> {
     let mut draft =
         Draft::spooled(index.identity().clone(), store.directory()).map_err(ForgetError::Spool)?;
     draft.set_precision(index.precision())?;
@@ -241,5 +274,5 @@ fn without(store: &Store, index: &Index, client: &str) -> Result<SnapshotId, For
         );
     }
     let provenance = Provenance { parent: String::new(), ..index.provenance().clone() };
-    Ok(store.add_instead(&draft.finish(provenance)?, index.id())?)
+    Ok(draft.finish(provenance)?)
 }

@@ -253,6 +253,7 @@ pub async fn run(
     how: How,
     progress: &dyn Progress,
 ) -> Result<Outcome, SyncError> {
+    let begun = store.current_id();
     // Nothing is taken over from a damaged snapshot: it would be signed anew, damage and all.
     let current = sound(store);
     let seen = current.as_ref().and_then(|index| Seen::of(index, store, source));
@@ -294,8 +295,7 @@ pub async fn run(
     };
     let sealed = prepared.build(embedder, store, how.precision, provenance, progress)?;
     progress.begin(Stage::Publishing, None);
-    let after = current.as_ref().map(Index::id);
-    store.publish(&sealed, &Guard { after, ..how.publishing.guard() })?;
+    store.publish(&sealed, &Guard { after: begun.into(), ..how.publishing.guard() })?;
     progress.finish();
     // Somebody may have been forgotten since the rows were read.
     let kept_out = forget::keep_out(store)?;
@@ -339,17 +339,18 @@ pub async fn beside(
     switch: Option<Publishing>,
     progress: &dyn Progress,
 ) -> Result<Outcome, SyncError> {
+    let begun = store.current_id();
     let prepared = prepare(source, embedder, store, None, true, how, progress).await?;
     let full_pass = if source.leaves_vectors_out() { rfc3339(now) } else { String::new() };
     let seen = Seen { version: prepared.gathered.version.clone(), full_pass: full_pass.clone() };
-    let parent = store.current().map(|opened| opened.index.id().to_string()).unwrap_or_default();
+    let parent = begun.map(|id| id.to_string()).unwrap_or_default();
     let forced = switch == Some(Publishing::Forced);
     let provenance = Provenance { parent, forced, ..prepared.provenance(source, &seen, now) };
     let sealed = prepared.build(embedder, store, how.precision, provenance, progress)?;
     progress.begin(Stage::Publishing, None);
     let id = match switch {
         Some(publishing) => {
-            store.publish(&sealed, &publishing.guard())?;
+            store.publish(&sealed, &Guard { after: begun.into(), ..publishing.guard() })?;
             sealed.id()
         }
         None => store.add(&sealed)?,

@@ -371,6 +371,11 @@ fn check_layout(entries: &[Entry], file_length: u64) -> Result<(), OpenError> {
                     let expected = section.alignment();
                     return Err(fault(format!("alignment {}, expected {expected}", entry.alignment)));
                 }
+                if (entry.flags & FLAG_OPTIONAL != 0) != section.is_optional() {
+                    return Err(fault(
+                        "it is marked as one to skip, or not, where its kind says otherwise".into(),
+                    ));
+                }
                 if previous.is_some_and(|previous| previous.position() >= section.position()) {
                     return Err(fault("out of order, or there twice".into()));
                 }

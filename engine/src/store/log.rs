@@ -1,7 +1,7 @@
 //! The store's log: what moved `CURRENT`, from where to where, and what came into the store besides.
 //!
 //! ```text
-//! publish NEW OLD      published; OLD was current before, and is missing where nothing was
+//! publish NEW OLD      published; OLD was current before, or `-` where nothing was
 //! force NEW OLD        the same, past the guard
 //! switch NEW OLD       made current
 //! rollback NEW OLD     gone back to
@@ -59,8 +59,8 @@ struct Line {
 pub(super) fn line(tail: &str, why: Why, id: SnapshotId, other: Option<SnapshotId>) -> String {
     // What a crash cut short must not become part of another line.
     let end = if tail.is_empty() || tail.ends_with('\n') { "" } else { "\n" };
-    let other = other.map_or(String::new(), |other| format!(" {other}"));
-    format!("{end}{} {id}{other}\n", why.name())
+    let other = other.map_or_else(|| "-".to_owned(), |other| other.to_string());
+    format!("{end}{} {id} {other}\n", why.name())
 }
 
 /// The log, read.
@@ -77,9 +77,9 @@ impl Log {
             let why = words.next().and_then(|name| Why::ALL.into_iter().find(|why| why.name() == name));
             let id = words.next().and_then(|word| word.parse().ok());
             let (Some(why), Some(id)) = (why, id) else { continue };
-            let other = words.next().and_then(|word| word.parse().ok());
             let before = current.filter(|before| *before != id && why.moves_current());
-            lines.push(Line { why, id, other: other.or(before) });
+            let other = words.next().map_or(before, |word| word.parse().ok());
+            lines.push(Line { why, id, other });
             if why.moves_current() {
                 current = Some(id);
             }
@@ -92,14 +92,22 @@ impl Log {
         self.0.iter().rev().find(|line| line.why.moves_current() && line.id == current)
     }
 
+    /// Whether the log says how `id` became current.
+    pub(super) fn knows(&self, id: SnapshotId) -> bool {
+        self.in_force(id).is_some()
+    }
+
     /// Whether somebody went back to `current`, rather than publish it.
     pub(super) fn is_rolled_back(&self, current: SnapshotId) -> bool {
         self.in_force(current).is_some_and(|line| line.why == Why::Rollback)
     }
 
-    /// Whether `id` was once published past the guard.
-    pub(super) fn is_forced(&self, id: SnapshotId) -> bool {
-        self.0.iter().any(|line| line.why == Why::Force && line.id == id)
+    /// Whether `id` was once published past the guard. A line that nothing came of does not count: the pointer, or the move behind
+    /// it, says what came of one.
+    pub(super) fn is_forced(&self, id: SnapshotId, current: Option<SnapshotId>) -> bool {
+        let moves: Vec<&Line> = self.0.iter().filter(|line| line.why.moves_current()).collect();
+        let ends = moves.iter().skip(1).map(|next| next.other).chain([current]);
+        moves.iter().zip(ends).any(|(line, then)| line.why == Why::Force && line.id == id && then == Some(id))
     }
 
     /// Where each snapshot stands among the others: the later it was published or came in, the higher. Going back to one makes
@@ -109,9 +117,9 @@ impl Log {
         for (place, line) in self.0.iter().enumerate() {
             match (line.why, line.other) {
                 (Why::Publish | Why::Force | Why::Add, _) => places.insert(line.id, place),
+                // Of what the log does not know nothing can be taken over.
                 (Why::Instead, Some(other)) => {
-                    let place = places.get(&other).copied().unwrap_or(place);
-                    places.insert(line.id, place)
+                    places.get(&other).copied().and_then(|place| places.insert(line.id, place))
                 }
                 _ => Some(*places.entry(line.id).or_insert(place)),
             };
@@ -123,13 +131,15 @@ impl Log {
     /// readable pointer, the one that was current last.
     pub(super) fn previous(&self, current: Option<SnapshotId>, held: &[SnapshotId]) -> Option<SnapshotId> {
         let moves = self.0.iter().rev().filter(|line| line.why.moves_current());
-        let Some(current) = current else {
-            return moves.map(|line| line.id).find(|id| held.contains(id));
+        // Without a line for it, what was current before it is what the log knows last.
+        let known = current.filter(|current| self.in_force(*current).is_some());
+        let Some(current) = known else {
+            return moves.map(|line| line.id).find(|id| held.contains(id) && current != Some(*id));
         };
         let mut of = current;
         for line in moves {
             let Some(other) = line.other.filter(|other| line.id == of && *other != of) else { continue };
-            let stands_in = self.stand_in(other);
+            let stands_in = if held.contains(&other) { other } else { self.stand_in(other) };
             if held.contains(&stands_in) && stands_in != current {
                 return Some(stands_in);
             }
@@ -199,11 +209,35 @@ mod tests {
 
     #[test]
     fn a_line_that_was_cut_short_ends_nowhere_but_in_itself() {
+        // As builds before 0.2.0 wrote it.
         let mut text = format!("publish {}\npublish {}\npubl", id('a'), id('b'));
         text.push_str(&line(&text, Why::Rollback, id('a'), Some(id('b'))));
         let log = Log::parse(&text);
         assert!(log.is_rolled_back(id('a')));
         assert_eq!(log.previous(Some(id('a')), &[id('a'), id('b')]), Some(id('b')));
         assert_eq!(Log::parse("publish\nforce x y\n\n \u{0}").0, []);
+    }
+
+    #[test]
+    fn an_order_counts_once_something_came_of_it() {
+        use Why::{Force, Publish};
+        let done = log(&[(Publish, 'a', None), (Force, 'b', Some('a')), (Publish, 'c', Some('b'))]);
+        assert!(done.is_forced(id('b'), Some(id('c'))) && !done.is_forced(id('c'), Some(id('c'))));
+        let crashed = log(&[(Publish, 'a', None), (Force, 'b', Some('a'))]);
+        assert!(!crashed.is_forced(id('b'), Some(id('a'))) && crashed.is_forced(id('b'), Some(id('b'))));
+        let again = log(&[(Publish, 'a', None), (Force, 'b', Some('a')), (Publish, 'b', Some('a'))]);
+        assert!(!again.is_forced(id('b'), Some(id('b'))));
+    }
+
+    #[test]
+    fn what_the_log_does_not_know_stays_unknown() {
+        use Why::{Instead, Publish};
+        let held = ['a', 'b', 'c', 'd'].map(id);
+        let lost = log(&[(Publish, 'a', None), (Publish, 'b', Some('a'))]);
+        assert_eq!(lost.previous(Some(id('c')), &held), Some(id('b')), "the last line was lost");
+        let unknown = log(&[(Instead, 'd', Some('c')), (Publish, 'a', None)]);
+        assert!(!unknown.places().contains_key(&id('d')));
+        let first = log(&[(Publish, 'a', None), (Publish, 'b', None)]);
+        assert_eq!(first.previous(Some(id('b')), &held), None, "nothing came of the first line");
     }
 }

@@ -32,7 +32,7 @@ use crate::index::Index;
 use crate::snapshot::id::SnapshotId;
 use crate::storage::{Disk, Storage};
 
-pub use guard::Guard;
+pub use guard::{After, Guard};
 
 const CURRENT: &str = "CURRENT";
 const PINNED: &str = "PINNED";
@@ -220,6 +220,11 @@ impl Store {
         }
     }
 
+    /// The id that `CURRENT` names, whether there is such a snapshot or not; `None` where it names none.
+    pub fn current_id(&self) -> Option<SnapshotId> {
+        self.pointer().ok().flatten()
+    }
+
     /// The id that `CURRENT` names; `Ok(None)` before the first publication, `Err` with the reason if the pointer
     /// cannot be read.
     fn pointer(&self) -> Result<Option<SnapshotId>, String> {
@@ -249,7 +254,11 @@ impl Store {
         let is_gone = |listed: &Listed| matches!(&listed.index, Err(OpenError::Io { source, .. }) if source.kind() == ErrorKind::NotFound);
         let listed = self.ids()?.into_iter().map(describe).filter(|listed| !is_gone(listed));
         let mut listed: Vec<Listed> = listed.collect();
-        let places = self.log()?.places();
+        let mut places = self.log()?.places();
+        if let Some(current) = current {
+            // One whose line was lost came last.
+            places.entry(current).or_insert(usize::MAX);
+        }
         let age = |listed: &Listed| listed.index.as_ref().ok().map(|index| age(&places, index));
         listed.sort_by_key(|listed| std::cmp::Reverse(age(listed)));
         Ok(listed)

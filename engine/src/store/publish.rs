@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use super::guard::After;
 use super::log::{self, Log, Why};
 use super::{CURRENT, Guard, LOG, NOTE, PINNED, SNAPSHOTS, Store, TEMPORARY, failed, is_named};
 use crate::error::StoreError;
@@ -24,11 +25,7 @@ impl Store {
         self.sweep()?;
         let id = sealed.id();
         let parent = self.current().ok().map(|opened| opened.index);
-        if let (Some(after), Some(parent)) = (guard.after, &parent)
-            && ![id, self.log()?.stand_in(after)].contains(&parent.id())
-        {
-            return Err(StoreError::Overtaken { id, by: parent.id() });
-        }
+        self.check_after(guard.after, id)?;
         let held = self.open_snapshot(id).and_then(|index| index.verify().map(|_| index));
         match held {
             Ok(index) => guard.check(parent.as_ref(), &index)?,
@@ -37,7 +34,7 @@ impl Store {
                 self.replace(&self.path_of(id), |file| sealed.write_to(file), check)?;
             }
         }
-        self.point_to(id, if guard.is_open() { Why::Force } else { Why::Publish })?;
+        self.point_to(id, if guard.forced { Why::Force } else { Why::Publish })?;
         Ok(id)
     }
 
@@ -46,31 +43,62 @@ impl Store {
     /// # Errors
     /// As [`Store::publish`], but for the guard.
     pub fn add(&self, sealed: &Sealed) -> Result<SnapshotId, StoreError> {
-        self.take_in(sealed, None)
+        let _lock = self.lock()?;
+        self.sweep()?;
+        self.write_unless_held(sealed)?;
+        self.note_in_log(Why::Add, sealed.id(), None)?;
+        Ok(sealed.id())
     }
 
-    /// As [`Store::add`], for a snapshot that takes the place of another in every order: that of the list, of pruning and of
-    /// going back.
+    /// Puts a sealed snapshot in the place of another, which goes: in every order, with its pin, and as the current one where
+    /// it is that at this moment.
     ///
     /// # Errors
     /// As [`Store::add`].
-    pub fn add_instead(&self, sealed: &Sealed, of: SnapshotId) -> Result<SnapshotId, StoreError> {
-        self.take_in(sealed, Some(of))
-    }
-
-    fn take_in(&self, sealed: &Sealed, instead_of: Option<SnapshotId>) -> Result<SnapshotId, StoreError> {
+    pub fn replace_by(&self, of: SnapshotId, sealed: &Sealed) -> Result<SnapshotId, StoreError> {
         let _lock = self.lock()?;
         self.sweep()?;
         let id = sealed.id();
+        self.write_unless_held(sealed)?;
+        self.note_in_log(Why::Instead, id, Some(of))?;
+        let mut pinned = self.pinned()?;
+        if let Some(pin) = pinned.iter_mut().find(|pin| **pin == of) {
+            *pin = id;
+            self.write_pins(&pinned)?;
+        }
+        if self.pointer() == Ok(Some(of)) {
+            // Somebody who went back to the other has gone back to this one.
+            let why = if self.log()?.is_rolled_back(of) { Why::Rollback } else { Why::Switch };
+            self.point_to(id, why)?;
+        }
+        self.remove_file(of)?;
+        Ok(id)
+    }
+
+    fn write_unless_held(&self, sealed: &Sealed) -> Result<(), StoreError> {
+        let id = sealed.id();
+        if self.pointer() == Ok(None) {
+            self.sync_ancestors()?;
+        }
         if self.open_snapshot(id).and_then(|index| index.verify().map(drop)).is_err() {
             let check = |temporary: &Path| self.read_back(id, temporary).map(drop);
             self.replace(&self.path_of(id), |file| sealed.write_to(file), check)?;
         }
-        match instead_of {
-            None => self.note_in_log(Why::Add, id, None)?,
-            Some(of) => self.note_in_log(Why::Instead, id, Some(of))?,
+        Ok(())
+    }
+
+    /// What was current when a publication was begun must be it still, or what takes its place, or the snapshot itself.
+    fn check_after(&self, after: After, id: SnapshotId) -> Result<(), StoreError> {
+        let now = self.pointer().ok().flatten();
+        let is_as_before = match after {
+            After::Anything => true,
+            After::Nothing => now.is_none(),
+            After::Snapshot(after) => now == Some(after) || now == Some(self.log()?.stand_in(after)),
+        };
+        match now.filter(|now| !is_as_before && *now != id) {
+            Some(by) => Err(StoreError::Overtaken { id, by }),
+            None => Ok(()),
         }
-        Ok(id)
     }
 
     /// Takes over a file that was brought here from elsewhere, such as a bucket: verifies all of it, then gives it its
@@ -82,6 +110,9 @@ impl Store {
     pub fn adopt(&self, file: &Path, id: SnapshotId) -> Result<(), StoreError> {
         let _lock = self.lock()?;
         self.read_back(id, file)?;
+        if self.pointer() == Ok(None) {
+            self.sync_ancestors()?;
+        }
         self.storage.rename(file, &self.path_of(id)).map_err(failed("rename", file))?;
         let snapshots = self.directory.join(SNAPSHOTS);
         self.storage.sync_directory(&snapshots).map_err(failed("sync", &snapshots))?;
@@ -134,7 +165,7 @@ impl Store {
     /// # Errors
     /// A log that cannot be read.
     pub fn is_forced(&self, id: SnapshotId) -> Result<bool, StoreError> {
-        Ok(self.log()?.is_forced(id))
+        Ok(self.log()?.is_forced(id, self.pointer().ok().flatten()))
     }
 
     pub(super) fn log(&self) -> Result<Log, StoreError> {
@@ -152,18 +183,46 @@ impl Store {
         }
     }
 
+    /// The log, shortened to its newest half once it has grown long.
+    fn compacted(&self, text: String) -> Result<String, StoreError> {
+        if text.len() < LONGEST_LOG {
+            return Ok(text);
+        }
+        let half = text.len() / 2;
+        let kept =
+            text.as_bytes().iter().skip(half).position(|&byte| byte == b'\n').map_or(0, |at| half + at + 1);
+        let text = text.get(kept..).unwrap_or_default().to_owned();
+        let (path, temporary) =
+            (self.directory.join(LOG), self.directory.join(LOG).with_extension(TEMPORARY));
+        // It is appended to, so it is made as something that may be.
+        let mut file = self.storage.append(&temporary).map_err(failed("open", &temporary))?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync()).map_err(failed("write", &temporary))?;
+        self.storage.rename(&temporary, &path).map_err(failed("rename", &temporary))?;
+        self.storage.sync_directory(&self.directory).map_err(failed("sync", &self.directory))?;
+        Ok(text)
+    }
+
     fn note_in_log(&self, why: Why, id: SnapshotId, other: Option<SnapshotId>) -> Result<(), StoreError> {
         let path = self.directory.join(LOG);
-        let line = log::line(&self.log_text()?, why, id, other);
+        let text = self.compacted(self.log_text()?)?;
+        let line = log::line(&text, why, id, other);
         let mut file = self.storage.append(&path).map_err(failed("open", &path))?;
         // One write, so that a crash leaves the line whole or a fragment that is no line.
         file.write_all(line.as_bytes()).and_then(|()| file.sync()).map_err(failed("write", &path))
     }
 
-    /// The snapshot before the current one.
+    /// The snapshot before the current one; where the log does not know, the newest other one.
     fn previous(&self) -> Result<SnapshotId, StoreError> {
         let (log, current, held) = (self.log()?, self.pointer().ok().flatten(), self.ids()?);
-        log.previous(current, &held).ok_or_else(|| StoreError::NoEarlier { path: self.directory.clone() })
+        let known = log.previous(current, &held);
+        let newest = || {
+            let mut others = self.list().ok()?.into_iter().filter(|listed| !listed.current);
+            others.find(|listed| listed.index.is_ok()).map(|listed| listed.id)
+        };
+        let is_known = current.is_some_and(|current| log.knows(current));
+        known
+            .or_else(|| if is_known { None } else { newest() })
+            .ok_or_else(|| StoreError::NoEarlier { path: self.directory.clone() })
     }
 
     /// Removes what writers that were killed left behind; the lock says that none is at work now.
@@ -201,8 +260,8 @@ impl Store {
             let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
             match self.storage.sync_directory(directory) {
                 Ok(()) => {}
-                // Nobody made a directory in one that he may not even open.
-                Err(error) if error.kind() == ErrorKind::PermissionDenied && directory != self.directory => {}
+                // Nobody made a directory in one that he may not even open, or where directories cannot be synced.
+                Err(error) if directory != self.directory && IS_NOT_OURS.contains(&error.kind()) => {}
                 Err(error) => return Err(failed("sync", directory)(error)),
             }
         }
@@ -245,8 +304,20 @@ impl Store {
     }
 }
 
+/// What the system says of a directory above the store's own that it will not sync.
+const IS_NOT_OURS: [ErrorKind; 4] = [
+    ErrorKind::PermissionDenied,
+    ErrorKind::InvalidInput,
+    ErrorKind::Unsupported,
+    ErrorKind::ReadOnlyFilesystem,
+];
+/// Bytes of a log that is shortened: some ten thousand lines.
+const LONGEST_LOG: usize = 1 << 20;
+
 /// Whether a file of this name is one that a writer had not finished.
 fn is_temporary(name: &str) -> bool {
     let stem = name.strip_suffix(TEMPORARY).and_then(|name| name.strip_suffix('.'));
-    stem.is_some_and(|stem| [CURRENT, PINNED, NOTE].contains(&stem) || stem.parse::<SnapshotId>().is_ok())
+    stem.is_some_and(|stem| {
+        [CURRENT, PINNED, NOTE, "store"].contains(&stem) || stem.parse::<SnapshotId>().is_ok()
+    })
 }

@@ -1,6 +1,6 @@
 //! Which snapshots stay: pins and pruning.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use super::{PINNED, SNAPSHOTS, Store, failed};
 use crate::error::StoreError;
@@ -18,7 +18,7 @@ impl Store {
         let path = self.directory.join(PINNED);
         let bytes = match self.storage.read(&path, PINNED_LIMIT) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(failed("read", &path)(error)),
         };
         let invalid = |error: String| failed("read", &path)(std::io::Error::other(error));
@@ -53,7 +53,7 @@ impl Store {
         if pinned.len() < before { self.write_pins(&pinned) } else { Ok(()) }
     }
 
-    fn write_pins(&self, pinned: &[SnapshotId]) -> Result<(), StoreError> {
+    pub(super) fn write_pins(&self, pinned: &[SnapshotId]) -> Result<(), StoreError> {
         self.sweep()?;
         let write = |file: &mut Box<dyn crate::storage::WriteFile>| {
             pinned.iter().try_for_each(|id| writeln!(file, "{id}"))
@@ -77,8 +77,16 @@ impl Store {
         if pinned.len() < before {
             self.write_pins(&pinned)?;
         }
+        self.remove_file(id)
+    }
+
+    /// Removes the file of a snapshot; fine if somebody else has.
+    pub(super) fn remove_file(&self, id: SnapshotId) -> Result<(), StoreError> {
         let path = self.path_of(id);
-        self.storage.remove(&path).map_err(failed("remove", &path))?;
+        match self.storage.remove(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("remove", &path)(error)),
+            _ => {}
+        }
         let snapshots = self.directory.join(SNAPSHOTS);
         self.storage.sync_directory(&snapshots).map_err(failed("sync", &snapshots))
     }

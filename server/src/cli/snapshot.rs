@@ -64,9 +64,12 @@ pub(super) enum Verb {
     Import {
         /// The folder that an export wrote.
         folder: PathBuf,
-        /// Publish even what the guard takes for an accident, and files that were changed since they were exported.
+        /// Publish even what the guard takes for an accident.
         #[arg(long)]
         force: bool,
+        /// Publish files that are not the snapshot that was exported: changed since, or of another version.
+        #[arg(long)]
+        changed: bool,
     },
 }
 
@@ -97,7 +100,9 @@ pub(super) fn run(settings: &Settings, verb: Verb, json: bool) -> Outcome {
         Verb::Push(one) => bucket::push(settings, &store, one.open(&store)?.id(), json),
         Verb::Pull => bucket::pull(settings, &store, json),
         Verb::Export { folder, one } => keep::export(&one.open(&store)?, &folder, json),
-        Verb::Import { folder, force } => keep::import(&store, settings, &folder, force, json),
+        Verb::Import { folder, force, changed } => {
+            keep::import(&store, settings, &folder, force, changed, json)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use karute_engine::{Index, SnapshotId, Store};
+use karute_engine::{Guard, Index, SnapshotId, Store};
 use karute_sync::job::Publishing;
 use karute_sync::transfer;
 use serde_json::json;
@@ -52,21 +52,29 @@ pub(super) fn export(index: &Index, folder: &Path, json: bool) -> Outcome {
     done(json, &format!("exported to {}", folder.display()), index.id())
 }
 
-pub(super) fn import(store: &Store, settings: &Settings, folder: &Path, force: bool, json: bool) -> Outcome {
+pub(super) fn import(
+    store: &Store,
+    settings: &Settings,
+    folder: &Path,
+    force: bool,
+    changed: bool,
+    json: bool,
+) -> Outcome {
     let publishing = if force { Publishing::Forced } else { start::guarded(settings) };
-    let parent = store.current().map(|opened| opened.index.id().to_string()).unwrap_or_default();
+    let begun = store.current_id();
+    let parent = begun.map(|id| id.to_string()).unwrap_or_default();
     let transfer::Imported { sealed, differs_from } = transfer::import(folder, |provenance| {
         provenance.parent = parent;
         provenance.forced = force;
     })?;
-    if let (Some(id), false) = (differs_from, force) {
+    if let (Some(id), false) = (differs_from, changed) {
         return Err(format!(
             "these files are not snapshot {id}, from which they were exported: they were changed since, or another version built it. \
-             --force publishes them all the same"
+             --changed publishes them all the same"
         )
         .into());
     }
-    let id = store.publish(&sealed, &publishing.guard())?;
+    let id = store.publish(&sealed, &Guard { after: begun.into(), ..publishing.guard() })?;
     karute_sync::forget::keep_out(store)?;
     done(json, "imported and current", id)
 }
