@@ -64,7 +64,7 @@ pub(crate) async fn idle(program: &str, count: usize) {
     let host = "Host: x\r\nContent-Type: application/json";
     let mut held = Vec::new();
     for number in 0..count {
-        let token = &house.tokens[number % CLIENTS];
+        let token = &house.tokens[number / 4 % CLIENTS];
         let body = "{\"message\": \"交換はいつ\"}";
         let sent = match number % 4 {
             0 => String::new(),
