@@ -17,9 +17,9 @@ impl Store {
     /// store already holds moves only the pointer and adds a line to the log.
     ///
     /// # Errors
-    /// Another writer, now or since the snapshot was begun; a refusal of the guard or of the file system; a file that does not read back as it was
-    /// written. In each case the store still serves what it served before, unless the very last step fails, which makes
-    /// the new pointer durable.
+    /// Another writer, now or since the snapshot was begun; a refusal of the guard or of the file system; a file that does
+    /// not read back as it was written. In each case the store still serves what it served before, unless the very last step
+    /// fails, which makes the new pointer durable.
     pub fn publish(&self, sealed: &Sealed, guard: &Guard) -> Result<SnapshotId, StoreError> {
         let _lock = self.lock()?;
         self.sweep()?;
@@ -60,6 +60,9 @@ impl Store {
         self.sweep()?;
         let id = sealed.id();
         self.write_unless_held(sealed)?;
+        if id == of {
+            return Ok(id);
+        }
         self.note_in_log(Why::Instead, id, Some(of))?;
         let mut pinned = self.pinned()?;
         if let Some(pin) = pinned.iter_mut().find(|pin| **pin == of) {
