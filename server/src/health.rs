@@ -36,6 +36,10 @@ pub(crate) async fn watch(app: App) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
+        // Before there is a snapshot nothing can be told of it.
+        if app.index().is_err() {
+            continue;
+        }
         let found = measure(&app).await;
         *app.health.lock().await = Some(found);
     }
@@ -56,18 +60,22 @@ pub(crate) async fn measured(app: &App) -> Measured {
 }
 
 async fn measure(app: &App) -> Measured {
-    let database = async {
+    let keeps = async {
         let state = app.state()?;
-        state.ping().await.ok()?;
-        Some(used_up(app, state).await)
+        tokio::time::timeout(PATIENCE, state.ping()).await.ok()?.ok()?;
+        Some(state)
     };
-    let (searched, database) = tokio::join!(probe(app), tokio::time::timeout(PATIENCE, database));
-    let used_up = database.ok().flatten();
+    let (searched, keeps) = tokio::join!(probe(app), keeps);
+    // Slow sums are no reason to say that nothing is kept.
+    let used_up = match keeps {
+        Some(state) => tokio::time::timeout(PATIENCE, used_up(app, state)).await.unwrap_or_default(),
+        None => Vec::new(),
+    };
     Measured {
         at: Instant::now(),
         searched: searched.map_err(|failure| failure.code()),
-        keeps: used_up.is_some(),
-        used_up: used_up.unwrap_or_default(),
+        keeps: keeps.is_some(),
+        used_up,
     }
 }
 

@@ -117,6 +117,13 @@ impl Till {
         let pass = tokio::time::timeout_at(until, upstream.enter()).await.map_err(|_| Failure::Busy)??;
         // What this machine does itself is no call.
         let ticket = if usd > 0.0 { self.reserve(kind, upstream.name(), usd).await? } else { None };
+        // The ledger took its time: what the service would have done with the rest is not asked.
+        if Instant::now() >= until {
+            if let Some(ticket) = ticket {
+                ticket.free().await;
+            }
+            return Err(Failure::TimedOut);
+        }
         let Ok(called) = tokio::time::timeout_at(until, call).await else {
             pass.timed_out();
             // Nobody knows what it cost: the ticket is presumed to have cost the most.

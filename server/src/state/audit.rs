@@ -134,7 +134,7 @@ impl Database {
 
     async fn read_links(&self, which: &str, value: Option<String>) -> Result<Vec<Sealed>, StateError> {
         // A column of SQLite holds whatever bytes of whatever type somebody puts there; PostgreSQL keeps to its types. And the
-        // index has a copy of what the table holds, which is not what is to be verified.
+        // index has a copy of what the table holds, which is not what is to be verified; for the rest it will do.
         let columns = match self.is_file {
             true => {
                 "COALESCE(hex(chain), ''), COALESCE(CAST(sequence AS INTEGER), -1), COALESCE(CAST(at AS INTEGER), 0), hex(caller), hex(role), hex(action), hex(detail),
@@ -143,7 +143,7 @@ impl Database {
             }
             false => "chain, sequence, at, caller, role, action, detail, digest",
         };
-        let table = if self.is_file { "audit NOT INDEXED" } else { "audit" };
+        let table = if self.is_file && which.is_empty() { "audit NOT INDEXED" } else { "audit" };
         let sql = format!("SELECT {columns} FROM {table} {which}");
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql).into_sql_str());
         if let Some(value) = value {
