@@ -230,6 +230,10 @@ fn a_log_that_grew_long_or_is_gone_still_leads_back() {
     assert_eq!(store.rollback(None).expect("rolled back"), ids[1]);
     assert!(store.is_rolled_back());
     store.make_current(next).expect("switched");
+    // A log that tells of one snapshot alone hides no other.
+    fs::write(&log, format!("publish {0} {0}\n", next).repeat(3)).expect("written");
+    assert_eq!(store.rollback(None).expect("rolled back"), ids[1]);
+    store.make_current(next).expect("switched");
     fs::remove_file(&log).expect("removed");
     // Without a log the newest other one is the one before.
     assert_eq!(store.rollback(None).expect("rolled back"), ids[1]);

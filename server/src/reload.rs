@@ -72,7 +72,7 @@ impl Watch {
 
     /// One look: another snapshot in force? then open it. A snapshot that was not verified yet? then verify it.
     fn look(mut self) -> Self {
-        let Serving::Ready { index, problems } = self.app.serving() else { return self };
+        let Serving::Ready { index, problems } = self.app.serving() else { return self.begin_again() };
         let store = &self.store;
         let was_bad = self.is_bad(index.id());
         self.bad.retain(|(id, when)| written(store, *id) == *when);
@@ -103,6 +103,17 @@ impl Watch {
             }
         }
         self.verify()
+    }
+
+    /// Serves what can be served again, after there was nothing.
+    fn begin_again(mut self) -> Self {
+        let bad: Vec<SnapshotId> = self.bad.iter().map(|(id, _)| *id).collect();
+        if let Ok(opened) = self.store.current_avoiding(&bad)
+            && opened.index.identity() == self.app.embedder.identity()
+        {
+            self.serve(opened.index, Vec::new());
+        }
+        self
     }
 
     /// Serves the newest sound snapshot of the embedder's identity, or nothing.

@@ -228,6 +228,14 @@ fn discard_damaged(
     let mut gone = Vec::new();
     let is_sound = |listed: &Listed| listed.index.as_ref().is_ok_and(|index| index.verify().is_ok());
     let listed = store.list()?;
+    if is_meant(None)
+        && let Some(at) = listed.iter().position(|listed| matches!(listed.index, Err(OpenError::Io { .. })))
+        && let Some(Listed { index: Err(error), .. }) = listed.into_iter().nth(at)
+    {
+        // What the system does not let anybody open now may be sound.
+        return Err(error.into());
+    }
+    let listed = store.list()?;
     let damaged: Vec<&Listed> = listed.iter().filter(|listed| !is_sound(listed)).collect();
     let ids: Vec<SnapshotId> = damaged.iter().map(|listed| listed.id).collect();
     for damaged in damaged.iter().filter(|listed| is_meant(listed.index.as_ref().ok())) {

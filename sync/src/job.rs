@@ -253,6 +253,10 @@ pub async fn run(
     how: How,
     progress: &dyn Progress,
 ) -> Result<Outcome, SyncError> {
+    // A sync that ended between publishing and this may have left somebody in who was forgotten meanwhile.
+    if let Err(error) = forget::keep_out(store) {
+        tracing::warn!(%error, "somebody who is to be forgotten may still be in a snapshot");
+    }
     let begun = store.current_id();
     // Nothing is taken over from a damaged snapshot: it would be signed anew, damage and all.
     let current = sound(store);

@@ -92,9 +92,17 @@ impl Log {
         self.0.iter().rev().find(|line| line.why.moves_current() && line.id == current)
     }
 
-    /// Whether the log says how `id` became current.
-    pub(super) fn knows(&self, id: SnapshotId) -> bool {
-        self.in_force(id).is_some()
+    /// Whether the log says that nothing was current before `current`, or before those that were before it.
+    pub(super) fn begins_there(&self, current: SnapshotId) -> bool {
+        let mut of = current;
+        for line in self.0.iter().rev().filter(|line| line.why.moves_current()) {
+            match line.other {
+                None if line.id == of => return true,
+                Some(other) if line.id == of && other != of => of = other,
+                _ => {}
+            }
+        }
+        false
     }
 
     /// Whether somebody went back to `current`, rather than publish it.

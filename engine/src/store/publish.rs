@@ -222,9 +222,9 @@ impl Store {
             let mut others = self.list().ok()?.into_iter().filter(|listed| !listed.current);
             others.find(|listed| listed.index.is_ok()).map(|listed| listed.id)
         };
-        let is_known = current.is_some_and(|current| log.knows(current));
+        let is_first = current.is_some_and(|current| log.begins_there(current));
         known
-            .or_else(|| if is_known { None } else { newest() })
+            .or_else(|| if is_first { None } else { newest() })
             .ok_or_else(|| StoreError::NoEarlier { path: self.directory.clone() })
     }
 
