@@ -1,8 +1,9 @@
 //! Who saw whose records, in a chain that shows every change to it.
 //!
 //! Each run of each instance has a chain of its own; its first link holds the ends of all chains before it, and one each hour
-//! those of the chains beside it, so that neither a chain nor the end of one can vanish without a trace. With `KARUTE_AUDIT_KEY` digests are keyed,
-//! so that whoever can write to the database but has not the key cannot forge a chain either.
+//! those of the chains beside it, so that neither a chain nor the end of one can vanish without a trace. With
+//! `KARUTE_AUDIT_KEY` digests are keyed, so that whoever can write to the database but has not the key cannot forge a chain
+//! either.
 //!
 //! A link is kept before anything that it tells of is shown. Links that come together are kept together.
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use karute_engine::{
-    BuildError, Draft, Facet, Index, Listed, OpenError, Provenance, Sealed, SnapshotId, Store, StoreError,
+    BuildError, Draft, Facet, Index, Listed, OpenError, Provenance, Sealed, Store, StoreError,
 };
 use serde::Serialize;
 
@@ -227,20 +227,20 @@ fn discard_damaged(
 ) -> Result<Vec<Rebuilt>, ForgetError> {
     let mut gone = Vec::new();
     let is_sound = |listed: &Listed| listed.index.as_ref().is_ok_and(|index| index.verify().is_ok());
-    let listed = store.list()?;
-    if is_meant(None)
-        && let Some(at) = listed.iter().position(|listed| matches!(listed.index, Err(OpenError::Io { .. })))
-        && let Some(Listed { index: Err(error), .. }) = listed.into_iter().nth(at)
+    let mut listed = store.list()?;
+    let unopened = listed.iter().position(|listed| matches!(listed.index, Err(OpenError::Io { .. })));
+    // What the system does not let anybody open now may be sound.
+    if let (true, Some(at)) = (is_meant(None), unopened)
+        && let Err(error) = listed.swap_remove(at).index
     {
-        // What the system does not let anybody open now may be sound.
         return Err(error.into());
     }
-    let listed = store.list()?;
-    let damaged: Vec<&Listed> = listed.iter().filter(|listed| !is_sound(listed)).collect();
-    let ids: Vec<SnapshotId> = damaged.iter().map(|listed| listed.id).collect();
-    for damaged in damaged.iter().filter(|listed| is_meant(listed.index.as_ref().ok())) {
+    // Only those that are meant are read whole: this runs at each start and sync.
+    let meant = listed.iter().filter(|listed| is_meant(listed.index.as_ref().ok()));
+    for damaged in meant.filter(|listed| !is_sound(listed)) {
         if damaged.current {
-            let sound = store.current_avoiding(&ids);
+            let ids = listed.iter().filter(|listed| !is_sound(listed)).map(|listed| listed.id);
+            let sound = store.current_avoiding(&ids.collect::<Vec<_>>());
             let sound = sound.map_err(|_| ForgetError::NothingSound(damaged.id.short()))?;
             patiently(|| store.make_current(sound.index.id()))?;
         }

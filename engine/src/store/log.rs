@@ -87,15 +87,20 @@ impl Log {
         Self(lines)
     }
 
+    /// The lines that tell of a move of `CURRENT`.
+    fn moves(&self) -> impl DoubleEndedIterator<Item = &Line> {
+        self.0.iter().filter(|line| line.why.moves_current())
+    }
+
     /// The line that made `current` what it is.
     fn in_force(&self, current: SnapshotId) -> Option<&Line> {
-        self.0.iter().rev().find(|line| line.why.moves_current() && line.id == current)
+        self.moves().rev().find(|line| line.id == current)
     }
 
     /// Whether the log says that nothing was current before `current`, or before those that were before it.
     pub(super) fn begins_there(&self, current: SnapshotId) -> bool {
         let mut of = current;
-        for line in self.0.iter().rev().filter(|line| line.why.moves_current()) {
+        for line in self.moves().rev() {
             match line.other {
                 None if line.id == of => return true,
                 Some(other) if line.id == of && other != of => of = other,
@@ -113,9 +118,8 @@ impl Log {
     /// Whether `id` was once published past the guard. A line that nothing came of does not count: the pointer, or the move behind
     /// it, says what came of one.
     pub(super) fn is_forced(&self, id: SnapshotId, current: Option<SnapshotId>) -> bool {
-        let moves: Vec<&Line> = self.0.iter().filter(|line| line.why.moves_current()).collect();
-        let ends = moves.iter().skip(1).map(|next| next.other).chain([current]);
-        moves.iter().zip(ends).any(|(line, then)| line.why == Why::Force && line.id == id && then == Some(id))
+        let ends = self.moves().skip(1).map(|next| next.other).chain([current]);
+        self.moves().zip(ends).any(|(line, then)| line.why == Why::Force && line.id == id && then == Some(id))
     }
 
     /// Where each snapshot stands among the others: the later it was published or came in, the higher. Going back to one makes
@@ -138,7 +142,7 @@ impl Log {
     /// The snapshot that was current before `current`, or before that one, and so on, and is still `held`. Without a
     /// readable pointer, the one that was current last.
     pub(super) fn previous(&self, current: Option<SnapshotId>, held: &[SnapshotId]) -> Option<SnapshotId> {
-        let moves = self.0.iter().rev().filter(|line| line.why.moves_current());
+        let moves = self.moves().rev();
         // Without a line for it, what was current before it is what the log knows last.
         let known = current.filter(|current| self.in_force(*current).is_some());
         let Some(current) = known else {

@@ -242,7 +242,7 @@ impl Store {
     /// # Errors
     /// A directory that cannot be read.
     pub fn list(&self) -> Result<Vec<Listed>, StoreError> {
-        let current = self.pointer().ok().flatten();
+        let current = self.current_id();
         let pinned = self.pinned()?;
         let describe = |id| Listed {
             id,

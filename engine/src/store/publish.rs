@@ -80,9 +80,7 @@ impl Store {
 
     fn write_unless_held(&self, sealed: &Sealed) -> Result<(), StoreError> {
         let id = sealed.id();
-        if self.pointer() == Ok(None) {
-            self.sync_ancestors()?;
-        }
+        self.settle_directories()?;
         if self.open_snapshot(id).and_then(|index| index.verify().map(drop)).is_err() {
             let check = |temporary: &Path| self.read_back(id, temporary).map(drop);
             self.replace(&self.path_of(id), |file| sealed.write_to(file), check)?;
@@ -92,7 +90,7 @@ impl Store {
 
     /// What was current when a publication was begun must be it still, or what takes its place, or the snapshot itself.
     fn check_after(&self, after: After, id: SnapshotId) -> Result<(), StoreError> {
-        let now = self.pointer().ok().flatten();
+        let now = self.current_id();
         let is_as_before = match after {
             After::Anything => true,
             After::Nothing => now.is_none(),
@@ -113,9 +111,7 @@ impl Store {
     pub fn adopt(&self, file: &Path, id: SnapshotId) -> Result<(), StoreError> {
         let _lock = self.lock()?;
         self.read_back(id, file)?;
-        if self.pointer() == Ok(None) {
-            self.sync_ancestors()?;
-        }
+        self.settle_directories()?;
         self.storage.rename(file, &self.path_of(id)).map_err(failed("rename", file))?;
         let snapshots = self.directory.join(SNAPSHOTS);
         self.storage.sync_directory(&snapshots).map_err(failed("sync", &snapshots))?;
@@ -159,7 +155,7 @@ impl Store {
 
     /// Whether the pointer was last moved by a rollback: somebody chose what is current.
     pub fn is_rolled_back(&self) -> bool {
-        let (log, current) = (self.log().unwrap_or_default(), self.pointer().ok().flatten());
+        let (log, current) = (self.log().unwrap_or_default(), self.current_id());
         current.is_some_and(|current| log.is_rolled_back(current))
     }
 
@@ -168,7 +164,7 @@ impl Store {
     /// # Errors
     /// A log that cannot be read.
     pub fn is_forced(&self, id: SnapshotId) -> Result<bool, StoreError> {
-        Ok(self.log()?.is_forced(id, self.pointer().ok().flatten()))
+        Ok(self.log()?.is_forced(id, self.current_id()))
     }
 
     pub(super) fn log(&self) -> Result<Log, StoreError> {
@@ -216,7 +212,7 @@ impl Store {
 
     /// The snapshot before the current one; where the log does not know, the newest other one.
     fn previous(&self) -> Result<SnapshotId, StoreError> {
-        let (log, current, held) = (self.log()?, self.pointer().ok().flatten(), self.ids()?);
+        let (log, current, held) = (self.log()?, self.current_id(), self.ids()?);
         let known = log.previous(current, &held);
         let newest = || {
             let mut others = self.list().ok()?.into_iter().filter(|listed| !listed.current);
@@ -234,12 +230,7 @@ impl Store {
             let names = self.storage.list(&directory).map_err(failed("list", &directory))?;
             for name in names.iter().filter(|name| is_temporary(name)) {
                 let path = directory.join(name);
-                match self.storage.remove(&path) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => {
-                        return Err(failed("remove", &path)(error));
-                    }
-                    _ => {}
-                }
+                self.remove_if_there(&path)?;
             }
         }
         Ok(())
@@ -247,18 +238,18 @@ impl Store {
 
     /// Moves the pointer. The line of the log comes first: what the log cannot say does not happen.
     fn point_to(&self, id: SnapshotId, why: Why) -> Result<(), StoreError> {
-        let before = self.pointer();
-        self.note_in_log(why, id, before.clone().ok().flatten())?;
-        if before == Ok(None) {
-            self.sync_ancestors()?;
-        }
+        self.note_in_log(why, id, self.current_id())?;
+        self.settle_directories()?;
         // The directory is synced behind it, and so is the name of the log.
         self.replace(&self.directory.join(CURRENT), |file| writeln!(file, "{id}"), |_| Ok(()))
     }
 
     /// Before the first publication: the names of the store's directories must last too, whoever made them, or a crash takes
     /// all that is published into them.
-    fn sync_ancestors(&self) -> Result<(), StoreError> {
+    fn settle_directories(&self) -> Result<(), StoreError> {
+        if self.pointer() != Ok(None) {
+            return Ok(());
+        }
         for directory in self.directory.ancestors() {
             let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
             match self.storage.sync_directory(directory) {

@@ -1,6 +1,7 @@
 //! Which snapshots stay: pins and pruning.
 
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 use super::{PINNED, SNAPSHOTS, Store, failed};
 use crate::error::StoreError;
@@ -82,13 +83,16 @@ impl Store {
 
     /// Removes the file of a snapshot; fine if somebody else has.
     pub(super) fn remove_file(&self, id: SnapshotId) -> Result<(), StoreError> {
-        let path = self.path_of(id);
-        match self.storage.remove(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("remove", &path)(error)),
-            _ => {}
-        }
+        self.remove_if_there(&self.path_of(id))?;
         let snapshots = self.directory.join(SNAPSHOTS);
         self.storage.sync_directory(&snapshots).map_err(failed("sync", &snapshots))
+    }
+
+    pub(super) fn remove_if_there(&self, path: &Path) -> Result<(), StoreError> {
+        match self.storage.remove(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", path)(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Removes all but the `keep` newest snapshots. The current one, pinned ones and the newest one that passes full

@@ -41,20 +41,15 @@ pub(super) async fn run(
     json: bool,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let state = state(&settings).await?;
-    let read = state.links().await;
-    let damage = match (&verb, &read) {
-        (Verb::Export(_), _) => Vec::new(),
-        (Verb::Verify(_), Ok(_)) => state.damage().await?,
+    let (mut links, damage) = match (state.links().await, &verb) {
+        (Ok(links), Verb::Export(_)) => (links, Vec::new()),
+        (Ok(links), Verb::Verify(_)) => (links, state.damage().await?),
+        (Err(error), Verb::Export(_)) => return Err(error.into()),
         // What cannot be read at all is no less broken than what reads otherwise.
-        (Verb::Verify(_), Err(error)) => match state.damage().await {
-            Ok(damage) if !damage.is_empty() => damage,
-            _ => vec![error.to_string()],
+        (Err(error), Verb::Verify(_)) => match state.damage().await {
+            Ok(damage) if !damage.is_empty() => (Vec::new(), damage),
+            _ => (Vec::new(), vec![error.to_string()]),
         },
-    };
-    let mut links = match (matches!(verb, Verb::Verify(_)), read) {
-        (_, Ok(links)) => links,
-        (true, Err(_)) => Vec::new(),
-        (false, Err(error)) => return Err(error.into()),
     };
     match verb {
         Verb::Export(Export { client }) => {

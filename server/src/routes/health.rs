@@ -25,7 +25,9 @@ pub(super) async fn health(State(app): State<App>) -> Response {
 }
 
 fn told(app: &App, found: Measured) -> (StatusCode, Value) {
-    let (mut details, mut problems): (Value, Vec<String>) = match app.serving() {
+    let serving = app.serving();
+    let is_served = matches!(serving, Serving::Ready { .. });
+    let (mut details, mut problems): (Value, Vec<String>) = match serving {
         Serving::Starting => (json!({}), vec!["no snapshot is served yet".into()]),
         Serving::Ready { index, problems } => {
             let provenance = index.provenance();
@@ -44,7 +46,6 @@ fn told(app: &App, found: Measured) -> (StatusCode, Value) {
             (details, problems.to_vec())
         }
     };
-    let is_served = matches!(app.serving(), Serving::Ready { .. });
     let vector_db = is_served && found.searched.is_ok();
     if let (true, Err(code)) = (is_served, found.searched) {
         problems.push(format!("Vector DB connection failed: a test search ended with {code}"));
