@@ -4,6 +4,8 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use karute_engine::{Draft, Facet, Guard, Index, Passage, Provenance, Row, Store};
@@ -266,12 +268,28 @@ fn who_is_forgotten_while_a_sync_runs_is_not_brought_back_by_it() {
         store.current().expect("a snapshot").index.rows_with(Facet::Client, "CL-00008").expect("sound").len()
     };
     assert!(rows(&Store::open(&directory).expect("a store")) > 0);
-    // The rows have been asked for; now somebody is to be forgotten.
-    let meanwhile = directory.clone();
+    // The rows have been asked for; now somebody is to be forgotten. From then on nobody reads a row of theirs.
+    let (meanwhile, watched) = (directory.clone(), directory.clone());
+    let (is_forgotten, is_over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (told, over) = (is_forgotten.clone(), is_over.clone());
+    let reader = std::thread::spawn(move || {
+        let store = Store::open(watched).expect("a store");
+        let mut looks = 0;
+        while !over.load(Ordering::SeqCst) {
+            if told.load(Ordering::SeqCst) {
+                assert_eq!(rows(&store), 0, "after {looks} looks");
+                looks += 1;
+            }
+        }
+        looks
+    });
     emulator.edit_before("values:batchGet", move |_| {
-        forget(&Store::open(meanwhile).expect("a store"), "CL-00008").expect("forgotten");
+        forget(&Store::open(&meanwhile).expect("a store"), "CL-00008").expect("forgotten");
+        is_forgotten.store(true, Ordering::SeqCst);
     });
     let synced = sync();
+    is_over.store(true, Ordering::SeqCst);
+    assert!(reader.join().expect("nobody was seen") > 0);
     let store = Store::open(&directory).expect("a store");
     assert_eq!(rows(&store), 0);
     assert_eq!(store.current().expect("a snapshot").index.id().to_string(), synced["snapshot_id"]);

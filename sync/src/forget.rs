@@ -2,13 +2,14 @@
 //! rows.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use karute_engine::{
-    BuildError, Draft, Facet, Index, Listed, OpenError, Provenance, Sealed, Store, StoreError,
+    BuildError, Draft, Facet, Guard, Index, Listed, OpenError, Provenance, Sealed, SnapshotId, Store,
+    StoreError,
 };
 use serde::Serialize;
 
@@ -23,6 +24,8 @@ const LOCK: &str = "forgotten.lock";
 /// How often, and how far apart, another writer of the store is waited for.
 const TRIES: u32 = 150;
 const PAUSE: Duration = Duration::from_millis(200);
+/// How often another process that forgets is waited for: it may have to build every snapshot anew.
+const TRIES_TO_LOCK: u32 = 3000;
 
 /// What became of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -101,7 +104,8 @@ fn told(index: &Index) -> BTreeSet<String> {
     stored.map(|stored| stored.forgotten).unwrap_or_default()
 }
 
-/// Waits until nobody else forgets. The system frees the lock when the process ends, however it ends.
+/// Waits until nobody else forgets, for ten minutes at most. The system frees the lock when the process ends, however it
+/// ends.
 fn alone(directory: &Path) -> Result<File, ForgetError> {
     let path = directory.join(LOCK);
     let locked = || -> io::Result<File> {
@@ -109,8 +113,14 @@ fn alone(directory: &Path) -> Result<File, ForgetError> {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.write(true).create(true).truncate(false).open(&path)?;
-        file.lock()?;
-        Ok(file)
+        for _ in 0..TRIES_TO_LOCK {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "another process has held it for ten minutes"))
     };
     locked().map_err(|source| ForgetError::List { path: path.clone(), action: "locked", source })
 }
@@ -127,7 +137,7 @@ fn patiently<T>(work: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreErro
 }
 
 /// Puts a client on the list.
-fn add(directory: &Path, client: &str) -> Result<(), ForgetError> {
+fn enlist(directory: &Path, client: &str) -> Result<(), ForgetError> {
     let mut clients = list(directory)?;
     if !clients.insert(client.to_owned()) {
         return Ok(());
@@ -146,7 +156,7 @@ fn add(directory: &Path, client: &str) -> Result<(), ForgetError> {
 }
 
 /// Removes a client from every snapshot of `store`, and from whatever will be synced. The list comes first, and whatever
-/// publishes looks at it last ([`keep_out`]), so that nothing which runs meanwhile brings the client back.
+/// publishes looks at it last ([`publish`]), so that nothing which runs meanwhile brings the client back.
 ///
 /// # Errors
 /// Whatever keeps a snapshot from being built without the client. What was done stays done.
@@ -155,7 +165,7 @@ pub fn forget(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> 
         return Err(ForgetError::Id);
     }
     let _lock = alone(store.directory())?;
-    add(store.directory(), client)?;
+    enlist(store.directory(), client)?;
     let rebuilt = remove(store, client)?;
     let damaged = discard_damaged(store, |_| true)?;
     Ok(rebuilt.into_iter().chain(damaged).collect())
@@ -173,7 +183,7 @@ pub fn follow(store: &Store, clients: &[String]) -> Result<Vec<Rebuilt>, ForgetE
     }
     let _lock = alone(store.directory())?;
     for client in clients {
-        add(store.directory(), client)?;
+        enlist(store.directory(), client)?;
         rebuilt.extend(remove(store, client)?);
     }
     Ok(rebuilt)
@@ -192,6 +202,78 @@ pub fn keep_out(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
         }
     }
     follow(store, &clients.into_iter().collect::<Vec<_>>())
+}
+
+/// Publishes what was built without `left_out`, and without whoever else is forgotten by now. Nobody can be forgotten between
+/// this look and the publication.
+///
+/// # Errors
+/// As [`Store::publish`] and [`forget`].
+pub fn publish(
+    store: &Store,
+    sealed: &Sealed,
+    left_out: &BTreeSet<String>,
+    guard: &Guard,
+) -> Result<SnapshotId, ForgetError> {
+    let _lock = alone(store.directory())?;
+    let clients = list(store.directory())?;
+    if clients.is_subset(left_out) {
+        return Ok(store.publish(sealed, guard)?);
+    }
+    let (id, cleaned) = clean(store, store.add(sealed)?, clients.difference(left_out))?;
+    let published = store.publish(cleaned.as_ref().unwrap_or(sealed), guard);
+    // What the guard refused would be the newest one in the store.
+    if published.is_err() && store.current_id() != Some(id) {
+        let _ = store.discard(id);
+    }
+    Ok(published?)
+}
+
+/// As [`publish`], but without making the snapshot current.
+///
+/// # Errors
+/// As [`Store::add`] and [`forget`].
+pub(crate) fn add(
+    store: &Store,
+    sealed: &Sealed,
+    left_out: &BTreeSet<String>,
+) -> Result<SnapshotId, ForgetError> {
+    let _lock = alone(store.directory())?;
+    let id = store.add(sealed)?;
+    Ok(clean(store, id, list(store.directory())?.difference(left_out))?.0)
+}
+
+/// Makes snapshot `id`, which came from elsewhere and lies in the store, current, without whoever is forgotten here. Returns the id
+/// of what is current now.
+///
+/// # Errors
+/// As [`Store::make_current`] and [`forget`].
+pub(crate) fn make_current(store: &Store, id: SnapshotId) -> Result<SnapshotId, ForgetError> {
+    let _lock = alone(store.directory())?;
+    let current = store.current().ok().map(|opened| opened.index);
+    let clients = known(store.directory(), current.as_ref())?;
+    let (id, _) = clean(store, id, &clients)?;
+    store.make_current(id)?;
+    Ok(id)
+}
+
+/// Puts in the place of snapshot `id` what it holds without the rows of `clients`, if it has any.
+fn clean<'a>(
+    store: &Store,
+    mut id: SnapshotId,
+    clients: impl IntoIterator<Item = &'a String>,
+) -> Result<(SnapshotId, Option<Sealed>), ForgetError> {
+    let mut cleaned = None;
+    for client in clients {
+        let index = store.find(&id.to_string())?;
+        if index.rows_with(Facet::Client, client)?.is_empty() {
+            continue;
+        }
+        let sealed = without(store, &index, client)?;
+        id = patiently(|| store.replace_by(id, &sealed))?;
+        cleaned = Some(sealed);
+    }
+    Ok((id, cleaned))
 }
 
 /// Builds every snapshot that has rows of `client` anew without them. A damaged one goes: what is built of it would be signed anew,

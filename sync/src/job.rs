@@ -171,7 +171,7 @@ pub enum SyncError {
     Source(#[from] SourceError),
     /// The list of clients who are to be forgotten.
     #[error(transparent)]
-    Forget(#[from] crate::forget::ForgetError),
+    Forget(forget::ForgetError),
     /// The embedder.
     #[error("embedding failed: {0}")]
     Embed(#[from] EmbedError),
@@ -201,6 +201,15 @@ pub enum SyncError {
         /// Why, with how many rows for each reason.
         reasons: String,
     },
+}
+
+impl From<forget::ForgetError> for SyncError {
+    fn from(error: forget::ForgetError) -> Self {
+        match error {
+            forget::ForgetError::Store(error) => Self::Store(error),
+            error => Self::Forget(error),
+        }
+    }
 }
 
 /// Whether `index` is what a sync of `source` with `embedder` and `precision` would build again.
@@ -299,14 +308,11 @@ pub async fn run(
     };
     let sealed = prepared.build(embedder, store, how.precision, provenance, progress)?;
     progress.begin(Stage::Publishing, None);
-    store.publish(&sealed, &Guard { after: begun.into(), ..how.publishing.guard() })?;
-    progress.finish();
     // Somebody may have been forgotten since the rows were read.
-    let kept_out = forget::keep_out(store)?;
-    let rebuilt = kept_out.iter().rev().find(|rebuilt| rebuilt.removed == sealed.id().to_string());
-    let id =
-        rebuilt.and_then(|rebuilt| rebuilt.replaced_by.clone()).unwrap_or_else(|| sealed.id().to_string());
-    let index = store.find(&id)?;
+    let guard = Guard { after: begun.into(), ..how.publishing.guard() };
+    let id = forget::publish(store, &sealed, &prepared.forgotten, &guard)?;
+    progress.finish();
+    let index = store.find(&id.to_string())?;
     if let Err(error) = store.note(&note(&index, source, &seen)) {
         tracing::warn!(%error, "the snapshot is published, but the next start will sync once more");
     }
@@ -354,17 +360,14 @@ pub async fn beside(
     progress.begin(Stage::Publishing, None);
     let id = match switch {
         Some(publishing) => {
-            store.publish(&sealed, &Guard { after: begun.into(), ..publishing.guard() })?;
-            sealed.id()
+            let guard = Guard { after: begun.into(), ..publishing.guard() };
+            forget::publish(store, &sealed, &prepared.forgotten, &guard)?
         }
-        None => store.add(&sealed)?,
+        None => forget::add(store, &sealed, &prepared.forgotten)?,
     };
     progress.finish();
-    let kept_out = forget::keep_out(store)?;
-    let rebuilt = kept_out.iter().rev().find(|rebuilt| rebuilt.removed == id.to_string());
-    let id = rebuilt.and_then(|rebuilt| rebuilt.replaced_by.clone()).unwrap_or_else(|| id.to_string());
     let run = Run { full_pass, usage: source.usage(), ..Run::default() };
-    Ok(Outcome { index: store.find(&id)?, report: prepared.report, run })
+    Ok(Outcome { index: store.find(&id.to_string())?, report: prepared.report, run })
 }
 
 /// Reads and judges all of `source`, publishes nothing.

@@ -24,7 +24,7 @@ use crate::vectors::Digest;
 pub(crate) struct Prepared<'a> {
     pub(crate) gathered: Gathered,
     /// Clients of whom nothing was taken in.
-    forgotten: BTreeSet<String>,
+    pub(crate) forgotten: BTreeSet<String>,
     parent: Option<Parent<'a>>,
     /// Passages whose vectors were computed in this run, by position of the record.
     computed: Vec<Vec<Made>>,

@@ -63,6 +63,18 @@ pub(super) fn line(tail: &str, why: Why, id: SnapshotId, other: Option<SnapshotI
     format!("{end}{} {id} {other}\n", why.name())
 }
 
+/// The newer half of `text`, and the line that made `current` what it is.
+pub(super) fn newer_half(text: &str, current: Option<SnapshotId>) -> String {
+    let half = text.len() / 2;
+    let ends_at = text.bytes().skip(half).position(|byte| byte == b'\n').map_or(0, |at| half + at + 1);
+    let (dropped, kept) = text.split_at(ends_at);
+    let in_force = |text| Log::parse(text).in_force(current?).copied();
+    match (in_force(kept), in_force(dropped)) {
+        (None, Some(told)) => line("", told.why, told.id, told.other) + kept,
+        _ => kept.to_owned(),
+    }
+}
+
 /// The log, read.
 #[derive(Debug, Default)]
 pub(super) struct Log(Vec<Line>);
@@ -239,6 +251,23 @@ mod tests {
         assert!(!crashed.is_forced(id('b'), Some(id('a'))) && crashed.is_forced(id('b'), Some(id('b'))));
         let again = log(&[(Publish, 'a', None), (Force, 'b', Some('a')), (Publish, 'b', Some('a'))]);
         assert!(!again.is_forced(id('b'), Some(id('b'))));
+    }
+
+    #[test]
+    fn a_log_that_is_shortened_still_says_why_the_current_one_is_current() {
+        use Why::{Add, Publish, Rollback};
+        let mut lines = vec![(Publish, 'a', None), (Publish, 'b', Some('a')), (Rollback, 'a', Some('b'))];
+        lines.extend([(Add, 'c', None); 20]);
+        let mut text = String::new();
+        for (why, new, old) in lines {
+            text.push_str(&line(&text, why, id(new), old.map(id)));
+        }
+        let shortened = newer_half(&text, Some(id('a')));
+        assert!(shortened.len() < text.len() * 2 / 3);
+        let log = Log::parse(&shortened);
+        assert!(log.is_rolled_back(id('a')));
+        assert_eq!(log.previous(Some(id('a')), &[id('a'), id('b')]), Some(id('b')));
+        assert_eq!(newer_half("", None), "");
     }
 
     #[test]

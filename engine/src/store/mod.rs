@@ -320,10 +320,13 @@ impl Store {
         Ok(index)
     }
 
+    /// Makes this the one writer, and removes what writers before it left behind.
     fn lock(&self) -> Result<Box<dyn Send>, StoreError> {
         let path = self.directory.join(LOCK);
         let lock = self.storage.lock(&path).map_err(failed("lock", &path))?;
-        lock.ok_or_else(|| StoreError::Locked { path: self.directory.clone() })
+        let lock = lock.ok_or_else(|| StoreError::Locked { path: self.directory.clone() })?;
+        self.sweep()?;
+        Ok(lock)
     }
 }
 

@@ -22,7 +22,6 @@ impl Store {
     /// fails, which makes the new pointer durable.
     pub fn publish(&self, sealed: &Sealed, guard: &Guard) -> Result<SnapshotId, StoreError> {
         let _lock = self.lock()?;
-        self.sweep()?;
         let id = sealed.id();
         let parent = self.current().ok().map(|opened| opened.index);
         self.check_after(guard.after, id)?;
@@ -44,7 +43,6 @@ impl Store {
     /// As [`Store::publish`], but for the guard.
     pub fn add(&self, sealed: &Sealed) -> Result<SnapshotId, StoreError> {
         let _lock = self.lock()?;
-        self.sweep()?;
         self.write_unless_held(sealed)?;
         self.note_in_log(Why::Add, sealed.id(), None)?;
         Ok(sealed.id())
@@ -57,7 +55,6 @@ impl Store {
     /// As [`Store::add`].
     pub fn replace_by(&self, of: SnapshotId, sealed: &Sealed) -> Result<SnapshotId, StoreError> {
         let _lock = self.lock()?;
-        self.sweep()?;
         let id = sealed.id();
         self.write_unless_held(sealed)?;
         if id == of {
@@ -134,7 +131,6 @@ impl Store {
     /// Another writer, or a refusal of the file system.
     pub fn note(&self, line: &str) -> Result<(), StoreError> {
         let _lock = self.lock()?;
-        self.sweep()?;
         self.replace(&self.directory.join(NOTE), |file| writeln!(file, "{line}"), |_| Ok(()))
     }
 
@@ -187,10 +183,7 @@ impl Store {
         if text.len() < LONGEST_LOG {
             return Ok(text);
         }
-        let half = text.len() / 2;
-        let kept =
-            text.as_bytes().iter().skip(half).position(|&byte| byte == b'\n').map_or(0, |at| half + at + 1);
-        let text = text.get(kept..).unwrap_or_default().to_owned();
+        let text = log::newer_half(&text, self.current_id());
         let (path, temporary) =
             (self.directory.join(LOG), self.directory.join(LOG).with_extension(TEMPORARY));
         // It is appended to, so it is made as something that may be.
@@ -224,7 +217,7 @@ impl Store {
             .ok_or_else(|| StoreError::NoEarlier { path: self.directory.clone() })
     }
 
-    /// Removes what writers that were killed left behind; the lock says that none is at work now.
+    /// Removes what writers that were killed left behind. Only for the holder of the lock.
     pub(super) fn sweep(&self) -> Result<(), StoreError> {
         for directory in [self.directory.join(SNAPSHOTS), self.directory.clone()] {
             let names = self.storage.list(&directory).map_err(failed("list", &directory))?;

@@ -55,7 +55,6 @@ impl Store {
     }
 
     pub(super) fn write_pins(&self, pinned: &[SnapshotId]) -> Result<(), StoreError> {
-        self.sweep()?;
         let write = |file: &mut Box<dyn crate::storage::WriteFile>| {
             pinned.iter().try_for_each(|id| writeln!(file, "{id}"))
         };
@@ -102,7 +101,6 @@ impl Store {
     /// Another writer, a refusal of the file system, pins that cannot be read.
     pub fn prune(&self, keep: usize) -> Result<Vec<SnapshotId>, StoreError> {
         let _lock = self.lock()?;
-        self.sweep()?;
         // Without a readable pointer nobody can say what is current, so nothing is removed.
         let unreadable = |reason| StoreError::NoneUsable { path: self.directory.clone(), reasons: reason };
         self.pointer().map_err(unreadable)?;

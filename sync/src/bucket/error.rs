@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use karute_engine::{SnapshotId, StoreError};
 use object_store::client::{HttpError, HttpErrorKind};
 
+use crate::forget::ForgetError;
+
 /// Longest text of a foreign error that is passed on.
 const REASON_LIMIT: usize = 200;
 
@@ -117,6 +119,9 @@ pub enum BucketError {
     /// The local store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Whoever is forgotten here is in what came, and cannot be taken out of it.
+    #[error(transparent)]
+    Forget(Box<ForgetError>),
     /// The local file system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -127,6 +132,15 @@ pub enum BucketError {
         /// The system's answer.
         source: io::Error,
     },
+}
+
+impl From<ForgetError> for BucketError {
+    fn from(error: ForgetError) -> Self {
+        match error {
+            ForgetError::Store(error) => Self::Store(error),
+            error => Self::Forget(Box::new(error)),
+        }
+    }
 }
 
 /// Names what the file system refused, and where.

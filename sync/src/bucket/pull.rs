@@ -10,6 +10,7 @@ use super::error::failed;
 use super::incoming::{Incoming, Plan};
 use super::push::blocking;
 use super::{Bucket, BucketError};
+use crate::forget;
 use crate::job::{Progress, Stage};
 
 /// More bytes than any snapshot has, so that an answer of the bucket cannot fill the memory with plans.
@@ -55,7 +56,9 @@ impl Bucket {
         }
         if !current {
             let local = store.clone();
-            blocking(store.directory().into(), move || local.make_current(id)).await??;
+            // Whoever is forgotten here must not be in force for a moment.
+            let made = blocking(store.directory().into(), move || forget::make_current(&local, id));
+            pulled.id = made.await??;
             pulled.moved = true;
         }
         Ok(pulled)

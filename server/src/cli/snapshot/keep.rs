@@ -1,10 +1,11 @@
 //! The verbs that change what the store keeps.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use karute_engine::{Guard, Index, SnapshotId, Store};
 use karute_sync::job::Publishing;
-use karute_sync::transfer;
+use karute_sync::{forget, transfer};
 use serde_json::json;
 
 use super::super::{Outcome, print_json};
@@ -74,7 +75,9 @@ pub(super) fn import(
         )
         .into());
     }
-    let id = store.publish(&sealed, &Guard { after: begun.into(), ..publishing.guard() })?;
-    karute_sync::forget::keep_out(store)?;
+    let guard = Guard { after: begun.into(), ..publishing.guard() };
+    let id = forget::publish(store, &sealed, &BTreeSet::new(), &guard)?;
+    // Whoever was forgotten where these files come from goes here, too.
+    forget::keep_out(store)?;
     done(json, "imported and current", id)
 }
