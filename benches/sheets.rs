@@ -189,7 +189,8 @@ async fn syncs(address: &str, rows: usize, dimensions: usize) {
         if what == "10 rows changed" {
             change_ten(&client(scope::WRITE), dimensions).await;
         }
-        let how = if what == "full pass" { How { pass: Pass::Full, ..how } } else { how };
+        let pass = if what == "full pass" { Pass::Full } else { how.pass };
+        let how = How { pass, ..how.clone() };
         let source = Spreadsheet::new(client(scope::READ), SPREADSHEET, SheetNames::default(), 2_000_000);
         let watched = Watched::begin();
         let (begun, worked) = (Instant::now(), processor());

@@ -310,7 +310,60 @@ fn a_batch_answers_each_question_as_if_it_were_alone() {
     assert!(index.search_batch(&[]).expect("nothing is asked").is_empty());
     let stranger = Embedding::new(identity(41), vec![1.0; 41]);
     assert!(index.search_batch(&[queries[1].clone(), Query::new(&stranger)]).is_err());
-    assert_eq!(index.measure_recall().expect("a graph"), index.promise().expect("a graph"));
+    assert_eq!(index.measure_recall(&[]).expect("a graph"), index.promise().expect("a graph"));
+}
+
+#[test]
+fn what_is_promised_holds_for_the_questions_that_were_given() {
+    const ROWS: usize = 3_000;
+    let mut random = ChaCha8Rng::seed_from_u64(11);
+    // Questions of no neighbourhood are the hardest: the rows stand in heaps.
+    let heaps: Vec<Vec<f32>> = (0..40).map(|_| direction(24, &mut random)).collect();
+    let questions: Vec<Embedding> =
+        (0..60).map(|_| Embedding::new(identity(24), direction(24, &mut random))).collect();
+    let draft = |questions: &[Embedding]| {
+        let mut random = ChaCha8Rng::seed_from_u64(12);
+        let mut draft = Draft::new(identity(24));
+        draft.set_graph(Some(GraphSettings {
+            degree: 8,
+            ef_construction: 16,
+            target_recall: 0.95,
+            ..GraphSettings::default()
+        }));
+        draft.set_questions(questions).expect("questions");
+        for number in 0..ROWS {
+            let row = Row { id: number.to_string(), ..Row::default() };
+            let stray = direction(24, &mut random);
+            let near = heaps[number % heaps.len()].iter().zip(&stray).map(|(heap, stray)| heap + 0.2 * stray);
+            let vector = unit(near.collect());
+            draft.push(&row, &[Passage::whole(&row, &vector)]).expect("a sound row");
+        }
+        open(draft)
+    };
+    let promise = |index: &Index| index.promise().expect("sound").expect("a graph");
+    let (alone, asked) = (draft(&[]), draft(&questions));
+    let (of_rows, of_both) = (promise(&alone), promise(&asked));
+    assert_eq!((of_rows.questions, of_both.questions), (0, 60));
+    assert!(of_both.curve[0].1 < of_rows.curve[0].1, "{of_both:?} {of_rows:?}");
+    for &(ef_search, promised) in &of_both.curve {
+        let found =
+            |question: &Embedding, plan| rows(&asked.search(&Query::new(question).plan(plan)).expect("hits"));
+        let met: usize = questions
+            .iter()
+            .map(|question| {
+                let truth = found(question, Plan::Exact);
+                let given = found(question, Plan::Graph { ef_search: ef_search as usize });
+                given.iter().filter(|id| truth.contains(id)).count()
+            })
+            .sum();
+        let measured = met as f32 / (10 * questions.len()) as f32;
+        assert!(measured >= promised, "{measured} at {ef_search}, promised {promised}");
+    }
+    assert_eq!(asked.measure_recall(&questions).expect("a graph"), Some(of_both));
+    assert_ne!(asked.measure_recall(&[]).expect("a graph"), asked.promise().expect("a graph"));
+    assert!(asked.measure_recall(&[Embedding::new(identity(24), vec![0.0; 24])]).is_err());
+    let strange = Draft::new(identity(24)).set_questions(&[Embedding::new(identity(25), vec![1.0; 25])]);
+    assert!(strange.is_err_and(|error| error.to_string().contains("question 0")));
 }
 
 #[test]

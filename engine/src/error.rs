@@ -56,6 +56,14 @@ pub enum BuildError {
         /// The format's limit.
         limit: u64,
     },
+    /// A question that recall cannot be measured with.
+    #[error("question {position} for the recall is unusable: {source}")]
+    Question {
+        /// Position among the questions, from 0.
+        position: usize,
+        /// What is wrong.
+        source: QueryError,
+    },
     /// The settings of the graph are out of range.
     #[error("no graph can be built so: {detail}")]
     GraphSettings {

@@ -4,6 +4,9 @@ use std::fmt;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
+use crate::error::{QueryError, VectorFault};
+use crate::vector::{norm, scale_into};
+
 /// The embedding identity of a vector: provider, model, size, task, normalisation and text prefix.
 ///
 /// Vectors of two different identities live in two different spaces. A snapshot has exactly one identity, and a
@@ -77,6 +80,29 @@ impl Embedding {
     /// Its numbers.
     pub fn vector(&self) -> &[f32] {
         &self.vector
+    }
+
+    /// Its numbers at unit length, as a question to vectors of `identity`.
+    pub(crate) fn unit(&self, identity: &Identity) -> Result<Vec<f32>, QueryError> {
+        let mut unit = Vec::new();
+        self.unit_into(identity, &mut unit)?;
+        Ok(unit)
+    }
+
+    /// As [`Embedding::unit`], into `unit`.
+    pub(crate) fn unit_into(&self, identity: &Identity, unit: &mut Vec<f32>) -> Result<(), QueryError> {
+        if self.identity != *identity {
+            return Err(QueryError::Identity {
+                query: Box::new(self.identity.clone()),
+                snapshot: Box::new(identity.clone()),
+            });
+        }
+        let (found, expected) = (self.vector.len(), identity.dimensions as usize);
+        if found != expected {
+            return Err(VectorFault::Dimensions { found, expected }.into());
+        }
+        scale_into(&self.vector, norm(&self.vector)?, unit);
+        Ok(())
     }
 
     /// Its numbers, given away.

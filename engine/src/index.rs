@@ -2,12 +2,12 @@
 
 use std::sync::OnceLock;
 
-use crate::error::{OpenError, QueryError, VectorFault};
+use crate::error::{OpenError, QueryError};
 use crate::filter::{self, Facet, Filter, RowSet};
 use crate::graph::Graph;
 use crate::graph::recall::{self, Promise};
 use crate::graph::search::Counters;
-use crate::identity::Identity;
+use crate::identity::{Embedding, Identity};
 use crate::kernel::Kernel;
 use crate::lexical::{self, search::KeywordHit};
 use crate::originals::{Originals, Precision};
@@ -21,7 +21,6 @@ use crate::snapshot::id::SnapshotId;
 use crate::snapshot::verify::{self, Verified};
 use crate::snapshot::{Bytes, PassageEntry, Snapshot};
 use crate::topk::Scored;
-use crate::vector::{norm, scale_into};
 use crate::watch::{Stage, Unwatched, Watch};
 use crate::words::{TermMatch, Terms};
 
@@ -199,14 +198,7 @@ impl Index {
 
     /// The query's vector at unit length, once it is known to belong to this snapshot.
     fn prepare(&self, query: &Query<'_>, unit: &mut Vec<f32>) -> Result<(), QueryError> {
-        let identity = self.identity();
-        if query.embedding.identity() != identity {
-            return Err(QueryError::Identity {
-                query: Box::new(query.embedding.identity().clone()),
-                snapshot: Box::new(identity.clone()),
-            });
-        }
-        Ok(unit_into(query.embedding.vector(), identity.dimensions as usize, unit)?)
+        query.embedding.unit_into(self.identity(), unit)
     }
 
     /// Chooses between exact search and the graph by what each would compare.
@@ -348,16 +340,18 @@ impl Index {
         Ok(self.snapshot.graph()?.map(|graph| Promise::of(graph.header)))
     }
 
-    /// Measures the recall again, as the build did; the result is what [`Index::promise`] says, or the graph is not
-    /// the one that was measured. Takes seconds for large snapshots.
+    /// Measures the recall again, as the build did; with the `questions` that the build was given, the result is what
+    /// [`Index::promise`] says, or the graph is not the one that was measured. Takes seconds for large snapshots.
     ///
     /// # Errors
-    /// A damaged snapshot.
-    pub fn measure_recall(&self) -> Result<Option<Promise>, OpenError> {
+    /// A damaged snapshot, or questions that no query may ask.
+    pub fn measure_recall(&self, questions: &[Embedding]) -> Result<Option<Promise>, QueryError> {
+        let unit = |question: &Embedding| question.unit(self.identity());
+        let questions = questions.iter().map(unit).collect::<Result<Vec<_>, _>>()?;
         let (Some(graph), Some(codes)) = (self.snapshot.graph()?, self.snapshot.codes()?) else {
             return Ok(None);
         };
-        Ok(Some(Promise::of(&recall::measure(self.vectors()?, codes, &graph))))
+        Ok(Some(Promise::of(&recall::measure(self.vectors()?, codes, &graph, &questions))))
     }
 
     fn vectors(&self) -> Result<Vectors<'_>, OpenError> {
@@ -449,15 +443,6 @@ impl Index {
     pub fn verify(&self) -> Result<Verified, OpenError> {
         verify::everything(&self.snapshot)
     }
-}
-
-/// A query's vector, scaled to unit length.
-fn unit_into(vector: &[f32], dimensions: usize, unit: &mut Vec<f32>) -> Result<(), VectorFault> {
-    if vector.len() != dimensions {
-        return Err(VectorFault::Dimensions { found: vector.len(), expected: dimensions });
-    }
-    scale_into(vector, norm(vector)?, unit);
-    Ok(())
 }
 
 enum Planned<'a> {

@@ -38,7 +38,7 @@ pub(crate) async fn sync(app: App) {
         let synced = tokio::task::spawn_blocking(move || -> Result<(), start::StartError> {
             let (settings, store) = (&app.settings, Store::open(&app.settings.data_dir)?);
             let source = setup::source(settings)?;
-            let how = setup::how(settings, start::guarded(settings));
+            let how = setup::how(settings, start::guarded(settings))?;
             start::sync(source.as_ref(), app.embedder.as_ref(), &store, how, &Silent)?;
             Ok(())
         });
@@ -192,7 +192,8 @@ impl Watch {
                         .into(),
                 );
             }
-            let how = How { pass: Pass::Full, ..setup::how(settings, start::guarded(settings)) };
+            let how = setup::how(settings, start::guarded(settings)).map_err(|error| error.to_string())?;
+            let how = How { pass: Pass::Full, ..how };
             let embedder = self.app.embedder.as_ref();
             start::sync(source.as_ref(), embedder, &self.store, how, &Silent)
                 .map_err(|error| error.to_string())

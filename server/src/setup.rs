@@ -59,6 +59,14 @@ pub enum SetupError {
         /// What is wrong.
         detail: String,
     },
+    /// Questions to measure recall on.
+    #[error("the questions of KARUTE_RECALL_QUESTIONS in {path} cannot be read: {source}")]
+    Questions {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The table of models.
     #[error(transparent)]
     Models(#[from] ModelsError),
@@ -342,14 +350,29 @@ pub fn embedding_cache(store: &Store) -> PathBuf {
 }
 
 /// How a sync is done unless somebody says otherwise.
-pub fn how(settings: &Settings, publishing: Publishing) -> How {
-    How {
+///
+/// # Errors
+/// A file of questions that cannot be read.
+pub fn how(settings: &Settings, publishing: Publishing) -> Result<How, SetupError> {
+    Ok(How {
         publishing,
         pass: Pass::Changes { full_every: Duration::from_secs(settings.full_pass_hours * 3_600) },
         missing: Missing::Leave,
         write_back: false,
         precision: settings.vectors,
-    }
+        questions: recall_questions(settings)?,
+    })
+}
+
+/// The questions that recall is measured on besides the rows themselves.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn recall_questions(settings: &Settings) -> Result<Vec<String>, SetupError> {
+    let Some(path) = &settings.recall_questions else { return Ok(Vec::new()) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| SetupError::Questions { path: path.display().to_string(), source })?;
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 /// Embedding of what has no vector, within the limit of the settings.

@@ -242,17 +242,19 @@ fn from_source(
     };
     let failure = match up_to_date {
         Ok(true) => None,
-        Ok(false) => match sync(source, embedder, store, setup::how(settings, guarded(settings)), progress) {
-            Ok(outcome) => return Ok(Prepared { index: outcome.index, problems: Vec::new() }),
-            // Another process is building, most likely the same snapshot: wait for it, then look again.
-            Err(SyncError::Store(StoreError::Locked { .. } | StoreError::Overtaken { .. }))
-                if patience > 0 =>
-            {
-                std::thread::sleep(LOCK_WAIT);
-                return from_source(settings, store, embedder, progress, patience - 1);
+        Ok(false) => {
+            match sync(source, embedder, store, setup::how(settings, guarded(settings))?, progress) {
+                Ok(outcome) => return Ok(Prepared { index: outcome.index, problems: Vec::new() }),
+                // Another process is building, most likely the same snapshot: wait for it, then look again.
+                Err(SyncError::Store(StoreError::Locked { .. } | StoreError::Overtaken { .. }))
+                    if patience > 0 =>
+                {
+                    std::thread::sleep(LOCK_WAIT);
+                    return from_source(settings, store, embedder, progress, patience - 1);
+                }
+                Err(error) => Some(error),
             }
-            Err(error) => Some(error),
-        },
+        }
         Err(error) => Some(error.into()),
     };
     let (index, failure) = match (current, failure) {

@@ -108,6 +108,21 @@ impl EmbedError {
     }
 }
 
+/// Questions as vectors, but for those that say nothing to the model.
+///
+/// # Errors
+/// As [`Embedder::embed`].
+pub async fn embed_questions(
+    texts: &[String],
+    embedder: &dyn Embedder,
+) -> Result<Vec<Embedding>, EmbedError> {
+    let mut questions = Vec::new();
+    for batch in texts.chunks(embedder.batch_size().max(1)) {
+        questions.extend(embedder.embed(batch, Task::Query).await?.into_iter().flatten());
+    }
+    Ok(questions)
+}
+
 /// The text of a row that its vector is made from.
 pub fn document_text(row: &Row) -> String {
     passage_text(&row.title, &row.content)

@@ -85,7 +85,7 @@ impl Default for Publishing {
 }
 
 /// How a sync is done.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct How {
     /// Whether the guard is asked.
     pub publishing: Publishing,
@@ -97,13 +97,23 @@ pub struct How {
     pub write_back: bool,
     /// In how many bits the snapshot keeps each number of its vectors.
     pub precision: Precision,
+    /// Questions on which the recall that a graph promises is measured besides the rows themselves. A model that is paid
+    /// embeds them only where [`Missing::Embed`] lets it.
+    pub questions: Vec<String>,
 }
 
 impl Default for How {
     fn default() -> Self {
         let (publishing, pass) = (Publishing::default(), Pass::Full);
         let precision = Precision::default();
-        Self { publishing, pass, missing: Missing::Leave, write_back: false, precision }
+        Self {
+            publishing,
+            pass,
+            missing: Missing::Leave,
+            write_back: false,
+            precision,
+            questions: Vec::new(),
+        }
     }
 }
 
@@ -293,7 +303,7 @@ pub async fn run(
         };
         return Ok(Outcome { index: store.find(&index.id().to_string())?, report, run });
     }
-    let prepared = prepare(source, embedder, store, current.as_ref(), full, how, progress).await?;
+    let prepared = prepare(source, embedder, store, current.as_ref(), full, &how, progress).await?;
     let full_pass = match (source.leaves_vectors_out(), full, &seen) {
         (false, ..) => String::new(),
         (true, false, Some(seen)) => seen.full_pass.clone(),
@@ -350,7 +360,7 @@ pub async fn beside(
     progress: &dyn Progress,
 ) -> Result<Outcome, SyncError> {
     let begun = store.current_id();
-    let prepared = prepare(source, embedder, store, None, true, how, progress).await?;
+    let prepared = prepare(source, embedder, store, None, true, &how, progress).await?;
     let full_pass = if source.leaves_vectors_out() { rfc3339(now) } else { String::new() };
     let seen = Seen { version: prepared.gathered.version.clone(), full_pass: full_pass.clone() };
     let parent = begun.map(|id| id.to_string()).unwrap_or_default();
@@ -382,7 +392,8 @@ pub async fn check(
 ) -> Result<(QualityReport, Run), SyncError> {
     // What is known of the source from before decides, as in a sync, which vectors are stale and which are there.
     let current = sound(store);
-    let prepared = prepare(source, embedder, store, current.as_ref(), true, How::default(), progress).await?;
+    let prepared =
+        prepare(source, embedder, store, current.as_ref(), true, &How::default(), progress).await?;
     let run = Run { vectors_read: prepared.gathered.vectors_read, usage: source.usage(), ..Run::default() };
     Ok((prepared.report, run))
 }

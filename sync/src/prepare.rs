@@ -8,7 +8,7 @@ use karute_engine::{
 };
 use time::OffsetDateTime;
 
-use crate::embed::{EmbedError, Embedder, Task, passage_text};
+use crate::embed::{EmbedError, Embedder, Task, embed_questions, passage_text};
 use crate::forget;
 use crate::gather::{self, Gathered, Parent, Stored};
 use crate::job::{BUILDER, How, Missing, Progress, Stage, SyncError};
@@ -31,6 +31,8 @@ pub(crate) struct Prepared<'a> {
     made: Spool,
     /// What was paid for, for the next sync.
     paid: Vec<Digest>,
+    /// Questions that the recall is measured on.
+    questions: Vec<Embedding>,
     terms: Vec<Term>,
     pub(crate) report: QualityReport,
 }
@@ -56,9 +58,10 @@ pub(crate) async fn prepare<'a>(
     store: &Store,
     current: Option<&'a Index>,
     full: bool,
-    How { missing, precision, .. }: How,
+    how: &How,
     progress: &dyn Progress,
 ) -> Result<Prepared<'a>, SyncError> {
+    let How { missing, precision, .. } = *how;
     let identity = embedder.identity();
     let parent = Parent::of(current, identity, precision, &source.place());
     let newest = store.current().ok().map(|opened| opened.index);
@@ -93,8 +96,20 @@ pub(crate) async fn prepare<'a>(
         }
         bare = wanting;
     }
+    let passages = gathered.places.len() + bare.len();
+    let mut questions = if passages < Draft::GRAPH_FROM { &[] } else { how.questions.as_slice() };
+    if !questions.is_empty() && !embedded {
+        let reason = "nothing may be spent on embedding them";
+        tracing::warn!(
+            questions = questions.len(),
+            reason,
+            "the recall is measured without the questions given for it"
+        );
+        questions = &[];
+    }
+    afford(&bare, questions, missing, embedder)?;
+    let questions = embed_questions(questions, embedder).await?;
     if !bare.is_empty() {
-        afford(&bare, missing, embedder)?;
         let embedded = fill(&bare, &mut computed, &mut made, embedder, progress).await?;
         if !embedder.is_free() {
             let known =
@@ -140,7 +155,7 @@ pub(crate) async fn prepare<'a>(
     report.vectors_quarantined = quarantined.count() as u64;
     report.findings.extend(gathered.vector_findings.iter().cloned());
     report.findings.extend(term_findings);
-    Ok(Prepared { gathered, forgotten, parent, computed, made, paid, terms, report })
+    Ok(Prepared { gathered, forgotten, parent, computed, made, paid, questions, terms, report })
 }
 
 /// Characters of a title that stand before each passage of `most` characters.
@@ -157,11 +172,17 @@ fn bare(at: usize, row: &Row, most: usize) -> Vec<Bare> {
     passages(&row.content, room).into_iter().map(|range| Bare { at, text: text(&range), range }).collect()
 }
 
-/// Whether embedding the texts may be paid for.
-fn afford(bare: &[Bare], missing: Missing, embedder: &dyn Embedder) -> Result<(), EmbedError> {
+/// Whether embedding the texts and the questions may be paid for.
+fn afford(
+    bare: &[Bare],
+    questions: &[String],
+    missing: Missing,
+    embedder: &dyn Embedder,
+) -> Result<(), EmbedError> {
     let Missing::Embed { most_yen, yen_per_usd } = missing else { return Ok(()) };
     let (mut count, mut bytes) = (0, 0);
-    for Bare { text, .. } in bare.iter().filter(|bare| !embedder.holds(&bare.text)) {
+    let texts = bare.iter().map(|bare| &bare.text).filter(|text| !embedder.holds(text));
+    for text in texts.chain(questions) {
         count += 1;
         bytes += text.len() as u64;
     }
@@ -251,6 +272,7 @@ impl Prepared<'_> {
         let mut draft =
             Draft::spooled(embedder.identity().clone(), store.directory()).map_err(SyncError::Spool)?;
         draft.set_precision(precision)?;
+        draft.set_questions(&self.questions)?;
         draft.set_terms(self.terms.clone());
         let stored = Stored {
             report: &self.report,

@@ -43,10 +43,12 @@ pub(crate) struct GraphHeader {
     pub(crate) target_recall: f32,
     /// Points of the curve that are set.
     pub(crate) curve_points: u32,
-    /// Queries that the curve was measured on.
+    /// Rows of the snapshot that the curve was measured on.
     pub(crate) curve_queries: u32,
+    /// Questions from outside that it was measured on besides.
+    pub(crate) curve_questions: u32,
     /// Zero.
-    pub(crate) zero: [u32; 6],
+    pub(crate) zero: [u32; 5],
     /// `ef_search` of each point of the curve.
     pub(crate) curve_ef: [u32; CURVE_POINTS],
     /// Recall@10 at each point.
@@ -82,7 +84,7 @@ impl<'a> Graph<'a> {
         let (header, rest) = section.split_at_checked(size_of::<GraphHeader>())?;
         let header: &GraphHeader = bytemuck::try_from_bytes(header).ok()?;
         let rest: &[u32] = bytemuck::try_cast_slice(rest).ok()?;
-        if header.nodes != passages || header.layers as usize > MAX_LAYERS || header.zero != [0; 6] {
+        if header.nodes != passages || header.layers as usize > MAX_LAYERS || header.zero != [0; 5] {
             return None;
         }
         let (base, upper) =

@@ -7,7 +7,7 @@ use crate::codes::Codes;
 use crate::kernel::Kernel;
 use crate::scan::Vectors;
 use crate::search::{Scratch, Search, exact_together};
-use crate::vector::{norm, scale_into};
+use crate::vector::{norm, scaled};
 use crate::watch::Unwatched;
 
 /// Neighbours that count: recall@10.
@@ -32,8 +32,10 @@ pub struct Promise {
     pub ef_search: Option<u32>,
     /// `ef_search` and the recall@10 that is promised for it.
     pub curve: Vec<(u32, f32)>,
-    /// Questions that it was measured on: rows of the snapshot, each mixed with another.
+    /// Rows of the snapshot, each mixed with another, that it was measured on.
     pub queries: u32,
+    /// Questions that were given for it ([`crate::Draft::set_questions`]): of both recalls, the smaller one is promised.
+    pub questions: u32,
 }
 
 impl Promise {
@@ -44,31 +46,47 @@ impl Promise {
             ef_search: (header.ef_search != 0).then_some(header.ef_search),
             curve: points.take(header.curve_points as usize).collect(),
             queries: header.curve_queries,
+            questions: header.curve_questions,
         }
     }
 }
 
 /// Measures the curve and writes it, with the choice that follows from it, into the header of a finished graph.
-pub(crate) fn promise(of: Vectors<'_>, codes: Codes<'_>, section: &mut [u8]) {
+pub(crate) fn promise(of: Vectors<'_>, codes: Codes<'_>, questions: &[Vec<f32>], section: &mut [u8]) {
     let Some(graph) = Graph::parse(section, codes.len() as u32) else { return };
-    let header = measure(of, codes, &graph);
+    let header = measure(of, codes, &graph, questions);
     section[..size_of::<GraphHeader>()].copy_from_slice(bytemuck::bytes_of(&header));
 }
 
-/// The header of `graph` with the curve and the choice as they are measured now: the same each time.
-pub(crate) fn measure(of: Vectors<'_>, codes: Codes<'_>, graph: &Graph<'_>) -> GraphHeader {
+/// The header of `graph` with the curve and the choice as they are measured now: the same each time for the same unit vectors
+/// `questions`.
+pub(crate) fn measure(
+    of: Vectors<'_>,
+    codes: Codes<'_>,
+    graph: &Graph<'_>,
+    questions: &[Vec<f32>],
+) -> GraphHeader {
     let kernel = Kernel::detect();
-    let questions = QUERIES.min(codes.len());
-    let mut asked: Vec<(usize, usize, Scratch)> = (0..questions)
-        .filter_map(|number| Some((number, TOP, question(&of, &codes, number, questions)?)))
-        .collect();
-    asked.par_chunks_mut(SHARED).for_each(|asked| exact_together(kernel, &of, &codes, asked));
+    let rows = QUERIES.min(codes.len());
+    let rows = (0..rows).filter_map(|number| mixed(&of, &codes, number, rows));
+    let truths = |vectors: Vec<Vec<f32>>| {
+        let scratch = |vector: Vec<f32>| {
+            let mut scratch = Scratch::default();
+            scratch.coded.set(&vector, &codes);
+            scratch.vector = vector;
+            scratch
+        };
+        let mut asked: Vec<_> = (0..).zip(vectors).map(|(at, vector)| (at, TOP, scratch(vector))).collect();
+        asked.par_chunks_mut(SHARED).for_each(|asked| exact_together(kernel, &of, &codes, asked));
+        asked
+    };
+    let (rows, questions) = (truths(rows.collect()), truths(questions.to_vec()));
     let search = Search { kernel, of, codes, top: TOP, allowed: None, threads: false };
-    let wanted: usize = asked.iter().map(|(_, _, scratch)| scratch.found.len()).sum();
     let mut header = GraphHeader {
         ef_search: 0,
         curve_points: 0,
-        curve_queries: asked.len() as u32,
+        curve_queries: rows.len() as u32,
+        curve_questions: questions.len() as u32,
         curve_ef: [0; CURVE_POINTS],
         curve_recall: [0.0; CURVE_POINTS],
         ..*graph.header
@@ -82,8 +100,14 @@ pub(crate) fn measure(of: Vectors<'_>, codes: Codes<'_>, graph: &Graph<'_>) -> G
             let is_true = |row: u32| asked.found.iter().any(|scored| scored.row == row);
             scratch.found.iter().filter(|scored| is_true(scored.row)).count()
         };
-        let met: usize = asked.par_iter().map_init(Scratch::default, met).sum();
-        let recall = (met as f32 / wanted.max(1) as f32 - HELD_BACK).max(0.0);
+        let recall = |asked: &[(usize, usize, Scratch)]| {
+            let wanted: usize = asked.iter().map(|(_, _, scratch)| scratch.found.len()).sum();
+            let met: usize = asked.par_iter().map_init(Scratch::default, met).sum();
+            met as f32 / wanted as f32
+        };
+        let of_rows = recall(&rows) - HELD_BACK;
+        // Without questions that is no number, which `min` passes over.
+        let recall = of_rows.min(recall(&questions)).max(0.0);
         header.curve_ef[point] = ef_search;
         header.curve_recall[point] = recall;
         header.curve_points = point as u32 + 1;
@@ -95,15 +119,12 @@ pub(crate) fn measure(of: Vectors<'_>, codes: Codes<'_>, graph: &Graph<'_>) -> G
     header
 }
 
-/// Question `number`: a row, mixed with another from somewhere else. `None` where the two cancel out.
-fn question(of: &Vectors<'_>, codes: &Codes<'_>, number: usize, questions: usize) -> Option<Scratch> {
-    let row = number * codes.len() / questions;
+/// A row, mixed with another from somewhere else; `None` where the two cancel out.
+fn mixed(of: &Vectors<'_>, codes: &Codes<'_>, number: usize, count: usize) -> Option<Vec<f32>> {
+    let row = number * codes.len() / count;
     let other = (row + codes.len() / 2 + number * 7 + 1) % codes.len();
     let (mut one, mut two) = (Vec::new(), Vec::new());
     let (row, other) = (of.vector(row as u32, &mut one), of.vector(other as u32, &mut two));
     let mixed: Vec<f32> = row.iter().zip(other).map(|(row, other)| row + STRAY * other).collect();
-    let mut scratch = Scratch::default();
-    scale_into(&mixed, norm(&mixed).ok()?, &mut scratch.vector);
-    scratch.coded.set(&scratch.vector, codes);
-    Some(scratch)
+    Some(scaled(&mixed, norm(&mixed).ok()?))
 }

@@ -21,7 +21,7 @@ use crate::graph::build as graph;
 use crate::graph::recall;
 use crate::graph::search::MAX_NODES;
 use crate::graph::settings::GraphSettings;
-use crate::identity::Identity;
+use crate::identity::{Embedding, Identity};
 use crate::lexical::build::{self as lexical, Occurrence};
 use crate::lexical::{FIELDS, LexicalSettings};
 use crate::originals::Precision;
@@ -84,6 +84,7 @@ pub struct Draft {
     report: String,
     graph: Option<GraphSettings>,
     graph_from: usize,
+    questions: Vec<Vec<f32>>,
 }
 
 impl Draft {
@@ -111,6 +112,7 @@ impl Draft {
             report: "{}".into(),
             graph: Some(GraphSettings::default()),
             graph_from: Self::GRAPH_FROM,
+            questions: Vec::new(),
         }
     }
 
@@ -221,6 +223,19 @@ impl Draft {
         (self.graph, self.graph_from) = (settings, 2);
     }
 
+    /// Sets questions, of any length, on which the recall that a graph promises is measured besides the rows themselves. They are
+    /// not kept; measuring again needs the same ones.
+    ///
+    /// # Errors
+    /// A question that no query may ask: of another identity, of another size, or of no direction.
+    pub fn set_questions(&mut self, questions: &[Embedding]) -> Result<(), BuildError> {
+        let unit = |(position, question): (usize, &Embedding)| {
+            question.unit(&self.identity).map_err(|source| BuildError::Question { position, source })
+        };
+        self.questions = questions.iter().enumerate().map(unit).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
     /// Sets how words are weighed.
     pub fn set_lexical(&mut self, settings: LexicalSettings) {
         self.lexical = settings;
@@ -273,7 +288,7 @@ impl Draft {
             let of =
                 Vectors { passages: self.passages.as_chunks().0, vectors, dimensions: dimensions as usize };
             let mut graph = graph::build(parsed, &of, settings);
-            recall::promise(of, parsed, &mut graph);
+            recall::promise(of, parsed, &self.questions, &mut graph);
             Some(graph)
         });
         let words = lexical_section(self.occurrences, &self.lengths, &self.lexical, self.spool.as_deref())

@@ -3,12 +3,15 @@
 mod keep;
 mod show;
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use karute_engine::{Index, Store};
+use karute_engine::{Embedding, Index, Store};
+use karute_sync::embed::embed_questions;
 
-use super::{Outcome, bucket};
+use super::sync::paying;
+use super::{Outcome, bucket, runtime};
 use crate::config::Settings;
 use crate::setup;
 
@@ -89,7 +92,13 @@ pub(super) fn run(settings: &Settings, verb: Verb, json: bool) -> Outcome {
             let forced = store.is_forced(index.id())?;
             show::inspect(&index, forced, &setup::gate(settings, &index.identity().model)?, json)
         }
-        Verb::Verify { one, recall } => show::verify(&one.open(&store)?, recall, json),
+        Verb::Verify { one, recall } => {
+            let index = one.open(&store)?;
+            // Of what promises nothing on questions from outside, nothing is measured on them either.
+            let given = index.promise()?.is_some_and(|promise| promise.questions > 0);
+            let questions = if recall && given { recall_questions(settings)? } else { Vec::new() };
+            show::verify(&index, recall.then_some(questions), json)
+        }
         Verb::Diff { a, b } => show::diff(&store.find(&a)?, &store.find(&b)?, json),
         Verb::Rollback { id } => keep::rollback(&store, id.as_deref(), json),
         Verb::Pin(one) => keep::pin(&store, &one.open(&store)?, json),
@@ -120,4 +129,14 @@ impl One {
             }
         }
     }
+}
+
+/// The questions of the settings, embedded.
+fn recall_questions(settings: &Settings) -> Result<Vec<Embedding>, Box<dyn Error>> {
+    let (texts, runtime) = (setup::recall_questions(settings)?, runtime()?);
+    let mut embedder = setup::embedder(settings)?;
+    if !embedder.is_free() {
+        embedder = paying(settings, embedder, &runtime)?;
+    }
+    Ok(runtime.block_on(embed_questions(&texts, embedder.as_ref()))?)
 }

@@ -127,7 +127,7 @@ pub(super) fn run(mut settings: Settings, options: &Options, json: bool) -> Ende
 }
 
 /// `embedder`, whose calls stand in the ledger.
-fn paying(
+pub(super) fn paying(
     settings: &Settings,
     embedder: Arc<dyn Embedder>,
     runtime: &Runtime,
@@ -146,7 +146,7 @@ fn once(
     json: bool,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let publishing = if options.force { Publishing::Forced } else { start::guarded(settings) };
-    let mut how = setup::how(settings, publishing);
+    let mut how = setup::how(settings, publishing)?;
     if options.full {
         how.pass = Pass::Full;
     }
@@ -212,7 +212,7 @@ fn re_embed(
     let now = OffsetDateTime::now_utc().truncate_to_second();
     let publishing = switch.then(|| start::guarded(&settings));
     let how =
-        How { missing: setup::embed_missing(&settings), ..setup::how(&settings, Publishing::default()) };
+        How { missing: setup::embed_missing(&settings), ..setup::how(&settings, Publishing::default())? };
     let made = job::beside(source.as_ref(), &embedder, store, now, how, publishing, progress.as_ref());
     let index = tokio::runtime::Handle::current().block_on(made)?.index;
     let overlap = compare::neighbours(&before, &index)?;

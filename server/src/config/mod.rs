@@ -132,6 +132,8 @@ settings! {
         "What turns texts into vectors: lexical (on this machine, by wording), vertex (Google), or auto: vertex if records come from a spreadsheet";
     vectors: Precision = "KARUTE_VECTORS", default "f32", any,
         "Bits of each number of a vector in a snapshot: f32, or f16, which takes half the room and rounds to 11 significant bits";
+    recall_questions: Option<PathBuf> = "KARUTE_RECALL_QUESTIONS", default "", any,
+        "File of real questions, one a line, on which the recall that a snapshot promises is measured too; empty for its own records alone";
     gcp_project: String = "GCP_PROJECT_ID", default "", any,
         "Google Cloud project that pays for the model";
     gcp_location: String = "GCP_LOCATION", default "asia-northeast1", not_empty,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use karute_engine::{Diff, Facet, Index, Promise, Store};
+use karute_engine::{Diff, Embedding, Facet, Index, Promise, Store};
 use serde_json::{Value, json};
 
 use super::super::{Outcome, print_json};
@@ -97,7 +97,11 @@ pub(super) fn inspect(index: &Index, forced: bool, gate: &Gate, json: bool) -> O
             say!("recall     {}", promised(&promise))?;
             let curve: Vec<String> =
                 promise.curve.iter().map(|(ef_search, recall)| format!("{ef_search}: {recall:.4}")).collect();
-            say!("  by ef_search, on {} questions: {}", promise.queries, curve.join(", "))?;
+            let given = match promise.questions {
+                0 => String::new(),
+                questions => format!(" and on {questions} given questions, the smaller of both"),
+            };
+            say!("  by ef_search, on {} of its rows{given}: {}", promise.queries, curve.join(", "))?;
         }
         None => say!("recall     1 (so few rows are searched exactly)")?,
     }
@@ -119,15 +123,25 @@ fn promised(promise: &Promise) -> String {
     }
 }
 
-pub(super) fn verify(index: &Index, recall: bool, json: bool) -> Outcome {
+/// Verifies a snapshot, and with `recall`, the questions that were given for it, its promise.
+pub(super) fn verify(index: &Index, recall: Option<Vec<Embedding>>, json: bool) -> Outcome {
     let began = Instant::now();
     let verified = index.verify()?;
     let seconds = began.elapsed().as_secs_f64();
-    let (stated, measured) = (index.promise()?, if recall { index.measure_recall()? } else { None });
-    if recall && stated != measured {
-        return Err(
-            format!("the recall measured now is {measured:?}, but the snapshot states {stated:?}").into()
-        );
+    let stated = index.promise()?;
+    let measured = recall.as_ref().map(|questions| index.measure_recall(questions)).transpose()?.flatten();
+    if recall.is_some() && stated != measured {
+        let given = stated.as_ref().filter(|promise| promise.questions > 0).map_or(String::new(), |promise| {
+            let read = recall.as_ref().map_or(0, Vec::len);
+            format!(
+                ". It was built with {} questions, KARUTE_RECALL_QUESTIONS names {read}: they must be the same",
+                promise.questions
+            )
+        });
+        return Err(format!(
+            "the recall measured now is {measured:?}, but the snapshot states {stated:?}{given}"
+        )
+        .into());
     }
     if json {
         return print_json(
@@ -141,7 +155,7 @@ pub(super) fn verify(index: &Index, recall: bool, json: bool) -> Outcome {
         verified.passages,
         verified.bytes
     )?;
-    if recall {
+    if recall.is_some() {
         let measured = measured.as_ref().map_or("every search is exact".into(), promised);
         say!("recall measured again, as stated: {measured}")?;
     }
