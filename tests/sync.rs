@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use async_trait::async_trait;
-use karute_engine::{Embedding, Precision, Store, StoreError};
-use karute_sync::embed::{EmbedError, Embedder, Task, passage_text};
+use karute_engine::{Draft, Embedding, Precision, Store, StoreError};
+use karute_sync::embed::{EmbedError, Embedder, Task, embed_questions, passage_text};
 use karute_sync::job::{self, How, Outcome, Run, Silent, SyncError};
 use karute_sync::lexical::Lexical;
 use karute_sync::report::{Action, Reason};
@@ -276,4 +276,32 @@ fn an_embedder_that_fails_publishes_nothing() {
     let failed = sync_with(&Workbook::sample(), &Broken(Lexical::default()), &store);
     assert!(matches!(failed, Err(SyncError::Embed(_))));
     assert!(matches!(store.current(), Err(StoreError::Empty { .. })));
+}
+
+#[test]
+fn the_recall_is_promised_for_the_questions_that_a_sync_was_given() {
+    let home = tempfile::tempdir().expect("a directory");
+    let folder = home.path().join("records");
+    fs::create_dir(&folder).expect("made");
+    for name in ["KnowledgeBase.csv", "Embeddings.csv", "MedicalTerms.csv"] {
+        let text = fs::read_to_string(sample_folder().join(name)).expect("the sample");
+        let mut sheet = format!("{}\n", text.lines().next().expect("a header"));
+        for number in (0..Draft::GRAPH_FROM).filter(|_| name.starts_with('K')) {
+            let (day, room, degrees) = (number % 28 + 1, number % 83, number % 37);
+            let text = format!("{day}日の{room}号室、体温{degrees}分、所見{}", number / 7);
+            sheet += &format!(
+                "KB_{number},nursing,record,T,S{number},CL-{room},訪問 {number},{text},{{}},{{}},,,2026-11-{day:02},,\n"
+            );
+        }
+        fs::write(folder.join(name), sheet).expect("written");
+    }
+    let store = Store::open(home.path().join("store")).expect("a store");
+    let questions = vec!["12日の体温は?".to_owned(), "5号室の所見".into()];
+    let how = How { questions: questions.clone(), ..How::default() };
+    let index =
+        block_on(job::run(&at(&folder), &*LEXICAL, &store, NOW, how, &Silent)).expect("published").index;
+    let promise = index.promise().expect("sound").expect("a graph");
+    assert_eq!(promise.questions, 2);
+    let asked = block_on(embed_questions(&questions, &*LEXICAL)).expect("vectors");
+    assert_eq!(index.measure_recall(&asked).expect("a graph"), Some(promise));
 }
