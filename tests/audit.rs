@@ -13,7 +13,7 @@ use karute_server::audit::{Audit, Seen, tells_of, verify};
 use karute_server::config::{Secret, Value as _};
 use karute_server::retrieve::caller::Caller;
 use karute_server::routes;
-use karute_server::state::Sealed;
+use karute_server::state::{Link, Sealed};
 use karute_sync::embed::Embedder;
 use karute_sync::lexical::Lexical;
 use karute_tests::homes::homes;
@@ -273,6 +273,9 @@ async fn whatever_shows_a_record_says_so_in_the_audit() {
     );
     let told: Vec<bool> = links.iter().map(|sealed| tells_of(&sealed.link, "CL-1")).collect();
     assert_eq!(told, [false, true, true, true, true, true, true, true, true]);
+    // One that somebody has damaged is not passed over.
+    let torn = |detail: &str| Link { detail: detail.into(), ..links[1].link.clone() };
+    assert!(tells_of(&torn("{\"clients\":[\"CL-1\""), "CL-1") && !tells_of(&torn("{\"clients\":"), "CL-1"));
     let all = serde_json::to_string(&links).expect("JSON");
     assert!(!all.contains("カテーテル"), "the question is in the audit only at the level full: {all}");
 

@@ -111,6 +111,12 @@ async fn a_question_that_goes_on_is_understood_from_the_conversation_and_both_ar
         keys,
         ["created_at", "message_count", "preview", "session_id", "title", "updated_at", "user_id"]
     );
+
+    // Whoever loses the right to see what earlier answers told loses this one too: it may tell it again.
+    let third = chat(&server, "江口さんの体温は", Some(session)).await;
+    let state = server.app.state().expect("a state");
+    let kept = state.answer(text(&third["metadata"]["message_id"]), None).await.expect("read").expect("kept");
+    assert_eq!(kept.shown.clients(), ["CL-1".to_owned(), "CL-2".into()].into());
 }
 
 #[tokio::test]

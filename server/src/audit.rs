@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use karute_engine::Row;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
@@ -289,9 +290,10 @@ fn clients_of(link: &Link) -> Vec<String> {
     clients.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Whether a link tells of this client.
+/// Whether a link tells of this client. One that somebody has damaged does where it holds the name at all.
 pub fn tells_of(link: &Link, client: &str) -> bool {
-    clients_of(link).iter().any(|known| known == client)
+    let is_whole = serde_json::from_str::<IgnoredAny>(&link.detail).is_ok();
+    clients_of(link).iter().any(|known| known == client) || (!is_whole && link.detail.contains(client))
 }
 
 /// Leaves of a link what `caller` may know: whoever may not see everybody, neither the question, which may name anybody, nor

@@ -262,8 +262,11 @@ impl Money {
         now: OffsetDateTime,
     ) -> Result<(), StateError> {
         let presumed = state.presume(moment, now, |day, owner| self.limits_of(day, owner)).await?;
-        if presumed.calls > 0 {
-            let calls = presumed.calls;
+        for (model, most) in &presumed.calls {
+            self.counted.add(model, &Spent::default(), *most as f64 / MILLIONTHS);
+        }
+        let calls = presumed.calls.len();
+        if calls > 0 {
             tracing::warn!(calls, "calls were never settled: they count at the most they could cost");
         }
         tell(&presumed.reached);
@@ -400,14 +403,21 @@ impl Ticket {
             output_tokens: tokens(usage.output_tokens),
             thought_tokens: tokens(usage.thought_tokens),
         };
-        Box::pin(made.settle(spent)).await;
+        to_the_end(made, spent).await;
     }
 
     /// The service refused the call: it cost nothing.
     pub async fn free(mut self) {
         if let Some(made) = self.0.take() {
-            Box::pin(made.settle(Spent { known: true, ..Spent::default() })).await;
+            to_the_end(made, Spent { known: true, ..Spent::default() }).await;
         }
+    }
+}
+
+/// Settles a call even if whoever asked goes away meanwhile.
+async fn to_the_end(made: Made, spent: Spent) {
+    if let Err(error) = tokio::spawn(made.settle(spent)).await {
+        tracing::error!(%error, "a call stays reserved: it counts at the most it could cost");
     }
 }
 

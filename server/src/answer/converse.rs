@@ -120,7 +120,7 @@ pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure
     try_stream! {
         let asked_at = (app.now)();
         let Turn { mut question, session_id, message_id } = turn;
-        let (earlier, forgotten) = remembered(&app, &question.caller, &session_id).await;
+        let ((earlier, mut shown), forgotten) = remembered(&app, &question.caller, &session_id).await;
         question.earlier = earlier.iter().map(|exchange| exchange.question.clone()).collect();
         let begins = earlier.is_empty();
         let (replayable, owner) = (Replayable::of(&question, asked_at), question.caller.name.clone());
@@ -134,6 +134,8 @@ pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure
                         summary.also(forgotten);
                     }
                     if let Some(retrieved) = &found {
+                        // What earlier answers told may be told in this one.
+                        shown.0.extend(pairs(&retrieved.evidence));
                         let entry = Entry {
                             id: message_id.clone(),
                             owner: owner.clone(),
@@ -143,7 +145,7 @@ pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure
                             question: replayable.text.clone(),
                             answer: answer.clone(),
                             context_ids: retrieved.evidence.iter().map(|found| found.row.id.clone()).collect(),
-                            shown: shown(&retrieved.evidence),
+                            shown: shown.clone(),
                             suggested_terms: summary.suggested_terms.clone(),
                             record: record(&replayable, retrieved, &summary),
                             asked_at,
@@ -169,23 +171,28 @@ pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure
 }
 
 /// The conversation so far, and what to say if it could not be read.
-async fn remembered(app: &App, caller: &Caller, conversation: &str) -> (Vec<Exchange>, Option<&'static str>) {
+async fn remembered(
+    app: &App,
+    caller: &Caller,
+    conversation: &str,
+) -> ((Vec<Exchange>, Shown), Option<&'static str>) {
+    let nothing = (Vec::new(), Shown::default());
     let most = i64::try_from(app.settings.history_exchanges).unwrap_or(i64::MAX);
     if most == 0 || !app.settings.history {
-        return (Vec::new(), None);
+        return (nothing, None);
     }
-    let Some(state) = app.state() else { return (Vec::new(), Some(NOT_REMEMBERED)) };
+    let Some(state) = app.state() else { return (nothing, Some(NOT_REMEMBERED)) };
     let reading =
         tokio::time::timeout(PATIENCE.min(app.deadline() / 3), state.exchanges(caller, conversation, most));
     match reading.await {
         Ok(Ok(exchanges)) => (exchanges, None),
         Ok(Err(error)) => {
             tracing::warn!(%error, "a question is answered without its conversation");
-            (Vec::new(), Some(NOT_REMEMBERED))
+            (nothing, Some(NOT_REMEMBERED))
         }
         Err(_) => {
             tracing::warn!("the conversation was not read in time");
-            (Vec::new(), Some(NOT_REMEMBERED))
+            (nothing, Some(NOT_REMEMBERED))
         }
     }
 }
@@ -210,8 +217,8 @@ async fn kept(app: &App, entry: &Entry) -> bool {
 }
 
 /// Whose rows these are.
-fn shown(evidence: &[Evidence]) -> Shown {
-    Shown(evidence.iter().map(|found| (found.row.client_id.clone(), found.row.domain.clone())).collect())
+fn pairs(evidence: &[Evidence]) -> impl Iterator<Item = (String, String)> {
+    evidence.iter().map(|found| (found.row.client_id.clone(), found.row.domain.clone()))
 }
 
 /// How an answer came about.

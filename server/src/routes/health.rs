@@ -73,7 +73,8 @@ fn told(app: &App, found: Measured) -> (StatusCode, Value) {
         (false, false) => "not configured",
     });
     details["state"] = match app.state() {
-        None if !app.settings.history => json!("conversations are not kept"),
+        // Without sign-in nothing has to be kept then.
+        None if !app.settings.history && !app.access.is_required() => json!("conversations are not kept"),
         None => {
             problems.push("conversations are not kept: the database has not been reached yet".into());
             json!("not reached yet")

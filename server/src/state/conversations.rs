@@ -1,7 +1,7 @@
 //! Conversations: the exchanges of one owner under one id. Whoever is not the owner sees none of them, not even that they
 //! are there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -186,8 +186,8 @@ impl Database {
         transaction.commit().await
     }
 
-    /// The latest exchanges of a conversation that `caller` may still see, of the latest `most`, the last one last. None of a
-    /// conversation that there is not.
+    /// The latest exchanges of a conversation that `caller` may still see, of the latest `most`, the last one last, and whose rows
+    /// they showed. None of a conversation that there is not.
     ///
     /// # Errors
     /// The database.
@@ -196,7 +196,7 @@ impl Database {
         caller: &Caller,
         conversation: &str,
         most: i64,
-    ) -> Result<Vec<Exchange>, StateError> {
+    ) -> Result<(Vec<Exchange>, Shown), StateError> {
         let rows = sqlx::query(
             "SELECT question, answer, shown FROM exchanges WHERE owner = $1 AND conversation_id = $2
              ORDER BY asked_at DESC, id DESC LIMIT $3",
@@ -207,18 +207,20 @@ impl Database {
         .fetch_all(&self.pool)
         .await
         .map_err(unread)?;
-        let mut exchanges = Vec::with_capacity(rows.len());
+        let (mut exchanges, mut all) = (Vec::with_capacity(rows.len()), Shown::default());
         for row in rows.iter().rev() {
-            if shown(row, 2)?.is_visible_to(caller) {
+            let shown = shown(row, 2)?;
+            if shown.is_visible_to(caller) {
                 let text = |at: usize| row.try_get(at).map_err(unread);
                 exchanges.push(Exchange { question: text(0)?, answer: text(1)? });
+                all.0.extend(shown.0);
             }
         }
-        Ok(exchanges)
+        Ok((exchanges, all))
     }
 
-    /// A caller's conversations, the latest first, at most `most`, and how many there are in all. Of one whose last answer shows
-    /// records that the caller may not see any more there is neither title nor preview.
+    /// A caller's conversations, the latest first, at most `most`, and how many there are in all. What shows records that the caller
+    /// may not see any more gives no title and no preview, and is not counted.
     ///
     /// # Errors
     /// The database.
@@ -228,8 +230,7 @@ impl Database {
         most: i64,
     ) -> Result<(Vec<Conversation>, i64), StateError> {
         let rows = sqlx::query(
-            "SELECT c.id, c.title, c.created_at, c.updated_at, COALESCE(e.answer, ''), COALESCE(e.shown, '[]'),
-             (SELECT COUNT(*) FROM exchanges n WHERE n.owner = c.owner AND n.conversation_id = c.id)
+            "SELECT c.id, c.title, c.created_at, c.updated_at, COALESCE(e.answer, '')
              FROM conversations c LEFT JOIN exchanges e ON e.id =
              (SELECT l.id FROM exchanges l WHERE l.owner = c.owner AND l.conversation_id = c.id
               ORDER BY l.asked_at DESC, l.id DESC LIMIT 1)
@@ -240,17 +241,20 @@ impl Database {
         .fetch_all(&self.pool)
         .await
         .map_err(unread)?;
+        let mut exchanges = self.shown_by_conversation(&caller.name, most).await?;
         let conversation = |row: &AnyRow| {
             let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
             let number = |at: usize| row.try_get::<i64, _>(at).map_err(unread);
-            let shown = shown(row, 5)?;
-            let visible = shown.is_visible_to(caller);
+            let exchanges = exchanges.remove(&text(0)?).unwrap_or_default();
+            let visible = |shown: &&Shown| shown.is_visible_to(caller);
+            let (first, last) = (exchanges.first().filter(visible), exchanges.last().filter(visible));
+            let pairs = first.iter().chain(&last).flat_map(|shown| shown.0.iter().cloned());
             Ok(Conversation {
                 id: text(0)?,
-                title: if visible { text(1)? } else { String::new() },
-                preview: if visible { beginning(&text(4)?, PREVIEW) } else { String::new() },
-                shown: if visible { shown } else { Shown::default() },
-                messages: 2 * number(6)?,
+                title: if first.is_some() { text(1)? } else { String::new() },
+                preview: if last.is_some() { beginning(&text(4)?, PREVIEW) } else { String::new() },
+                shown: Shown(pairs.collect()),
+                messages: 2 * exchanges.iter().filter(visible).count() as i64,
                 created_at: moment(number(2)?),
                 updated_at: moment(number(3)?),
             })
@@ -259,6 +263,25 @@ impl Database {
         let total = sqlx::query("SELECT COUNT(*) FROM conversations WHERE owner = $1").bind(&caller.name);
         let total = total.fetch_one(&self.pool).await.and_then(|row| row.try_get(0)).map_err(unread)?;
         Ok((found, total))
+    }
+
+    /// Whose rows the exchanges of an owner's latest `most` conversations showed, by conversation, the first one first.
+    async fn shown_by_conversation(
+        &self,
+        owner: &str,
+        most: i64,
+    ) -> Result<HashMap<String, Vec<Shown>>, StateError> {
+        let rows = sqlx::query(
+            "SELECT conversation_id, shown FROM exchanges WHERE owner = $1 AND conversation_id IN
+             (SELECT id FROM conversations WHERE owner = $1 ORDER BY updated_at DESC, id LIMIT $2) ORDER BY asked_at, id",
+        );
+        let rows = rows.bind(owner).bind(most).fetch_all(&self.pool).await.map_err(unread)?;
+        let mut exchanges: HashMap<String, Vec<Shown>> = HashMap::new();
+        for row in &rows {
+            let conversation = row.try_get::<String, _>(0).map_err(unread)?;
+            exchanges.entry(conversation).or_default().push(shown(row, 1)?);
+        }
+        Ok(exchanges)
     }
 
     /// The latest messages of a conversation, at most `most`, the last one last, and how many there are in all; `None` if
@@ -272,10 +295,8 @@ impl Database {
         conversation: &str,
         most: i64,
     ) -> Result<Option<(Vec<Message>, i64)>, StateError> {
-        let total = sqlx::query("SELECT COUNT(*) FROM exchanges WHERE owner = $1 AND conversation_id = $2");
-        let total = total.bind(&caller.name).bind(conversation).fetch_one(&self.pool).await;
-        let exchanges: i64 = total.and_then(|row| row.try_get(0)).map_err(unread)?;
-        if exchanges == 0 {
+        let exchanges = self.shown_in(&caller.name, conversation).await?;
+        if exchanges.is_empty() {
             return Ok(None);
         }
         let rows = sqlx::query(
@@ -299,7 +320,8 @@ impl Database {
         }
         let excess = messages.len().saturating_sub(usize::try_from(most).unwrap_or(0));
         messages.drain(..excess);
-        Ok(Some((messages, 2 * exchanges)))
+        let visible = exchanges.iter().filter(|shown| shown.is_visible_to(caller)).count();
+        Ok(Some((messages, 2 * visible as i64)))
     }
 
     /// Clients whose rows a conversation showed.
@@ -307,10 +329,14 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn clients_of(&self, owner: &str, conversation: &str) -> Result<BTreeSet<String>, StateError> {
+        Ok(self.shown_in(owner, conversation).await?.iter().flat_map(Shown::clients).collect())
+    }
+
+    /// Whose rows each exchange of a conversation showed.
+    async fn shown_in(&self, owner: &str, conversation: &str) -> Result<Vec<Shown>, StateError> {
         let rows = sqlx::query("SELECT shown FROM exchanges WHERE owner = $1 AND conversation_id = $2");
         let rows = rows.bind(owner).bind(conversation).fetch_all(&self.pool).await.map_err(unread)?;
-        let clients = |row: &AnyRow| shown(row, 0).map(|shown| shown.clients());
-        Ok(rows.iter().map(clients).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        rows.iter().map(|row| shown(row, 0)).collect()
     }
 
     /// Removes a conversation with all that belongs to it. Whether there was one.

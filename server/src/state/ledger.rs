@@ -78,8 +78,8 @@ const NEW_BUDGET: &str = "INSERT INTO budgets (name, spent, reserved, calls, war
 /// Calls that were presumed to have cost the most.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presumed {
-    /// How many.
-    pub calls: u64,
+    /// The model of each, and the most that it could cost, millionths of a yen.
+    pub calls: Vec<(String, i64)>,
     /// Limits that have reached a percent by them that somebody is told of.
     pub reached: Vec<(String, i64)>,
 }
@@ -202,7 +202,7 @@ impl Database {
         limits: impl Fn(&str, &str) -> Vec<Limit>,
     ) -> Result<Presumed, StateError> {
         let rows = sqlx::query(
-            "SELECT id, owner, day, reserved FROM calls WHERE state = 'reserved' AND began_at < $1",
+            "SELECT id, owner, day, reserved, model FROM calls WHERE state = 'reserved' AND began_at < $1",
         );
         let rows = rows.bind(millis(moment)).fetch_all(&self.pool).await.map_err(unread)?;
         let mut presumed = Presumed::default();
@@ -216,12 +216,12 @@ impl Database {
                 instance: String::new(),
                 answer_id: String::new(),
                 kind: "answer",
-                model: String::new(),
+                model: text(4)?,
                 at: now,
             };
             let limits = limits(&call.day, &call.owner);
             if let Some(reached) = self.settle(&call, &limits, &Spent::default(), now).await? {
-                presumed.calls += 1;
+                presumed.calls.push((call.model, call.most));
                 presumed.reached.extend(reached);
             }
         }

@@ -211,10 +211,10 @@ fn millis(moment: OffsetDateTime) -> i64 {
     i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
 
-/// A stored moment.
+/// A stored moment; 1970 for one that RFC 3339 cannot tell, which nobody stored here.
 fn moment(millis: i64) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000)
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok();
+    moment.filter(|moment| moment.year() >= 0).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 /// PostgreSQL holds no NUL in a text.
