@@ -7,8 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use karute_engine::{Guard, SnapshotId, Store};
+use karute_engine::{Draft, Facet, Guard, Identity, Passage, Provenance, Row, SnapshotId, Store};
 use karute_sync::bucket::{Bucket, BucketError, Endpoint, Pulled};
+use karute_sync::forget::forget;
 use karute_sync::job::Silent;
 use karute_tests::bulk::snapshot;
 use karute_tests::forge::Forge;
@@ -380,6 +381,52 @@ async fn a_pointer_of_any_bytes_is_an_id_or_an_error() {
     push(&bucket, &source, id).await.expect("pushed once it was removed, as the error says");
     emulator.remove(NAME, &object(id));
     assert!(matches!(pull(&bucket, &target).await, Err(BucketError::Missing { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_in_the_bucket_does_not_become_current_there() {
+    let bucket_home = tempfile::tempdir().expect("a directory");
+    let bucket = folder(bucket_home.path());
+    let (_home, here, first) = store("first");
+    push(&bucket, &here, first).await.expect("pushed");
+    let second = publish(&here, "second");
+    push(&bucket, &here, second).await.expect("pushed");
+    let object = bucket_home.path().join(format!("snapshots/{first}.karute"));
+    let mut bytes = fs::read(&object).expect("an object");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&object, bytes).expect("written");
+    assert!(push(&bucket, &here, first).await.expect("pushed"), "it was uploaded again");
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let there = Store::open(elsewhere.path()).expect("a store");
+    assert_eq!(pull(&bucket, &there).await.expect("pulled").id, first);
+    assert!(!push(&bucket, &here, second).await.expect("pushed"), "it is sound and stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_forgotten_here_does_not_come_in_and_what_stands_in_the_place_is_fetched_once() {
+    let bucket_home = tempfile::tempdir().expect("a directory");
+    let bucket = folder(bucket_home.path());
+    let (home, elsewhere) =
+        (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("another"));
+    let (here, there) =
+        (Store::open(home.path()).expect("a store"), Store::open(elsewhere.path()).expect("a store"));
+    let mut draft = Draft::new(Identity::new("test", "m", 2));
+    for client in ["CL-1", "CL-2"] {
+        let row = Row { id: client.into(), client_id: client.into(), ..Row::default() };
+        draft.push(&row, &[Passage::whole(&row, &[1.0, 0.0])]).expect("a row");
+    }
+    let sealed = draft.finish(Provenance::default()).expect("a draft");
+    let id = here.publish(&sealed, &Guard::open()).expect("published");
+    push(&bucket, &here, id).await.expect("pushed");
+    forget(&there, "CL-1").expect("forgotten");
+    let pulled = pull(&bucket, &there).await.expect("pulled");
+    assert!(pulled.id != id && pulled.moved && pulled.downloaded > 0);
+    let index = there.current().expect("a snapshot").index;
+    assert_eq!((index.id(), index.len(), there.list().expect("listed").len()), (pulled.id, 1, 1));
+    assert!(index.rows_with(Facet::Client, "CL-1").expect("sound").is_empty());
+    let again = pull(&bucket, &there).await.expect("pulled");
+    assert_eq!((again.id, again.moved, again.downloaded), (pulled.id, false, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

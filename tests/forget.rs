@@ -2,14 +2,15 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use karute_engine::{Draft, Facet, Guard, Index, Passage, Provenance, Row, Store};
-use karute_sync::forget::{follow, forget, list};
+use karute_engine::{Draft, Facet, Guard, Index, Passage, Provenance, Row, Sealed, Store};
+use karute_sync::forget::{follow, forget, list, publish};
 use karute_tests::files::{below, holds};
 use karute_tests::program::{self, Server, json, text};
 use karute_tests::snapshots::identity;
@@ -19,7 +20,7 @@ fn karute(home: &Path) -> Command {
     program::command(env!("CARGO_BIN_EXE_karute-under-test"), home)
 }
 
-fn published(store: &Store, rows: &[(&str, &str)], built_at: &str) {
+fn sealed(rows: &[(&str, &str)], built_at: &str) -> Sealed {
     let mut draft = Draft::new(identity());
     for (id, client) in rows {
         let row = Row {
@@ -31,7 +32,11 @@ fn published(store: &Store, rows: &[(&str, &str)], built_at: &str) {
         draft.push(&row, &[Passage::whole(&row, &[0.6, 0.0, 0.8])]).expect("a sound row");
     }
     let provenance = Provenance { built_at: built_at.into(), ..Provenance::default() };
-    store.publish(&draft.finish(provenance).expect("a draft"), &Guard::open()).expect("published");
+    draft.finish(provenance).expect("a draft")
+}
+
+fn published(store: &Store, rows: &[(&str, &str)], built_at: &str) {
+    store.publish(&sealed(rows, built_at), &Guard::open()).expect("published");
 }
 
 fn rows_of(store: &Store, client: &str) -> usize {
@@ -129,6 +134,29 @@ fn who_is_on_the_list_but_was_not_removed_is_removed_by_the_next_look() {
     assert_eq!(rows_of(&store, "CL-1"), 0);
     assert!(follow(&store, &["CL-1".into()]).expect("nothing to do").is_empty());
     assert!(list(home.path()).expect("a list").contains("CL-1"));
+}
+
+#[test]
+fn what_is_refused_after_somebody_was_forgotten_leaves_the_store_as_it_was() {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    let before = sealed(&[("a", "CL-1"), ("c", "CL-2")], "2026-01-01T00:00:00Z");
+    store.publish(&before, &Guard::open()).expect("published");
+    forget(&store, "CL-1").expect("forgotten");
+    let kept = store.current_id().expect("a snapshot");
+    store.pin(kept).expect("pinned");
+    published(&store, &[("c", "CL-2"), ("d", "CL-2"), ("e", "CL-2"), ("f", "CL-2")], "2026-01-02T00:00:00Z");
+    let held = |store: &Store| {
+        let listed = store.list().expect("listed").into_iter();
+        listed.map(|listed| (listed.id, listed.current, listed.pinned)).collect::<Vec<_>>()
+    };
+    let (was, nobody) = (held(&store), BTreeSet::new());
+    assert!(was.contains(&(kept, false, true)));
+    // What it was made from, without the one who is forgotten, is what lies there already.
+    publish(&store, &before, &nobody, &Guard::default()).expect_err("rows would be missing");
+    assert_eq!(held(&store), was);
+    let published = publish(&store, &before, &nobody, &Guard::open()).expect("somebody orders it");
+    assert_eq!((published, rows_of(&store, "CL-1")), (kept, 0));
 }
 
 #[test]

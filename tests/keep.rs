@@ -73,6 +73,20 @@ fn pruning_stops_at_pins_or_a_pointer_that_cannot_be_read() {
 }
 
 #[test]
+fn what_is_served_while_the_pointer_is_lost_is_neither_pruned_nor_removed() {
+    let (_home, store) = store();
+    let ids: Vec<SnapshotId> = ["a", "b"].iter().flat_map(|id| filled(&store, &[*id])).collect();
+    store.rollback(Some(ids[0])).expect("gone back");
+    std::fs::remove_file(store.directory().join("CURRENT")).expect("removed");
+    let served = store.current().expect("a snapshot").index.id();
+    assert_eq!(served, ids[0]);
+    assert!(store.list().expect("listed").iter().any(|listed| listed.current && listed.id == served));
+    store.discard(served).expect_err("it is served");
+    store.prune(1).expect("pruned");
+    assert_eq!(store.current().expect("a snapshot").index.id(), served);
+}
+
+#[test]
 fn rolling_back_goes_to_what_was_current_before() {
     let (_home, store) = store();
     assert!(matches!(store.rollback(None), Err(StoreError::NoEarlier { .. })));

@@ -6,6 +6,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use karute_engine::{Draft, Guard, Passage, Provenance, Row, Store};
+use karute_sync::embed::Embedder;
+use karute_sync::forget::follow;
+use karute_sync::lexical::Lexical;
 use karute_tests::program::{self, Server, json, text};
 
 /// The program with an environment of its own and `home` as working and data directory.
@@ -120,4 +124,42 @@ fn a_snapshot_of_another_format_is_rebuilt() {
     std::fs::write(&path, bytes).expect("written");
     let hits = json(&run(home.path(), &["search", "体温", "--json"]));
     assert_eq!(hits["snapshot_id"], report["snapshot_id"]);
+}
+
+#[test]
+fn who_is_forgotten_while_a_damaged_snapshot_is_passed_over_is_not_served_any_more() {
+    let home = home();
+    let store = Store::open(home.path().join("karute-data")).expect("a store");
+    let publish = |rows: &[(&str, &str)]| {
+        let lexical = Lexical::default();
+        let mut draft = Draft::new(lexical.identity().clone());
+        let mut vector = vec![0.0; lexical.identity().dimensions as usize];
+        vector[0] = 1.0;
+        for (client, content) in rows {
+            let (id, content) = (format!("row-{client}"), (*content).to_owned());
+            let row = Row { id, content, client_id: (*client).into(), ..Row::default() };
+            draft.push(&row, &[Passage::whole(&row, &vector)]).expect("a row");
+        }
+        let sealed = draft.finish(Provenance::default()).expect("a draft");
+        store.publish(&sealed, &Guard::open()).expect("published")
+    };
+    let before = publish(&[("CL-1", "膀胱留置カテーテル"), ("CL-2", "酸素")]);
+    let path = store.path_of(publish(&[("CL-2", "酸素")]));
+    let mut bytes = std::fs::read(&path).expect("read");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::write(&path, bytes).expect("written");
+    let server = Server::start(karute(home.path()));
+    assert!(wait_for(&server, "is damaged, so an earlier one is served").contains(&before.to_string()));
+    let ask = || server.post("/search", r#"{"query": "膀胱留置カテーテル"}"#);
+    assert!(ask().contains("CL-1"));
+    // As the server does once it learns of it from the database.
+    assert_eq!(follow(&store, &["CL-1".into()]).expect("forgotten").len(), 1);
+    let end = Instant::now() + Duration::from_secs(20);
+    while ask().contains("CL-1") {
+        assert!(Instant::now() < end, "somebody who is forgotten is served");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(ask().starts_with("HTTP/1.1 200"));
 }

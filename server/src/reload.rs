@@ -39,7 +39,10 @@ pub(crate) async fn sync(app: App) {
             let (settings, store) = (&app.settings, Store::open(&app.settings.data_dir)?);
             let source = setup::source(settings)?;
             let how = setup::how(settings, start::guarded(settings))?;
-            start::sync(source.as_ref(), app.embedder.as_ref(), &store, how, &Silent)?;
+            // Somebody chose what is served; only an order ends that.
+            if !store.is_rolled_back() {
+                start::sync(source.as_ref(), app.embedder.as_ref(), &store, how, &Silent)?;
+            }
             Ok(())
         });
         match synced.await {
@@ -92,10 +95,14 @@ impl Watch {
                 // A file that is gone was pruned, or held somebody who is to be forgotten: what is mapped of it must go, too.
                 match written(&self.store, index.id()) {
                     Some(_) => self.tell(index, &problems, problem),
-                    None => self.serve_another(problem),
+                    None => self.serve_another(vec![problem]),
                 }
             }
             Ok(Some(newer)) if !self.is_bad(newer.id()) => self.serve(newer, Vec::new()),
+            // The same where the damaged one in force is passed over.
+            Ok(Some(_)) if written(&self.store, index.id()).is_none() => {
+                self.serve_another(problems.to_vec())
+            }
             Ok(_) => self.tell(index, &problems, String::new()),
             Err(error) => {
                 let problem = format!("another snapshot was published but cannot be served: {error}");
@@ -117,7 +124,7 @@ impl Watch {
     }
 
     /// Serves the newest sound snapshot of the embedder's identity, or nothing.
-    fn serve_another(&mut self, problem: String) {
+    fn serve_another(&mut self, problems: Vec<String>) {
         let identity = self.app.embedder.identity();
         let listed = self.store.list().unwrap_or_default();
         let mut indexes = listed
@@ -125,9 +132,9 @@ impl Watch {
             .filter(|listed| !self.is_bad(listed.id))
             .filter_map(|listed| listed.index.ok());
         match indexes.find(|index| index.identity() == identity) {
-            Some(index) => self.serve(index, vec![problem]),
+            Some(index) => self.serve(index, problems),
             None => {
-                tracing::error!("{problem}; nothing else can be served");
+                tracing::error!("{}; nothing else can be served", problems.join("; "));
                 self.app.serve(Serving::Starting);
             }
         }

@@ -121,7 +121,26 @@ pub fn prepare(
 ) -> Result<Prepared, StartError> {
     // Whoever was forgotten stays so, whatever was put into the store meanwhile, here or from elsewhere.
     let pulled = pull(settings, store, progress);
-    forget::keep_out(store)?;
+    let kept_out = forget::keep_out(store);
+    let mut prepared = choose(settings, store, embedder, progress, pulled)?;
+    if let Err(error) = kept_out {
+        // What stands in the way of that is no reason to serve nothing, as long as nobody is served who is forgotten.
+        if !forget::is_free_of_forgotten(store.directory(), &prepared.index)? {
+            return Err(error.into());
+        }
+        prepared.problems.push(format!("somebody who is forgotten may be in a snapshot yet: {error}"));
+    }
+    Ok(prepared)
+}
+
+/// What was `pulled`, what the store holds, or what a sync gives.
+fn choose(
+    settings: &Settings,
+    store: &Store,
+    embedder: &dyn Embedder,
+    progress: &dyn Progress,
+    pulled: Option<Result<(), BucketError>>,
+) -> Result<Prepared, StartError> {
     let Some(pulled) = pulled else {
         return from_source(settings, store, embedder, progress, LOCK_TRIES);
     };

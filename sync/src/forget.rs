@@ -172,21 +172,15 @@ pub fn forget(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> 
 }
 
 /// Forgets here whoever was forgotten elsewhere: puts `clients` on the list, then removes them from every snapshot that has
-/// rows of theirs, as often as it takes.
+/// rows of theirs, as often as it takes. Costs one look at the store where nobody is to be removed.
 ///
 /// # Errors
 /// As [`forget`].
 pub fn follow(store: &Store, clients: &[String]) -> Result<Vec<Rebuilt>, ForgetError> {
-    let mut rebuilt = Vec::new();
     if clients.is_empty() {
-        return Ok(rebuilt);
+        return Ok(Vec::new());
     }
-    let _lock = alone(store.directory())?;
-    for client in clients {
-        enlist(store.directory(), client)?;
-        rebuilt.extend(remove(store, client)?);
-    }
-    Ok(rebuilt)
+    follow_among(store, clients, &store.list()?)
 }
 
 /// Removes whoever is forgotten, here or where a snapshot of `store` comes from, from every snapshot: after each one that came in
@@ -195,13 +189,47 @@ pub fn follow(store: &Store, clients: &[String]) -> Result<Vec<Rebuilt>, ForgetE
 /// # Errors
 /// As [`forget`].
 pub fn keep_out(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
-    let mut clients = list(store.directory())?;
-    for listed in store.list()? {
-        if let Ok(index) = &listed.index {
-            clients.extend(told(index));
-        }
+    let (mut clients, listed) = (list(store.directory())?, store.list()?);
+    clients.extend(listed.iter().filter_map(|listed| listed.index.as_ref().ok()).flat_map(told));
+    follow_among(store, &clients, &listed)
+}
+
+fn follow_among<'a>(
+    store: &Store,
+    clients: impl IntoIterator<Item = &'a String>,
+    listed: &[Listed],
+) -> Result<Vec<Rebuilt>, ForgetError> {
+    let known = list(store.directory())?;
+    let is_somewhere = |client: &str| {
+        let mut indexes = listed.iter().filter_map(|listed| listed.index.as_ref().ok());
+        indexes.any(|index| rows_of(index, client) > 0)
+    };
+    let clients = clients.into_iter();
+    let left: Vec<&String> =
+        clients.filter(|client| !known.contains(*client) || is_somewhere(client)).collect();
+    let mut rebuilt = Vec::new();
+    if left.is_empty() {
+        return Ok(rebuilt);
     }
-    follow(store, &clients.into_iter().collect::<Vec<_>>())
+    let _lock = alone(store.directory())?;
+    for client in left {
+        enlist(store.directory(), client)?;
+        rebuilt.extend(remove(store, client)?);
+    }
+    Ok(rebuilt)
+}
+
+/// Whether `index` has no row of anybody who is forgotten here.
+///
+/// # Errors
+/// As [`list`].
+pub fn is_free_of_forgotten(directory: &Path, index: &Index) -> Result<bool, ForgetError> {
+    Ok(list(directory)?.iter().all(|client| rows_of(index, client) == 0))
+}
+
+/// Rows of a client; at least one where nobody can tell.
+fn rows_of(index: &Index, client: &str) -> u64 {
+    index.rows_with(Facet::Client, client).map_or(1, |rows| rows.len() as u64)
 }
 
 /// Publishes what was built without `left_out`, and without whoever else is forgotten by now. Nobody can be forgotten between
@@ -216,17 +244,8 @@ pub fn publish(
     guard: &Guard,
 ) -> Result<SnapshotId, ForgetError> {
     let _lock = alone(store.directory())?;
-    let clients = list(store.directory())?;
-    if clients.is_subset(left_out) {
-        return Ok(store.publish(sealed, guard)?);
-    }
-    let (id, cleaned) = clean(store, store.add(sealed)?, clients.difference(left_out))?;
-    let published = store.publish(cleaned.as_ref().unwrap_or(sealed), guard);
-    // What the guard refused would be the newest one in the store.
-    if published.is_err() && store.current_id() != Some(id) {
-        let _ = store.discard(id);
-    }
-    Ok(published?)
+    let cleaned = cleaned(store, sealed, left_out)?;
+    Ok(store.publish(cleaned.as_ref().unwrap_or(sealed), guard)?)
 }
 
 /// As [`publish`], but without making the snapshot current.
@@ -239,51 +258,82 @@ pub(crate) fn add(
     left_out: &BTreeSet<String>,
 ) -> Result<SnapshotId, ForgetError> {
     let _lock = alone(store.directory())?;
-    let id = store.add(sealed)?;
-    Ok(clean(store, id, list(store.directory())?.difference(left_out))?.0)
+    let cleaned = cleaned(store, sealed, left_out)?;
+    Ok(store.add(cleaned.as_ref().unwrap_or(sealed))?)
 }
 
-/// Makes snapshot `id`, which came from elsewhere and lies in the store, current, without whoever is forgotten here. Returns the id
-/// of what is current now.
+/// Takes over the file of snapshot `id` from elsewhere, as [`Store::adopt`] does; if somebody in it is forgotten here, what it
+/// holds of the others comes in in its place. Returns the id of what came in.
+///
+/// # Errors
+/// As [`Store::adopt`] and [`forget`].
+pub(crate) fn adopt(store: &Store, file: &Path, id: SnapshotId) -> Result<SnapshotId, ForgetError> {
+    let _lock = alone(store.directory())?;
+    let clients = known_by(store)?;
+    if !clients.is_empty()
+        && let Some(sealed) = clean(store, store.read_back(id, file)?, &clients)?
+    {
+        return Ok(store.replace_by(id, &sealed)?);
+    }
+    store.adopt(file, id)?;
+    Ok(id)
+}
+
+/// Makes snapshot `id` of the store current, without whoever is forgotten here. Returns the id of what is current now.
 ///
 /// # Errors
 /// As [`Store::make_current`] and [`forget`].
-pub(crate) fn make_current(store: &Store, id: SnapshotId) -> Result<SnapshotId, ForgetError> {
+pub(crate) fn make_current(store: &Store, mut id: SnapshotId) -> Result<SnapshotId, ForgetError> {
     let _lock = alone(store.directory())?;
-    let current = store.current().ok().map(|opened| opened.index);
-    let clients = known(store.directory(), current.as_ref())?;
-    let (id, _) = clean(store, id, &clients)?;
+    if let Some(sealed) = clean(store, store.find(&id.to_string())?, &known_by(store)?)? {
+        id = store.replace_by(id, &sealed)?;
+    }
     store.make_current(id)?;
     Ok(id)
 }
 
-/// Puts in the place of snapshot `id` what it holds without the rows of `clients`, if it has any.
+/// Clients who are forgotten here, or were where the current snapshot comes from.
+fn known_by(store: &Store) -> Result<BTreeSet<String>, ForgetError> {
+    known(store.directory(), store.current().ok().map(|opened| opened.index).as_ref())
+}
+
+/// What was built without `left_out`, without whoever else is on the list; `None` where nobody is in it.
+fn cleaned(
+    store: &Store,
+    sealed: &Sealed,
+    left_out: &BTreeSet<String>,
+) -> Result<Option<Sealed>, ForgetError> {
+    let clients = list(store.directory())?;
+    match clients.is_subset(left_out) {
+        true => Ok(None),
+        false => clean(store, sealed.open_in(store.directory())?, clients.difference(left_out)),
+    }
+}
+
+/// What `index` holds without the rows of `clients`; `None` where it has none.
 fn clean<'a>(
     store: &Store,
-    mut id: SnapshotId,
+    mut index: Index,
     clients: impl IntoIterator<Item = &'a String>,
-) -> Result<(SnapshotId, Option<Sealed>), ForgetError> {
+) -> Result<Option<Sealed>, ForgetError> {
     let mut cleaned = None;
     for client in clients {
-        let index = store.find(&id.to_string())?;
-        if index.rows_with(Facet::Client, client)?.is_empty() {
-            continue;
+        if !index.rows_with(Facet::Client, client)?.is_empty() {
+            let sealed = without(store, &index, client)?;
+            index = sealed.open_in(store.directory())?;
+            cleaned = Some(sealed);
         }
-        let sealed = without(store, &index, client)?;
-        id = patiently(|| store.replace_by(id, &sealed))?;
-        cleaned = Some(sealed);
     }
-    Ok((id, cleaned))
+    Ok(cleaned)
 }
 
 /// Builds every snapshot that has rows of `client` anew without them. A damaged one goes: what is built of it would be signed anew,
 /// damage and all.
 fn remove(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> {
-    let has = |index: &Index| index.rows_with(Facet::Client, client).map_or(1, |rows| rows.len() as u64);
     let mut rebuilt = Vec::new();
     for listed in store.list()? {
         let Ok(index) = &listed.index else { continue };
-        let rows = has(index);
+        let rows = rows_of(index, client);
         if rows == 0 || index.verify().is_err() {
             continue;
         }
@@ -297,7 +347,7 @@ fn remove(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> {
         }
         rebuilt.push(Rebuilt { removed: listed.id.to_string(), replaced_by, rows });
     }
-    rebuilt.extend(discard_damaged(store, |index| index.is_some_and(|index| has(index) > 0))?);
+    rebuilt.extend(discard_damaged(store, |index| index.is_some_and(|index| rows_of(index, client) > 0))?);
     Ok(rebuilt)
 }
 

@@ -15,13 +15,14 @@ use super::map::Spool;
 use super::{Meta, ROW_ALIGNMENT};
 use crate::codes::{Codes, Encoder};
 use crate::day::Day;
-use crate::error::{BuildError, VectorFault};
+use crate::error::{BuildError, OpenError, VectorFault};
 use crate::filter::FacetBuilder;
 use crate::graph::build as graph;
 use crate::graph::recall;
 use crate::graph::search::MAX_NODES;
 use crate::graph::settings::GraphSettings;
 use crate::identity::{Embedding, Identity};
+use crate::index::Index;
 use crate::lexical::build::{self as lexical, Occurrence};
 use crate::lexical::{FIELDS, LexicalSettings};
 use crate::originals::Precision;
@@ -399,6 +400,17 @@ impl Sealed {
     /// Length of the file that [`Sealed::write_to`] writes.
     pub fn file_length(&self) -> u64 {
         self.header.file_length
+    }
+
+    /// Opens it from a file without a name on the file system of `directory`, so that it can be read before it is in any store.
+    ///
+    /// # Errors
+    /// A disk that refuses it.
+    pub fn open_in(&self, directory: &Path) -> Result<Index, OpenError> {
+        let io = |source| OpenError::Io { path: directory.to_owned(), source };
+        let mut spool = Spool::create(directory).map_err(io)?;
+        self.write_to(spool.writer()).map_err(io)?;
+        Index::open(spool.finish().map_err(io)?)
     }
 
     /// Writes the file from front to back.

@@ -43,6 +43,11 @@ impl Spool {
         self.out.write_all(bytes)
     }
 
+    /// Where bytes are written behind those that are there.
+    pub(crate) fn writer(&mut self) -> &mut impl Write {
+        &mut self.out
+    }
+
     /// All bytes, mapped.
     pub(crate) fn finish(self) -> io::Result<Bytes> {
         map(&self.out.into_inner().map_err(io::IntoInnerError::into_error)?)

@@ -12,7 +12,7 @@
 //! A line is written before the pointer moves. After a crash between the two the pointer does not name the id of the last
 //! line: nothing came of that line. Builds before 0.2.0 wrote no OLD; the line before says it then.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::snapshot::id::SnapshotId;
 
@@ -55,6 +55,12 @@ struct Line {
     other: Option<SnapshotId>,
 }
 
+impl Line {
+    fn is_order_for(&self, id: SnapshotId) -> bool {
+        self.why == Why::Force && self.id == id
+    }
+}
+
 /// The line for what is about to happen, behind a log that ends with `tail`.
 pub(super) fn line(tail: &str, why: Why, id: SnapshotId, other: Option<SnapshotId>) -> String {
     // What a crash cut short must not become part of another line.
@@ -63,16 +69,24 @@ pub(super) fn line(tail: &str, why: Why, id: SnapshotId, other: Option<SnapshotI
     format!("{end}{} {id} {other}\n", why.name())
 }
 
-/// The newer half of `text`, and the line that made `current` what it is.
-pub(super) fn newer_half(text: &str, current: Option<SnapshotId>) -> String {
+/// The newer half of `text`; of the older one what made `current` what it is, and by which orders `held` snapshots came.
+pub(super) fn newer_half(text: &str, current: Option<SnapshotId>, held: &[SnapshotId]) -> String {
     let half = text.len() / 2;
     let ends_at = text.bytes().skip(half).position(|byte| byte == b'\n').map_or(0, |at| half + at + 1);
-    let (dropped, kept) = text.split_at(ends_at);
-    let in_force = |text| Log::parse(text).in_force(current?).copied();
-    match (in_force(kept), in_force(dropped)) {
-        (None, Some(told)) => line("", told.why, told.id, told.other) + kept,
-        _ => kept.to_owned(),
+    let (dropped, newer) = text.split_at(ends_at);
+    let (lines, newer_lines) = (Log::parse(dropped).0, Log::parse(newer));
+    let moves: Vec<usize> = (0..lines.len()).filter(|&at| lines[at].why.moves_current()).collect();
+    let mut kept: BTreeSet<usize> = BTreeSet::new();
+    if let Some(current) = current.filter(|current| newer_lines.in_force(*current).is_none()) {
+        kept.extend(moves.iter().rev().find(|&&at| lines[at].id == current));
     }
+    for id in held.iter().filter(|id| !newer_lines.0.iter().any(|line| line.is_order_for(**id))) {
+        let last = moves.iter().rposition(|&at| lines[at].is_order_for(*id));
+        // The move behind it says whether anything came of the order.
+        kept.extend(last.into_iter().flat_map(|last| moves.iter().skip(last).take(2)));
+    }
+    let kept = kept.into_iter().map(|at| line("", lines[at].why, lines[at].id, lines[at].other));
+    kept.chain([newer.to_owned()]).collect()
 }
 
 /// The log, read.
@@ -131,7 +145,7 @@ impl Log {
     /// it, says what came of one.
     pub(super) fn is_forced(&self, id: SnapshotId, current: Option<SnapshotId>) -> bool {
         let ends = self.moves().skip(1).map(|next| next.other).chain([current]);
-        self.moves().zip(ends).any(|(line, then)| line.why == Why::Force && line.id == id && then == Some(id))
+        self.moves().zip(ends).any(|(line, then)| line.is_order_for(id) && then == Some(id))
     }
 
     /// Where each snapshot stands among the others: the later it was published or came in, the higher. Going back to one makes
@@ -158,7 +172,8 @@ impl Log {
         // Without a line for it, what was current before it is what the log knows last.
         let known = current.filter(|current| self.in_force(*current).is_some());
         let Some(current) = known else {
-            return moves.map(|line| line.id).find(|id| held.contains(id) && current != Some(*id));
+            let here = |line: &Line| if held.contains(&line.id) { line.id } else { self.stand_in(line.id) };
+            return moves.map(here).find(|id| held.contains(id) && current != Some(*id));
         };
         let mut of = current;
         for line in moves {
@@ -262,12 +277,29 @@ mod tests {
         for (why, new, old) in lines {
             text.push_str(&line(&text, why, id(new), old.map(id)));
         }
-        let shortened = newer_half(&text, Some(id('a')));
+        let shortened = newer_half(&text, Some(id('a')), &[]);
         assert!(shortened.len() < text.len() * 2 / 3);
         let log = Log::parse(&shortened);
         assert!(log.is_rolled_back(id('a')));
         assert_eq!(log.previous(Some(id('a')), &[id('a'), id('b')]), Some(id('b')));
-        assert_eq!(newer_half("", None), "");
+        assert_eq!(newer_half("", None, &[]), "");
+    }
+
+    #[test]
+    fn a_log_that_is_shortened_still_knows_the_orders_for_what_is_held() {
+        use Why::{Force, Publish};
+        let mut lines = vec![(Publish, 'a', None), (Force, 'b', Some('a')), (Publish, 'c', Some('b'))];
+        lines.extend([(Force, 'd', Some('c')), (Publish, 'e', Some('c'))]);
+        lines.extend([(Publish, 'c', Some('e')), (Publish, 'e', Some('c'))].repeat(20));
+        let mut text = String::new();
+        for (why, new, old) in lines {
+            text.push_str(&line(&text, why, id(new), old.map(id)));
+        }
+        let held = ['b', 'c', 'd', 'e'].map(id);
+        let log = Log::parse(&newer_half(&text, Some(id('e')), &held));
+        assert!(log.is_forced(id('b'), Some(id('e'))));
+        assert!(!log.is_forced(id('d'), Some(id('e'))), "nothing came of that order");
+        assert!(!Log::parse(&newer_half(&text, Some(id('e')), &[])).is_forced(id('b'), Some(id('e'))));
     }
 
     #[test]

@@ -225,6 +225,20 @@ impl Store {
         self.pointer().ok().flatten()
     }
 
+    /// What `CURRENT` names; where it was lost, what is served in its place.
+    fn in_force(&self) -> Option<SnapshotId> {
+        self.current_id().or_else(|| self.current().ok().map(|opened| opened.index.id()))
+    }
+
+    /// The snapshot that stands in the place of `id`: `id` itself as long as it is held.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub fn stand_in(&self, id: SnapshotId) -> Result<SnapshotId, StoreError> {
+        let log = self.log()?;
+        Ok(if self.ids()?.contains(&id) { id } else { log.stand_in(id) })
+    }
+
     /// The id that `CURRENT` names; `Ok(None)` before the first publication, `Err` with the reason if the pointer
     /// cannot be read.
     fn pointer(&self) -> Result<Option<SnapshotId>, String> {
@@ -242,7 +256,7 @@ impl Store {
     /// # Errors
     /// A directory that cannot be read.
     pub fn list(&self) -> Result<Vec<Listed>, StoreError> {
-        let current = self.current_id();
+        let current = self.in_force();
         let pinned = self.pinned()?;
         let describe = |id| Listed {
             id,

@@ -183,7 +183,7 @@ impl Store {
         if text.len() < LONGEST_LOG {
             return Ok(text);
         }
-        let text = log::newer_half(&text, self.current_id());
+        let text = log::newer_half(&text, self.current_id(), &self.ids()?);
         let (path, temporary) =
             (self.directory.join(LOG), self.directory.join(LOG).with_extension(TEMPORARY));
         // It is appended to, so it is made as something that may be.
@@ -279,8 +279,11 @@ impl Store {
         storage.sync_directory(directory).map_err(failed("sync", directory))
     }
 
-    /// Reads a snapshot file and verifies all of it.
-    pub(super) fn read_back(&self, id: SnapshotId, path: &Path) -> Result<Index, StoreError> {
+    /// Reads the file of snapshot `id`, wherever it lies, and verifies all of it. Nobody may write to it again.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is not the sound snapshot `id`.
+    pub fn read_back(&self, id: SnapshotId, path: &Path) -> Result<Index, StoreError> {
         let bytes = self.storage.map(path).map_err(failed("map", path))?;
         let check = |index: Index| {
             is_named(&index, id)?;

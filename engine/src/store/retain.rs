@@ -22,7 +22,10 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(failed("read", &path)(error)),
         };
-        let invalid = |error: String| failed("read", &path)(std::io::Error::other(error));
+        let invalid = |error: String| {
+            let detail = format!("{error}: mend that file, or remove it with every pin");
+            failed("read", &path)(std::io::Error::other(detail))
+        };
         let text = std::str::from_utf8(&bytes).map_err(|error| invalid(error.to_string()))?;
         text.lines().map(|line| line.parse().map_err(|error| invalid(format!("{error}")))).collect()
     }
@@ -68,7 +71,8 @@ impl Store {
     pub fn discard(&self, id: SnapshotId) -> Result<(), StoreError> {
         let _lock = self.lock()?;
         let unreadable = |reason| StoreError::NoneUsable { path: self.directory.clone(), reasons: reason };
-        if self.pointer().map_err(unreadable)? == Some(id) {
+        self.pointer().map_err(unreadable)?;
+        if self.in_force() == Some(id) {
             return Err(StoreError::Current { id });
         }
         let mut pinned = self.pinned()?;

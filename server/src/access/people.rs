@@ -83,15 +83,23 @@ impl People {
         let Some(file) = file else { return Ok(Self::default()) };
         let fault = |detail: String| PeopleError { path: file.display().to_string(), detail };
         let text = std::fs::read_to_string(file).map_err(|error| fault(error.to_string()))?;
-        let read: File = toml::from_str(&text).map_err(|error| fault(error.message().to_owned()))?;
+        Self::parse(&text).map_err(fault)
+    }
+
+    /// Everybody in the text of such a file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let read: File = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         let mut people = BTreeMap::new();
         for person in read.people {
             let email = person.email.trim().to_ascii_lowercase();
             if !email.contains('@') {
-                return Err(fault(format!("{email:?} is no e-mail address")));
+                return Err(format!("{email:?} is no e-mail address"));
             }
             if people.insert(email.clone(), person).is_some() {
-                return Err(fault(format!("{email} is there twice")));
+                return Err(format!("{email} is there twice"));
             }
         }
         Ok(Self(people))

@@ -10,7 +10,7 @@ use super::error::failed;
 use super::incoming::{Incoming, Plan};
 use super::push::blocking;
 use super::{Bucket, BucketError};
-use crate::forget;
+use crate::forget::{self, ForgetError};
 use crate::job::{Progress, Stage};
 
 /// More bytes than any snapshot has, so that an answer of the bucket cannot fill the memory with plans.
@@ -40,24 +40,26 @@ impl Bucket {
     /// snapshot, which is thrown away; a refusal of the file system. In each case `store` is as it was.
     pub async fn pull(&self, store: &Store, progress: &dyn Progress) -> Result<Pulled, BucketError> {
         let seen = self.look().await?;
-        let id = seen.id().ok_or_else(|| BucketError::Empty { url: self.url.to_string() })?;
-        let mut pulled = Pulled { id, bytes: 0, kept: 0, downloaded: 0, moved: false };
+        let wanted = seen.id().ok_or_else(|| BucketError::Empty { url: self.url.to_string() })?;
         let local = store.clone();
-        let (held, current) = blocking(store.path_of(id), move || {
+        let (id, held, current) = blocking(store.path_of(wanted), move || -> Result<_, StoreError> {
+            // Where somebody in it is forgotten here, another one stands in its place.
+            let id = local.stand_in(wanted)?;
             let current =
                 local.current().is_ok_and(|opened| opened.skipped.is_empty() && opened.index.id() == id);
             // A copy that lies here already is verified too: what is damaged is downloaded again.
             let held = local.find(&id.to_string()).is_ok_and(|index| index.verify().is_ok());
-            (held, current && held)
+            Ok((id, held, current && held))
         })
-        .await?;
+        .await??;
+        let mut pulled = Pulled { id, bytes: 0, kept: 0, downloaded: 0, moved: false };
         if !held {
-            self.download(store, &mut pulled, progress).await?;
+            self.download(store, wanted, &mut pulled, progress).await?;
         }
         if !current {
             let local = store.clone();
             // Whoever is forgotten here must not be in force for a moment.
-            let made = blocking(store.directory().into(), move || forget::make_current(&local, id));
+            let made = blocking(store.directory().into(), move || forget::make_current(&local, pulled.id));
             pulled.id = made.await??;
             pulled.moved = true;
         }
@@ -67,10 +69,10 @@ impl Bucket {
     async fn download(
         &self,
         store: &Store,
+        id: SnapshotId,
         pulled: &mut Pulled,
         progress: &dyn Progress,
     ) -> Result<(), BucketError> {
-        let id = pulled.id;
         let path = self.snapshot_path(id);
         let meta = match self.objects.head(&path).await {
             Ok(meta) => meta,
@@ -115,21 +117,21 @@ impl Bucket {
 
         progress.begin(Stage::Verifying, None);
         let (local, url) = (store.clone(), self.url.to_string());
-        blocking(store.path_of(id), move || {
+        let taken_in = blocking(store.path_of(id), move || {
             let incoming = incoming.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            match local.adopt(incoming.seal()?, id) {
-                Ok(()) => {
+            match forget::adopt(&local, incoming.seal()?, id) {
+                Ok(taken_in) => {
                     incoming.discard();
-                    Ok(())
+                    Ok(taken_in)
                 }
-                Err(source @ StoreError::Open { .. }) => {
+                Err(ForgetError::Store(source @ StoreError::Open { .. })) => {
                     incoming.discard();
                     Err(BucketError::Damaged { url, id, source: Box::new(source) })
                 }
                 Err(error) => Err(error.into()),
             }
-        })
-        .await??;
+        });
+        pulled.id = taken_in.await??;
         progress.finish();
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! From the local store to a bucket: the snapshot first, the pointer last.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use karute_engine::{Front, SnapshotId, Store, StoreError};
 use object_store::path::Path as ObjectPath;
 use object_store::{
@@ -53,7 +54,12 @@ impl Bucket {
         progress.begin(Stage::Verifying, None);
         let bytes = self.verified_length(store.clone(), id).await?;
         progress.finish();
-        let uploaded = self.upload(&store.path_of(id), id, bytes, progress).await?;
+        let there = self.is_there(id).await?;
+        // What becomes current in the bucket is whole: one that lies there since long is read again.
+        let is_sound = there && (seen.id() == Some(id) || self.is_sound(store, id).await?);
+        if !is_sound {
+            self.upload(&store.path_of(id), id, bytes, there, progress).await?;
+        }
         match seen.id() == Some(id) {
             false => self.swap(seen, id).await?,
             // There is nothing to swap, and yet somebody else may have been quicker.
@@ -64,7 +70,7 @@ impl Bucket {
                 }
             }
         }
-        Ok(Pushed { id, bytes, uploaded, replaced: seen.id() })
+        Ok(Pushed { id, bytes, uploaded: !is_sound, replaced: seen.id() })
     }
 
     async fn verified_length(&self, store: Store, id: SnapshotId) -> Result<u64, BucketError> {
@@ -77,33 +83,49 @@ impl Bucket {
         Ok(verified.await??)
     }
 
-    /// Uploads a snapshot unless the bucket holds it. Whether it did.
+    /// Uploads a snapshot, over one that is damaged if there is one `there`.
     async fn upload(
         &self,
         file: &Path,
         id: SnapshotId,
         length: u64,
+        there: bool,
         progress: &dyn Progress,
-    ) -> Result<bool, BucketError> {
+    ) -> Result<(), BucketError> {
         let path = self.snapshot_path(id);
-        if self.is_there(id).await? {
-            return Ok(false);
-        }
         progress.begin(Stage::Uploading, Some(length));
-        let uploaded = if length < IN_PARTS_FROM {
-            let created = self.upload_at_once(file, &path, length).await?;
+        if length < IN_PARTS_FROM {
+            let mode = if there { PutMode::Overwrite } else { PutMode::Create };
+            self.upload_at_once(file, &path, length, mode).await?;
             progress.advance(length);
-            created
         } else {
             // Completing the parts replaces an object that somebody else put there meanwhile: of the same name, so
             // of the same content, but for its provenance.
             self.upload_in_parts(file, &path, length, progress).await?;
-            true
-        };
+        }
         progress.finish();
         match self.is_there(id).await? {
-            true => Ok(uploaded),
+            true => Ok(()),
             false => Err(BucketError::Missing { url: self.url.to_string(), id }),
+        }
+    }
+
+    /// Whether the object of snapshot `id` is that snapshot, down to its last byte.
+    async fn is_sound(&self, store: &Store, id: SnapshotId) -> Result<bool, BucketError> {
+        let path = self.snapshot_path(id);
+        let got = self.objects.get(&path).await.map_err(self.request("read", &path))?;
+        let mut chunks = got.into_stream();
+        let (directory, local) = (store.directory().to_owned(), store.clone());
+        let copy = |source| failed("write a copy into", &directory)(source);
+        let mut file = tempfile::NamedTempFile::new_in(&directory).map_err(copy)?;
+        while let Some(chunk) = chunks.next().await {
+            file.write_all(&chunk.map_err(self.request("read", &path))?).map_err(copy)?;
+        }
+        let read_back = blocking(directory.clone(), move || local.read_back(id, file.path()));
+        match read_back.await? {
+            Ok(_) => Ok(true),
+            Err(StoreError::Open { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -138,12 +160,18 @@ impl Bucket {
         }
     }
 
-    async fn upload_at_once(&self, file: &Path, path: &ObjectPath, length: u64) -> Result<bool, BucketError> {
+    async fn upload_at_once(
+        &self,
+        file: &Path,
+        path: &ObjectPath,
+        length: u64,
+        mode: PutMode,
+    ) -> Result<(), BucketError> {
         let (_, bytes) = read(open(file)?, file, length).await?;
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let options = PutOptions { mode, ..PutOptions::default() };
         match self.objects.put_opts(path, bytes.into(), options).await {
-            Ok(_) => Ok(true),
-            Err(Error::AlreadyExists { .. }) => Ok(false),
+            // Somebody else was quicker with the same snapshot.
+            Ok(_) | Err(Error::AlreadyExists { .. }) => Ok(()),
             Err(error) => Err(self.request("upload", path)(error)),
         }
     }
