@@ -178,12 +178,14 @@ fn brought_about(trouble: &str, home: &Path) -> String {
             health(home, &[("DATABASE_URL", "postgres://karute@127.0.0.1:1/karute")], trouble, |_| {})
         }
         "MB may be needed" => failure(home, &[("KARUTE_CACHE_BYTES", "1099511627776")], &["preflight"]),
-        "exit code 12" => {
+        "are missing, which is more than" => {
             let (folder, path) = (home.join("records"), home.join("records").display().to_string());
             records(&folder, &["a", "b", "c"]);
             synced(home, &[("KARUTE_WORKBOOK", &path)]);
             records(&folder, &["a"]);
-            failure(home, &[("KARUTE_WORKBOOK", &path)], &["sync"])
+            let told = failure(home, &[("KARUTE_WORKBOOK", &path)], &["sync"]);
+            assert!(told.contains("exit code 12"), "{told}");
+            told
         }
         other => panic!("the guide explains {other:?}, and nobody knows how it comes about"),
     }
