@@ -8,6 +8,8 @@
 
 #![expect(clippy::expect_used, reason = "a bench that cannot go on should say where")]
 
+mod clustered;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -16,73 +18,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use karute_engine::{Draft, Embedding, Guard, Identity, Passage, Provenance, Query, Row, Sealed, Store};
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
-
-/// Vectors gather around as many centres as there are rows divided by this.
-const ROWS_PER_CLUSTER: usize = 50;
-/// How far a vector strays from its centre, as a share of the centre's length.
-const SPREAD: f32 = 0.6;
-
-struct Data {
-    rows: usize,
-    dimensions: usize,
-    centres: Vec<Vec<f32>>,
-    random: ChaCha8Rng,
-}
-
-impl Data {
-    fn new(rows: usize, dimensions: usize) -> Self {
-        let mut random = ChaCha8Rng::seed_from_u64(rows as u64);
-        let clusters = (rows / ROWS_PER_CLUSTER).max(1);
-        let centres = (0..clusters).map(|_| direction(dimensions, &mut random)).collect();
-        Self { rows, dimensions, centres, random }
-    }
-
-    fn vector(&mut self) -> Vec<f32> {
-        let centre = &self.centres[self.random.random_range(0..self.centres.len())];
-        let stray = direction(self.dimensions, &mut self.random);
-        unit(centre.iter().zip(stray).map(|(c, s)| c + SPREAD * s).collect())
-    }
-}
-
-/// A random direction. Sums of uniform numbers are close enough to normal ones.
-fn direction(dimensions: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
-    unit((0..dimensions).map(|_| (0..4).map(|_| random.random_range(-1.0f32..1.0)).sum()).collect())
-}
-
-fn unit(vector: Vec<f32>) -> Vec<f32> {
-    let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-    vector.into_iter().map(|x| x / norm).collect()
-}
+use clustered::Data;
+use karute_engine::{Embedding, Guard, Identity, Query, Store};
 
 fn identity(dimensions: usize) -> Identity {
     Identity::new("bench", "clustered", dimensions as u32)
-}
-
-fn sealed(data: &mut Data, name: &str) -> Sealed {
-    let mut draft = Draft::new(identity(data.dimensions));
-    for number in 0..data.rows {
-        let row = Row {
-            id: format!("KB_{number:07}"),
-            client_id: format!("CL-{:05}", number % 39),
-            domain: "nursing".into(),
-            title: format!("訪問記録 {number}"),
-            content: format!(
-                "{name}。体温は36.{}℃、血圧は{}/76。食欲あり、発熱なし。",
-                number % 10,
-                110 + number % 30
-            ),
-            ..Row::default()
-        };
-        let vector = data.vector();
-        draft.push(&row, &[Passage::whole(&row, &vector)]).expect("a sound row");
-    }
-    draft
-        .finish(Provenance { source: "bench".into(), built_at: name.into(), ..Provenance::default() })
-        .expect("a draft")
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
@@ -117,7 +57,7 @@ fn measure(rows: usize, dimensions: usize) {
     let home = tempfile::tempdir().expect("a directory");
     let store = Store::open(home.path().join("store")).expect("a store");
     let mut data = Data::new(rows, dimensions);
-    let (first, building) = timed(|| sealed(&mut data, "first"));
+    let (first, building) = timed(|| data.sealed(identity(dimensions), "first"));
     let bytes = first.file_length();
     let megabytes = bytes as f64 / 1e6;
     let memory = process("status", "VmHWM") as f64 / 1e3;
@@ -178,7 +118,7 @@ fn swaps(swaps: usize) {
     let home = tempfile::tempdir().expect("a directory");
     let store = Store::open(home.path()).expect("a store");
     let mut data = Data::new(3_200, 256);
-    let states = [sealed(&mut data, "a"), sealed(&mut data, "b")];
+    let states = [data.sealed(identity(256), "a"), data.sealed(identity(256), "b")];
     store.publish(&states[0], &Guard::open()).expect("published");
     store.publish(&states[1], &Guard::open()).expect("published");
     let question = Embedding::new(identity(256), data.vector());

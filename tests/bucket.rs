@@ -401,6 +401,14 @@ async fn what_is_damaged_in_the_bucket_does_not_become_current_there() {
     let there = Store::open(elsewhere.path()).expect("a store");
     assert_eq!(pull(&bucket, &there).await.expect("pulled").id, first);
     assert!(!push(&bucket, &here, second).await.expect("pushed"), "it is sound and stays");
+    // What is current there already is no exception.
+    let object = bucket_home.path().join(format!("snapshots/{second}.karute"));
+    let mut bytes = fs::read(&object).expect("an object");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&object, bytes).expect("written");
+    assert!(push(&bucket, &here, second).await.expect("pushed"), "it was uploaded again");
+    assert_eq!(pull(&bucket, &there).await.expect("pulled").id, second);
 }
 
 #[tokio::test(flavor = "multi_thread")]

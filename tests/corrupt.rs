@@ -4,8 +4,8 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
 
 use karute_engine::{
-    Draft, Embedding, Facet, Filter, GraphSettings, Identity, Index, OpenError, Passage, Plan, Precision,
-    Provenance, Query, Row, Term, diff,
+    Draft, Embedding, Facet, Filter, Front, GraphSettings, Identity, Index, OpenError, Passage, Plan,
+    Precision, Provenance, Query, Row, Term, diff,
 };
 use karute_tests::forge::{ENTRY, Forge, HEADER, sign_table};
 use karute_tests::snapshots::sealed;
@@ -354,4 +354,30 @@ fn what_opens_says_the_same_as_what_was_sealed() {
     let index = Index::from_slice(&sealed.to_bytes()).expect("a snapshot");
     assert_eq!(index.id(), sealed.id());
     exercise(&index).expect("sound");
+}
+
+/// Whether a file passes, cut into pieces of `stride` bytes.
+fn passes(file: &[u8], length: usize, stride: usize) -> Result<(), OpenError> {
+    let front = &file[..file.len().min(Front::LONGEST as usize)];
+    let mut passing = Front::of(front, length as u64)?.into_passing();
+    file.chunks(stride).try_for_each(|piece| passing.feed(piece))?;
+    passing.finish()
+}
+
+#[test]
+fn what_passes_by_is_sound_to_its_last_byte_wherever_it_is_cut() {
+    let sound = sound();
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    for stride in [1, 7, 64, 4_096, 1 << 20] {
+        passes(&sound, sound.len(), stride).expect("sound");
+    }
+    for number in 0..2_000 {
+        let (at, stride) = (random.random_range(0..sound.len()), random.random_range(1..9_000));
+        let mut flipped = sound.clone();
+        flipped[at] ^= 1 << (number % 8);
+        assert!(passes(&flipped, sound.len(), stride).is_err(), "byte {at} in pieces of {stride}");
+        assert!(passes(&sound[..at], sound.len(), stride).is_err(), "it ends at {at}");
+    }
+    let longer = [&sound[..], &[0]].concat();
+    assert!(passes(&longer, sound.len(), 100).is_err() && passes(&longer, longer.len(), 100).is_err());
 }

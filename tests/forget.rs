@@ -134,6 +134,10 @@ fn who_is_on_the_list_but_was_not_removed_is_removed_by_the_next_look() {
     assert_eq!(rows_of(&store, "CL-1"), 0);
     assert!(follow(&store, &["CL-1".into()]).expect("nothing to do").is_empty());
     assert!(list(home.path()).expect("a list").contains("CL-1"));
+    // Whatever keeps somebody from being removed, nothing takes them in from then on.
+    std::fs::write(home.path().join("PINNED"), "garbage").expect("written");
+    follow(&store, &["CL-2".into()]).expect_err("nobody knows what is pinned");
+    assert!(list(home.path()).expect("a list").contains("CL-2"));
 }
 
 #[test]

@@ -83,6 +83,17 @@ fn what_is_served_while_the_pointer_is_lost_is_neither_pruned_nor_removed() {
     assert!(store.list().expect("listed").iter().any(|listed| listed.current && listed.id == served));
     store.discard(served).expect_err("it is served");
     store.prune(1).expect("pruned");
+    let opened = store.current().expect("a snapshot");
+    assert_eq!(opened.index.id(), served);
+    assert!(opened.skipped.iter().any(|skipped| skipped.path.ends_with("CURRENT")), "it is told");
+    // So is what is served in the place of a current one that cannot be opened.
+    let newer = filled(&store, &["c", "d"])[0];
+    store.rollback(Some(served)).expect("gone back");
+    let broken = filled(&store, &["e"])[0];
+    std::fs::remove_file(store.path_of(broken)).expect("removed");
+    std::fs::write(store.path_of(broken), "no snapshot").expect("written");
+    assert_eq!(store.current().expect("a snapshot").index.id(), served);
+    assert!(store.prune(0).expect("pruned").contains(&newer) || !held(&store).contains(&newer));
     assert_eq!(store.current().expect("a snapshot").index.id(), served);
 }
 

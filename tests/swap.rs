@@ -128,6 +128,15 @@ fn a_snapshot_of_another_format_is_rebuilt() {
 
 #[test]
 fn who_is_forgotten_while_a_damaged_snapshot_is_passed_over_is_not_served_any_more() {
+    is_forgotten_while_another_is_served(false);
+}
+
+#[test]
+fn who_is_forgotten_while_the_pointer_is_lost_is_not_served_any_more() {
+    is_forgotten_while_another_is_served(true);
+}
+
+fn is_forgotten_while_another_is_served(is_lost: bool) {
     let home = home();
     let store = Store::open(home.path().join("karute-data")).expect("a store");
     let publish = |rows: &[(&str, &str)]| {
@@ -152,6 +161,9 @@ fn who_is_forgotten_while_a_damaged_snapshot_is_passed_over_is_not_served_any_mo
     std::fs::write(&path, bytes).expect("written");
     let server = Server::start(karute(home.path()));
     assert!(wait_for(&server, "is damaged, so an earlier one is served").contains(&before.to_string()));
+    if is_lost {
+        std::fs::remove_file(store.directory().join("CURRENT")).expect("removed");
+    }
     let ask = || server.post("/search", r#"{"query": "膀胱留置カテーテル"}"#);
     assert!(ask().contains("CL-1"));
     // As the server does once it learns of it from the database.

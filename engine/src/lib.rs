@@ -76,7 +76,7 @@ pub use row::{Origin, Provenance, Row, Term};
 pub use search::{Explained, Scratch};
 pub use snapshot::{
     build::{Draft, Passage, Sealed},
-    header::Front,
+    front::{Front, Passing},
     id::SnapshotId,
     verify::Verified,
 };

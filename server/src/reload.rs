@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use karute_engine::{Index, SnapshotId, Store};
+use karute_sync::forget;
 use karute_sync::job::{How, Pass, Silent};
 
 use crate::app::{App, Serving};
@@ -14,10 +15,13 @@ use crate::{setup, start};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a verification holds: a disk may spoil what it once gave soundly.
 const VERIFIED_FOR: Duration = Duration::from_secs(300);
+/// How long a snapshot is served on while somebody in it is being forgotten: as long as it may take to build it anew.
+const FORGETTING_FOR: Duration = Duration::from_secs(120);
 
 /// Watches until the program ends. Requests under way finish on the snapshot that they began with.
 pub(crate) async fn watch(app: App, store: Store) {
-    let mut watch = Watch { app, store, verified: None, bad: Vec::new(), last_problem: String::new() };
+    let mut watch =
+        Watch { app, store, verified: None, bad: Vec::new(), last_problem: String::new(), tainted: None };
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     loop {
         ticks.tick().await;
@@ -39,8 +43,14 @@ pub(crate) async fn sync(app: App) {
             let (settings, store) = (&app.settings, Store::open(&app.settings.data_dir)?);
             let source = setup::source(settings)?;
             let how = setup::how(settings, start::guarded(settings))?;
-            // Somebody chose what is served; only an order ends that.
-            if !store.is_rolled_back() {
+            // Somebody chose what is served; as long as it can be, only an order ends that.
+            let stays =
+                store.is_rolled_back() && store.current().is_ok_and(|opened| opened.skipped.is_empty());
+            if stays {
+                tracing::info!(
+                    "the store was rolled back: nothing is synced until somebody orders it by `karute sync`"
+                );
+            } else {
                 start::sync(source.as_ref(), app.embedder.as_ref(), &store, how, &Silent)?;
             }
             Ok(())
@@ -61,6 +71,8 @@ struct Watch {
     /// Snapshots that failed it, each with when its file was written: a file that is written anew may be sound.
     bad: Vec<(SnapshotId, Option<SystemTime>)>,
     last_problem: String,
+    /// Since when what is served holds somebody who is forgotten.
+    tainted: Option<Instant>,
 }
 
 /// When the file of a snapshot was written; `None` if it is gone.
@@ -85,24 +97,30 @@ impl Watch {
             true => self.store.current().map(|opened| Some(opened.index)),
             false => self.store.refresh(index.id()),
         };
+        // A file that is gone held somebody who is to be forgotten: what is mapped of it must go, too. While somebody is being
+        // forgotten the others are answered, but not for ever.
+        let is_free = self.is_free(&index);
+        self.tainted = self.tainted.filter(|_| !is_free).or_else(|| (!is_free).then(Instant::now));
+        let is_due = self.tainted.is_some_and(|since| since.elapsed() > FORGETTING_FOR);
+        if !is_free && (is_due || written(&self.store, index.id()).is_none()) {
+            self.serve_another(problems.to_vec());
+            return self.verify();
+        }
         match newer {
+            Ok(Some(newer)) if !self.is_free(&newer) => {
+                let id = newer.id().short();
+                let problem = format!("snapshot {id} holds somebody who is forgotten, and is not served");
+                self.tell(index, &problems, problem);
+            }
             Ok(Some(newer)) if newer.identity() != self.app.embedder.identity() => {
                 let (found, expected) = (newer.identity(), self.app.embedder.identity());
                 let problem = format!(
                     "snapshot {} was published but cannot be served: its vectors are of {found}, questions are embedded by {expected}",
                     newer.id().short()
                 );
-                // A file that is gone was pruned, or held somebody who is to be forgotten: what is mapped of it must go, too.
-                match written(&self.store, index.id()) {
-                    Some(_) => self.tell(index, &problems, problem),
-                    None => self.serve_another(vec![problem]),
-                }
+                self.tell(index, &problems, problem);
             }
             Ok(Some(newer)) if !self.is_bad(newer.id()) => self.serve(newer, Vec::new()),
-            // The same where the damaged one in force is passed over.
-            Ok(Some(_)) if written(&self.store, index.id()).is_none() => {
-                self.serve_another(problems.to_vec())
-            }
             Ok(_) => self.tell(index, &problems, String::new()),
             Err(error) => {
                 let problem = format!("another snapshot was published but cannot be served: {error}");
@@ -116,22 +134,28 @@ impl Watch {
     fn begin_again(mut self) -> Self {
         let bad: Vec<SnapshotId> = self.bad.iter().map(|(id, _)| *id).collect();
         if let Ok(opened) = self.store.current_avoiding(&bad)
-            && opened.index.identity() == self.app.embedder.identity()
+            && self.may_serve(&opened.index)
         {
             self.serve(opened.index, Vec::new());
         }
         self
     }
 
-    /// Serves the newest sound snapshot of the embedder's identity, or nothing.
+    /// Whether nobody in it is forgotten, as far as anybody knows here.
+    fn is_free(&self, index: &Index) -> bool {
+        forget::is_free_of_forgotten(self.store.directory(), index).unwrap_or(false)
+    }
+
+    /// Whether questions can be answered from it, and may be.
+    fn may_serve(&self, index: &Index) -> bool {
+        !self.is_bad(index.id()) && index.identity() == self.app.embedder.identity() && self.is_free(index)
+    }
+
+    /// Serves the newest sound snapshot that may be, or nothing.
     fn serve_another(&mut self, problems: Vec<String>) {
-        let identity = self.app.embedder.identity();
         let listed = self.store.list().unwrap_or_default();
-        let mut indexes = listed
-            .into_iter()
-            .filter(|listed| !self.is_bad(listed.id))
-            .filter_map(|listed| listed.index.ok());
-        match indexes.find(|index| index.identity() == identity) {
+        let mut indexes = listed.into_iter().filter_map(|listed| listed.index.ok());
+        match indexes.find(|index| self.may_serve(index)) {
             Some(index) => self.serve(index, problems),
             None => {
                 tracing::error!("{}; nothing else can be served", problems.join("; "));
@@ -178,7 +202,7 @@ impl Watch {
         let id = damaged.id();
         let bad: Vec<SnapshotId> = self.bad.iter().map(|(id, _)| *id).collect();
         match self.store.current_avoiding(&bad) {
-            Ok(opened) if opened.index.identity() == self.app.embedder.identity() => {
+            Ok(opened) if self.may_serve(&opened.index) => {
                 let problem =
                     format!("snapshot {} is damaged, so an earlier one is served: {error}", id.short());
                 self.serve(opened.index, vec![problem]);

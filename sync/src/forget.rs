@@ -13,6 +13,7 @@ use karute_engine::{
 };
 use serde::Serialize;
 
+use crate::bucket::incoming;
 use crate::embed::passage_text;
 use crate::gather::{Stored, computed_from};
 use crate::report::QualityReport;
@@ -168,6 +169,7 @@ pub fn forget(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> 
     enlist(store.directory(), client)?;
     let rebuilt = remove(store, client)?;
     let damaged = discard_damaged(store, |_| true)?;
+    incoming::sweep(store.directory());
     Ok(rebuilt.into_iter().chain(damaged).collect())
 }
 
@@ -177,46 +179,41 @@ pub fn forget(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> 
 /// # Errors
 /// As [`forget`].
 pub fn follow(store: &Store, clients: &[String]) -> Result<Vec<Rebuilt>, ForgetError> {
-    if clients.is_empty() {
-        return Ok(Vec::new());
-    }
-    follow_among(store, clients, &store.list()?)
+    // Whatever keeps them from being removed, nothing takes them in from here on.
+    enlist_all(store.directory(), clients)?;
+    keep_out(store)
 }
 
 /// Removes whoever is forgotten, here or where a snapshot of `store` comes from, from every snapshot: after each one that came in
-/// from elsewhere, or was built from a list of before.
+/// from elsewhere, or was built from a list of before. Costs one look at the store where nobody is to be removed.
 ///
 /// # Errors
 /// As [`forget`].
 pub fn keep_out(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
-    let (mut clients, listed) = (list(store.directory())?, store.list()?);
-    clients.extend(listed.iter().filter_map(|listed| listed.index.as_ref().ok()).flat_map(told));
-    follow_among(store, &clients, &listed)
-}
-
-fn follow_among<'a>(
-    store: &Store,
-    clients: impl IntoIterator<Item = &'a String>,
-    listed: &[Listed],
-) -> Result<Vec<Rebuilt>, ForgetError> {
-    let known = list(store.directory())?;
-    let is_somewhere = |client: &str| {
-        let mut indexes = listed.iter().filter_map(|listed| listed.index.as_ref().ok());
-        indexes.any(|index| rows_of(index, client) > 0)
-    };
-    let clients = clients.into_iter();
-    let left: Vec<&String> =
-        clients.filter(|client| !known.contains(*client) || is_somewhere(client)).collect();
+    let listed = store.list()?;
+    let indexes = || listed.iter().filter_map(|listed| listed.index.as_ref().ok());
+    enlist_all(store.directory(), &indexes().flat_map(told).collect::<Vec<_>>())?;
+    let clients = list(store.directory())?;
+    let mut left =
+        clients.iter().filter(|client| indexes().any(|index| rows_of(index, client) > 0)).peekable();
     let mut rebuilt = Vec::new();
-    if left.is_empty() {
-        return Ok(rebuilt);
-    }
-    let _lock = alone(store.directory())?;
-    for client in left {
-        enlist(store.directory(), client)?;
-        rebuilt.extend(remove(store, client)?);
+    if left.peek().is_some() {
+        let _lock = alone(store.directory())?;
+        for client in left {
+            rebuilt.extend(remove(store, client)?);
+        }
     }
     Ok(rebuilt)
+}
+
+/// Puts clients on the list, if they are not there yet.
+fn enlist_all(directory: &Path, clients: &[String]) -> Result<(), ForgetError> {
+    let known = list(directory)?;
+    if clients.iter().all(|client| known.contains(client)) {
+        return Ok(());
+    }
+    let _lock = alone(directory)?;
+    clients.iter().try_for_each(|client| enlist(directory, client))
 }
 
 /// Whether `index` has no row of anybody who is forgotten here.
@@ -292,6 +289,16 @@ pub(crate) fn make_current(store: &Store, mut id: SnapshotId) -> Result<Snapshot
     Ok(id)
 }
 
+/// Goes back to snapshot `to` of the store, or to the one before, without whoever is forgotten.
+///
+/// # Errors
+/// As [`Store::rollback`] and [`forget`].
+pub fn rollback(store: &Store, to: Option<SnapshotId>) -> Result<SnapshotId, ForgetError> {
+    keep_out(store)?;
+    let to = to.map(|to| store.stand_in(to)).transpose()?;
+    Ok(store.rollback(to)?)
+}
+
 /// Clients who are forgotten here, or were where the current snapshot comes from.
 fn known_by(store: &Store) -> Result<BTreeSet<String>, ForgetError> {
     known(store.directory(), store.current().ok().map(|opened| opened.index).as_ref())
@@ -338,8 +345,9 @@ fn remove(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> {
             continue;
         }
         let mut replaced_by = None;
-        // Of a snapshot of before that held nobody else nothing is worth keeping; the one in force is served empty.
-        if listed.current || rows < u64::from(index.len()) {
+        // Of a snapshot of before that held nobody else nothing is worth keeping; the one that is served is served empty.
+        let served = store.current().is_ok_and(|opened| opened.index.id() == listed.id);
+        if listed.current || served || rows < u64::from(index.len()) {
             let sealed = without(store, index, client)?;
             replaced_by = Some(patiently(|| store.replace_by(listed.id, &sealed))?.to_string());
         } else {

@@ -223,7 +223,7 @@ impl Header {
     }
 
     /// Decodes and checks the front of a file of `length` bytes of which `file` are the first.
-    fn decode_front(file: &[u8], length: u64) -> Result<Self, OpenError> {
+    pub(super) fn decode_front(file: &[u8], length: u64) -> Result<Self, OpenError> {
         let fixed = Fields(file.get(..HEADER_SIZE).ok_or_else(|| not_a_snapshot(file))?);
         if fixed.0[..MAGIC.len()] != MAGIC {
             return Err(not_a_snapshot(file));
@@ -293,29 +293,6 @@ impl Entry {
     /// The section's kind, where this build knows it.
     pub fn section(&self) -> Option<Section> {
         Section::from_number(self.kind)
-    }
-}
-
-/// What the first bytes of a snapshot file say, before the rest is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Front {
-    /// The snapshot's id.
-    pub id: SnapshotId,
-    /// Length of the whole file.
-    pub file_length: u64,
-}
-
-impl Front {
-    /// Bytes that suffice, whatever the number of sections.
-    pub const LONGEST: u64 = (HEADER_SIZE + MAX_SECTIONS as usize * ENTRY_SIZE) as u64;
-
-    /// Reads the first [`Front::LONGEST`] bytes, or all there are, of a file of `file_length` bytes.
-    ///
-    /// # Errors
-    /// Bytes that are no front of a snapshot file of this length.
-    pub fn of(front: &[u8], file_length: u64) -> Result<Self, OpenError> {
-        let Header { id, file_length, .. } = Header::decode_front(front, file_length)?;
-        Ok(Self { id, file_length })
     }
 }
 

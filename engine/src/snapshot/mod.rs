@@ -4,6 +4,7 @@ pub mod build;
 pub(crate) mod bytes;
 mod column;
 mod digest;
+pub mod front;
 pub mod header;
 pub mod id;
 pub(crate) mod map;

@@ -42,6 +42,11 @@ impl Why {
         }
     }
 
+    /// Whether it says where the snapshot stands among the others.
+    fn gives_place(self) -> bool {
+        matches!(self, Self::Publish | Self::Force | Self::Add | Self::Instead)
+    }
+
     fn moves_current(self) -> bool {
         !matches!(self, Self::Add | Self::Instead)
     }
@@ -55,12 +60,6 @@ struct Line {
     other: Option<SnapshotId>,
 }
 
-impl Line {
-    fn is_order_for(&self, id: SnapshotId) -> bool {
-        self.why == Why::Force && self.id == id
-    }
-}
-
 /// The line for what is about to happen, behind a log that ends with `tail`.
 pub(super) fn line(tail: &str, why: Why, id: SnapshotId, other: Option<SnapshotId>) -> String {
     // What a crash cut short must not become part of another line.
@@ -69,24 +68,28 @@ pub(super) fn line(tail: &str, why: Why, id: SnapshotId, other: Option<SnapshotI
     format!("{end}{} {id} {other}\n", why.name())
 }
 
-/// The newer half of `text`; of the older one what made `current` what it is, and by which orders `held` snapshots came.
+/// The newer half of the lines of `text`; of the older one those that still say something of what is `held` and `current`: what
+/// made it current, by which order it came, and where it stands among the others.
 pub(super) fn newer_half(text: &str, current: Option<SnapshotId>, held: &[SnapshotId]) -> String {
-    let half = text.len() / 2;
-    let ends_at = text.bytes().skip(half).position(|byte| byte == b'\n').map_or(0, |at| half + at + 1);
-    let (dropped, newer) = text.split_at(ends_at);
-    let (lines, newer_lines) = (Log::parse(dropped).0, Log::parse(newer));
-    let moves: Vec<usize> = (0..lines.len()).filter(|&at| lines[at].why.moves_current()).collect();
-    let mut kept: BTreeSet<usize> = BTreeSet::new();
-    if let Some(current) = current.filter(|current| newer_lines.in_force(*current).is_none()) {
-        kept.extend(moves.iter().rev().find(|&&at| lines[at].id == current));
+    let log = Log::parse(text);
+    let lines = &log.0;
+    let mut kept: BTreeSet<usize> = (lines.len() / 2..lines.len()).collect();
+    kept.extend(
+        current.and_then(|current| {
+            lines.iter().rposition(|line| line.why.moves_current() && line.id == current)
+        }),
+    );
+    for id in held {
+        kept.extend(log.order_for(*id, current).into_iter().flatten());
+        let mut stands_at = Some(*id);
+        while let Some(id) = stands_at {
+            let last = lines.iter().rposition(|line| line.id == id && line.why.gives_place());
+            kept.extend(last);
+            let instead = last.map(|last| lines[last]).filter(|line| line.why == Why::Instead);
+            stands_at = instead.and_then(|line| line.other).filter(|other| *other != id);
+        }
     }
-    for id in held.iter().filter(|id| !newer_lines.0.iter().any(|line| line.is_order_for(**id))) {
-        let last = moves.iter().rposition(|&at| lines[at].is_order_for(*id));
-        // The move behind it says whether anything came of the order.
-        kept.extend(last.into_iter().flat_map(|last| moves.iter().skip(last).take(2)));
-    }
-    let kept = kept.into_iter().map(|at| line("", lines[at].why, lines[at].id, lines[at].other));
-    kept.chain([newer.to_owned()]).collect()
+    kept.into_iter().map(|at| line("", lines[at].why, lines[at].id, lines[at].other)).collect()
 }
 
 /// The log, read.
@@ -141,11 +144,27 @@ impl Log {
         self.in_force(current).is_some_and(|line| line.why == Why::Rollback)
     }
 
-    /// Whether `id` was once published past the guard. A line that nothing came of does not count: the pointer, or the move behind
-    /// it, says what came of one.
+    /// Whether `CURRENT` is known to have named something: a first line may have come before a crash.
+    pub(super) fn knows_a_pointer(&self) -> bool {
+        self.moves().any(|line| line.other.is_some())
+    }
+
+    /// Whether `id` was once published past the guard.
     pub(super) fn is_forced(&self, id: SnapshotId, current: Option<SnapshotId>) -> bool {
-        let ends = self.moves().skip(1).map(|next| next.other).chain([current]);
-        self.moves().zip(ends).any(|(line, then)| line.is_order_for(id) && then == Some(id))
+        self.order_for(id, current).is_some()
+    }
+
+    /// The line of the last order that `id` be published past the guard, and the move behind it. An order that nothing came of does
+    /// not count: the pointer, or that move, says what came of one.
+    fn order_for(&self, id: SnapshotId, current: Option<SnapshotId>) -> Option<[usize; 2]> {
+        let moves = || self.0.iter().enumerate().filter(|(_, line)| line.why.moves_current());
+        let ends = moves().skip(1).map(|(at, next)| (at, next.other));
+        // The last one stands for the pointer, too.
+        let last = moves().next_back().map_or(0, |(at, _)| at);
+        let pairs: Vec<_> = moves().zip(ends.chain([(last, current)])).collect();
+        let is_order = |line: &Line, then| line.why == Why::Force && line.id == id && then == Some(id);
+        let order = pairs.iter().rfind(|((_, line), (_, then))| is_order(line, *then));
+        order.map(|((at, _), (next, _))| [*at, *next])
     }
 
     /// Where each snapshot stands among the others: the later it was published or came in, the higher. Going back to one makes
@@ -299,6 +318,8 @@ mod tests {
         let log = Log::parse(&newer_half(&text, Some(id('e')), &held));
         assert!(log.is_forced(id('b'), Some(id('e'))));
         assert!(!log.is_forced(id('d'), Some(id('e'))), "nothing came of that order");
+        let places = log.places();
+        assert!(['b', 'd', 'c', 'e'].map(id).is_sorted_by_key(|id| places[&id]), "{places:?}");
         assert!(!Log::parse(&newer_half(&text, Some(id('e')), &[])).is_forced(id('b'), Some(id('e'))));
     }
 

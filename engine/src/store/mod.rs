@@ -144,7 +144,12 @@ impl Store {
         };
         let wanted = |id: SnapshotId| !bad.contains(&id);
         let current = match self.pointed(wanted) {
-            Ok(None) => None,
+            Ok(None) => {
+                if self.log().is_ok_and(|log| log.knows_a_pointer()) {
+                    skip(self.directory.join(CURRENT), "it is lost".to_owned());
+                }
+                None
+            }
             Ok(Some((_, Ok(Some(index))))) => return Ok(Opened { index, skipped }),
             Ok(Some((id, opened))) => {
                 let reason = opened.err().map(|error| error.to_string());
@@ -158,6 +163,7 @@ impl Store {
         };
         let (log, mut ids) = (self.log().unwrap_or_default(), self.ids()?);
         let places = log.places();
+        let ids_are_none = ids.is_empty();
         ids.retain(|id| current != Some(*id));
         let mut newest: Option<Index> = None;
         // What was in force before takes over; if that cannot either, the newest that can.
@@ -180,7 +186,9 @@ impl Store {
         }
         match newest {
             Some(index) => Ok(Opened { index, skipped }),
-            None if skipped.is_empty() => Err(StoreError::Empty { path: self.directory.clone() }),
+            None if ids_are_none && current.is_none() => {
+                Err(StoreError::Empty { path: self.directory.clone() })
+            }
             None => {
                 let reasons = skipped.iter().map(|s| format!("{}: {}", s.path.display(), s.reason));
                 let reasons = reasons.collect::<Vec<_>>().join("; ");
@@ -226,8 +234,13 @@ impl Store {
     }
 
     /// What `CURRENT` names; where it was lost, what is served in its place.
-    fn in_force(&self) -> Option<SnapshotId> {
-        self.current_id().or_else(|| self.current().ok().map(|opened| opened.index.id()))
+    pub(super) fn in_force(&self) -> Option<SnapshotId> {
+        self.current_id().or_else(|| self.served())
+    }
+
+    /// What is served: what `CURRENT` names, or what takes its place.
+    pub(super) fn served(&self) -> Option<SnapshotId> {
+        self.current().ok().map(|opened| opened.index.id())
     }
 
     /// The snapshot that stands in the place of `id`: `id` itself as long as it is held.

@@ -66,7 +66,7 @@ impl Store {
             *pin = id;
             self.write_pins(&pinned)?;
         }
-        if self.pointer() == Ok(Some(of)) {
+        if self.in_force() == Some(of) {
             // Somebody who went back to the other has gone back to this one.
             let why = if self.log()?.is_rolled_back(of) { Why::Rollback } else { Why::Switch };
             self.point_to(id, why)?;
@@ -151,7 +151,7 @@ impl Store {
 
     /// Whether the pointer was last moved by a rollback: somebody chose what is current.
     pub fn is_rolled_back(&self) -> bool {
-        let (log, current) = (self.log().unwrap_or_default(), self.current_id());
+        let (log, current) = (self.log().unwrap_or_default(), self.in_force());
         current.is_some_and(|current| log.is_rolled_back(current))
     }
 
@@ -183,7 +183,7 @@ impl Store {
         if text.len() < LONGEST_LOG {
             return Ok(text);
         }
-        let text = log::newer_half(&text, self.current_id(), &self.ids()?);
+        let text = log::newer_half(&text, self.in_force(), &self.ids()?);
         let (path, temporary) =
             (self.directory.join(LOG), self.directory.join(LOG).with_extension(TEMPORARY));
         // It is appended to, so it is made as something that may be.
@@ -205,7 +205,7 @@ impl Store {
 
     /// The snapshot before the current one; where the log does not know, the newest other one.
     fn previous(&self) -> Result<SnapshotId, StoreError> {
-        let (log, current, held) = (self.log()?, self.current_id(), self.ids()?);
+        let (log, current, held) = (self.log()?, self.in_force(), self.ids()?);
         let known = log.previous(current, &held);
         let newest = || {
             let mut others = self.list().ok()?.into_iter().filter(|listed| !listed.current);

@@ -71,8 +71,8 @@ impl Store {
     pub fn discard(&self, id: SnapshotId) -> Result<(), StoreError> {
         let _lock = self.lock()?;
         let unreadable = |reason| StoreError::NoneUsable { path: self.directory.clone(), reasons: reason };
-        self.pointer().map_err(unreadable)?;
-        if self.in_force() == Some(id) {
+        let pointer = self.pointer().map_err(unreadable)?;
+        if [pointer, self.served()].contains(&Some(id)) {
             return Err(StoreError::Current { id });
         }
         let mut pinned = self.pinned()?;
@@ -110,12 +110,16 @@ impl Store {
         self.pointer().map_err(unreadable)?;
         let listed = self.list()?;
         let sound = |listed: &super::Listed| listed.index.as_ref().is_ok_and(|index| index.verify().is_ok());
+        // Where the current one cannot be opened, another one is served in its place.
+        let served = self.served();
         let newest_sound = listed.iter().find(|listed| sound(listed)).map(|listed| listed.id);
         let doomed: Vec<SnapshotId> = listed
             .iter()
             .enumerate()
             .filter(|(rank, listed)| {
-                *rank >= keep && !listed.current && !listed.pinned && newest_sound != Some(listed.id)
+                let is_kept =
+                    listed.current || listed.pinned || [newest_sound, served].contains(&Some(listed.id));
+                *rank >= keep && !is_kept
             })
             .map(|(_, listed)| listed.id)
             .collect();

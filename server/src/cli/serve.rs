@@ -152,14 +152,15 @@ async fn forget(app: App) {
     let mut ticks = tokio::time::interval(FORGET_EVERY);
     loop {
         ticks.tick().await;
-        let Some(state) = app.state() else { continue };
-        let clients = match state.forgotten().await {
-            Ok(clients) => clients,
-            Err(error) => {
-                tracing::error!(%error, "it is not known whether somebody is to be forgotten");
-                continue;
-            }
+        // Without a database, too, whoever could not be removed at the start is tried again.
+        let clients = match app.state() {
+            Some(state) => state.forgotten().await,
+            None => Ok(Vec::new()),
         };
+        let clients = clients.unwrap_or_else(|error| {
+            tracing::error!(%error, "it is not known whether somebody is to be forgotten");
+            Vec::new()
+        });
         let directory = app.settings.data_dir.clone();
         let forgetting =
             tokio::task::spawn_blocking(move || -> Result<(), karute_sync::forget::ForgetError> {

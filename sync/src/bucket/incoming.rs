@@ -135,6 +135,18 @@ impl Incoming {
     }
 }
 
+/// Removes what is left of downloads, unless one is under way.
+pub(crate) fn sweep(directory: &Path) {
+    let directory = directory.join(INCOMING);
+    let Ok(_lock) = lock(&directory.join("lock")) else { return };
+    for path in fs::read_dir(&directory).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == PART || extension == RANGES) {
+            // Whatever cannot be removed is not taken for sound later, and is tried again by the next sweep.
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
 /// Options for files that only their owner may read and write.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();

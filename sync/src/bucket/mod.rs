@@ -14,7 +14,7 @@
 //! `AWS_ACCESS_KEY_ID`, a machine's own account, ...). They reach no log, no error and no `Debug` output.
 
 mod error;
-mod incoming;
+pub(crate) mod incoming;
 mod place;
 mod pointer;
 mod pull;

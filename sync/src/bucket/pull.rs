@@ -7,7 +7,7 @@ use karute_engine::{SnapshotId, Store, StoreError};
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
 use super::error::failed;
-use super::incoming::{Incoming, Plan};
+use super::incoming::{self, Incoming, Plan};
 use super::push::blocking;
 use super::{Bucket, BucketError};
 use crate::forget::{self, ForgetError};
@@ -49,6 +49,10 @@ impl Bucket {
                 local.current().is_ok_and(|opened| opened.skipped.is_empty() && opened.index.id() == id);
             // A copy that lies here already is verified too: what is damaged is downloaded again.
             let held = local.find(&id.to_string()).is_ok_and(|index| index.verify().is_ok());
+            if held {
+                // What is left of a download holds records, and perhaps of somebody who is forgotten.
+                incoming::sweep(local.directory());
+            }
             Ok((id, held, current && held))
         })
         .await??;

@@ -1,12 +1,12 @@
 //! From the local store to a bucket: the snapshot first, the pointer last.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use karute_engine::{Front, SnapshotId, Store, StoreError};
+use karute_engine::{Front, Passing, SnapshotId, Store, StoreError};
 use object_store::path::Path as ObjectPath;
 use object_store::{
     Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, WriteMultipart,
@@ -55,8 +55,8 @@ impl Bucket {
         let bytes = self.verified_length(store.clone(), id).await?;
         progress.finish();
         let there = self.is_there(id).await?;
-        // What becomes current in the bucket is whole: one that lies there since long is read again.
-        let is_sound = there && (seen.id() == Some(id) || self.is_sound(store, id).await?);
+        // What is current in the bucket is whole: one that lies there already is read again.
+        let is_sound = there && self.is_sound(id).await?;
         if !is_sound {
             self.upload(&store.path_of(id), id, bytes, there, progress).await?;
         }
@@ -111,22 +111,32 @@ impl Bucket {
     }
 
     /// Whether the object of snapshot `id` is that snapshot, down to its last byte.
-    async fn is_sound(&self, store: &Store, id: SnapshotId) -> Result<bool, BucketError> {
+    async fn is_sound(&self, id: SnapshotId) -> Result<bool, BucketError> {
         let path = self.snapshot_path(id);
         let got = self.objects.get(&path).await.map_err(self.request("read", &path))?;
-        let mut chunks = got.into_stream();
-        let (directory, local) = (store.directory().to_owned(), store.clone());
-        let copy = |source| failed("write a copy into", &directory)(source);
-        let mut file = tempfile::NamedTempFile::new_in(&directory).map_err(copy)?;
+        let length = got.meta.size;
+        let (mut chunks, mut front, mut passing) = (got.into_stream(), Vec::new(), None::<Passing>);
         while let Some(chunk) = chunks.next().await {
-            file.write_all(&chunk.map_err(self.request("read", &path))?).map_err(copy)?;
+            let chunk = chunk.map_err(self.request("read", &path))?;
+            let fed = match &mut passing {
+                Some(passing) => passing.feed(&chunk),
+                None => {
+                    front.extend_from_slice(&chunk);
+                    if (front.len() as u64) < length.min(Front::LONGEST) {
+                        continue;
+                    }
+                    let Ok(known) = Front::of(&front, length) else { return Ok(false) };
+                    if known.id != id {
+                        return Ok(false);
+                    }
+                    passing.insert(known.into_passing()).feed(&front)
+                }
+            };
+            if fed.is_err() {
+                return Ok(false);
+            }
         }
-        let read_back = blocking(directory.clone(), move || local.read_back(id, file.path()));
-        match read_back.await? {
-            Ok(_) => Ok(true),
-            Err(StoreError::Open { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        Ok(passing.is_some_and(|passing| passing.finish().is_ok()))
     }
 
     /// Whether the bucket holds snapshot `id`, by the front of the object: two that differ in their provenance alone have one id

@@ -1,0 +1,94 @@
+//! How long an instance takes from nothing to its first answer: a snapshot in a bucket, an empty disk, a fresh process.
+//!
+//! ```text
+//! cargo build --release && cargo run --release -p karute-benches --bin start -- target/release/karute
+//! ```
+//!
+//! The bucket is a folder, and questions are embedded by the emulator, so neither a network nor a model is in the figures;
+//! beside them what reading and writing the same bytes costs.
+
+#![expect(clippy::expect_used, reason = "a bench that cannot go on should say where")]
+
+mod clustered;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use clustered::Data;
+use karute_engine::{Guard, Identity, Store};
+use karute_tests::google::Emulator;
+use karute_tests::google::workbook::Workbook;
+use karute_tests::program::{Server, json};
+
+const RUNS: usize = 5;
+const MODEL: &str = "gemini-embedding-001";
+
+fn main() {
+    let program = std::env::args().nth(1).expect("the program: target/release/karute");
+    let program = fs::canonicalize(program).expect("the program is there");
+    let emulator = Emulator::start(([127, 0, 0, 1], 0).into(), Workbook::default()).expect("a port");
+    println!(
+        "| rows x dimensions | snapshot | plain copy | answers /health/ready | first answer | memory |\n|---|---|---|---|---|---|"
+    );
+    for (rows, dimensions) in [(3_200, 3_072), (100_000, 768)] {
+        measure(&program, &emulator, rows, dimensions);
+    }
+}
+
+fn measure(program: &Path, emulator: &Emulator, rows: usize, dimensions: usize) {
+    let home = tempfile::tempdir().expect("a directory");
+    let (bucket, builder) = (home.path().join("bucket"), home.path().join("builder"));
+    fs::create_dir(&bucket).expect("made");
+    let sealed =
+        Data::new(rows, dimensions).sealed(Identity::new("vertex-ai", MODEL, dimensions as u32), "bench");
+    let store = Store::open(&builder).expect("a store");
+    let id = store.publish(&sealed, &Guard::default()).expect("published");
+    let run = |data: &Path| {
+        let mut command = Command::new(program);
+        command.env_clear().current_dir(home.path()).stdin(Stdio::null());
+        command.env("KARUTE_BUCKET", format!("file://{}", bucket.display())).env("KARUTE_DATA_DIR", data);
+        command.env("KARUTE_GOOGLE_ENDPOINT", emulator.url()).env("KARUTE_GOOGLE_ANONYMOUS", "true");
+        command
+            .env("KARUTE_EMBEDDER", "vertex")
+            .env("GCP_PROJECT_ID", "p")
+            .env("KARUTE_ANSWERERS", "extractive");
+        command.env("VERTEX_AI_EMBEDDINGS_MODEL", MODEL);
+        command.env("VERTEX_AI_EMBEDDINGS_DIMENSION", dimensions.to_string());
+        command
+    };
+    json(&run(&builder).args(["snapshot", "push", "--json"]).output().expect("the program runs"));
+    let (mut copies, mut ready, mut answered, mut memory) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for number in 0..RUNS {
+        let (copy, began) = (home.path().join("copy"), Instant::now());
+        fs::copy(store.path_of(id), &copy).expect("copied");
+        fs::File::open(&copy).and_then(|file| file.sync_all()).expect("synced");
+        copies.push(began.elapsed());
+        fs::remove_file(copy).expect("removed");
+        let (data, began) = (home.path().join(number.to_string()), Instant::now());
+        let server = Server::start(run(&data));
+        assert!(server.get("/health/ready").starts_with("HTTP/1.1 200"));
+        ready.push(began.elapsed());
+        let found = server.post("/search", r#"{"query": "体温は何度でしたか"}"#);
+        assert!(found.starts_with("HTTP/1.1 200") && found.contains("KB_"), "{found}");
+        answered.push(began.elapsed());
+        let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).expect("a status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("resident memory");
+        memory = line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse().ok()).unwrap_or(0);
+        drop(server);
+        fs::remove_dir_all(data).expect("removed");
+    }
+    let median = |times: &mut Vec<std::time::Duration>| {
+        times.sort();
+        times[times.len() / 2].as_secs_f64() * 1e3
+    };
+    println!(
+        "| {rows} x {dimensions} | {} MB | {:.0} ms | {:.0} ms | {:.0} ms | {} MB |",
+        sealed.file_length() / 1_000_000,
+        median(&mut copies),
+        median(&mut ready),
+        median(&mut answered),
+        memory / 1_000
+    );
+}
