@@ -410,6 +410,28 @@ async fn an_id_token_must_hold_in_every_respect() {
     assert!(issuer.asked() <= 4, "a flood of tokens with invented keys costs few calls: {}", issuer.asked());
 }
 
+#[tokio::test]
+async fn who_goes_away_while_keys_are_looked_for_does_not_keep_the_others_out() {
+    let (one, unknown) = (Pen::one(), Pen::two());
+    let issuer = Issuer::start(&[&one]).await;
+    let given = [
+        ("FIREBASE_PROJECT_ID", "house"),
+        ("KARUTE_ALLOWED_DOMAINS", "example.jp"),
+        ("KARUTE_DEFAULT_ROLE", "care_manager"),
+        ("KARUTE_GOOGLE_ENDPOINT", &issuer.url),
+    ];
+    let service = routes::app(app(&given).await);
+    let forged = unknown.token(&claims(&[]));
+    let gone = tokio::time::timeout(std::time::Duration::ZERO, status(&service, &forged)).await;
+    assert!(gone.is_err(), "it was answered at once");
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while status(&service, &one.token(&claims(&[]))).await.0 != StatusCode::OK {
+        assert!(std::time::Instant::now() < end, "nobody can sign in");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(issuer.asked(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn keys_roll_over_and_an_outage_of_theirs_is_survived_for_a_day() {
     // The clock is paused, and a wait for a socket must not make it jump to the end of a timeout.

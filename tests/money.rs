@@ -12,7 +12,7 @@ use karute_engine::{Draft, Index, Provenance, Row};
 use karute_server::answer::{Step, Summary, run};
 use karute_server::app::{App, Serving};
 use karute_server::error::Failure;
-use karute_server::money::{Money, Payer, Till};
+use karute_server::money::{Money, Payer, SYNC, Till};
 use karute_server::retrieve::Question;
 use karute_server::retrieve::caller::Caller;
 use karute_server::state::{By, Database, Limit, Outcome, Reservation, Spent};
@@ -305,7 +305,16 @@ async fn every_try_of_a_model_that_is_busy_counts_among_the_calls_of_the_day() {
     let asked =
         emulator.answered().iter().filter(|answered| answered.path.contains("streamGenerate")).count();
     assert_eq!(asked, 4);
-    assert_eq!(app.state().expect("kept").lines().await.expect("the ledger").len(), 4);
+    let state = app.state().expect("kept");
+    assert_eq!(state.lines().await.expect("the ledger").len(), 4);
+    // A sync embeds by thousands, and leaves the questions their calls.
+    let of_sync = app.money.limits_of("2026-11-26", SYNC);
+    assert!(!of_sync.is_empty() && of_sync.iter().all(|limit| limit.calls == i64::MAX), "{of_sync:?}");
+    let of_caller = app.money.limits_of("2026-11-26", "yamada");
+    let calls: Vec<i64> = of_caller.iter().map(|limit| limit.calls).filter(|most| *most < i64::MAX).collect();
+    assert_eq!(calls, [4, 1_000]);
+    let shared = |limit: &&Limit| of_caller.contains(limit);
+    assert_eq!(of_sync.iter().filter(shared).count(), 2, "yen are counted together");
 }
 
 #[tokio::test]
@@ -319,8 +328,11 @@ async fn somebody_is_told_once_when_half_nine_tenths_and_all_of_a_limit_are_spen
             match home.state.reserve(&call, &limits).await.expect("an outcome") {
                 Outcome::Reserved => {
                     let reached = home.state.settle(&call, &limits, &cost(95), NOON).await.expect("settled");
-                    let reached =
-                        reached.expect("once").into_iter().filter(|(name, _)| name.starts_with("day"));
+                    let reached = reached
+                        .expect("once")
+                        .reached
+                        .into_iter()
+                        .filter(|(name, _)| name.starts_with("day"));
                     told.extend(reached.map(|(_, percent)| (number, percent)));
                 }
                 Outcome::Refused(limit, first) => {

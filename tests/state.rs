@@ -55,7 +55,7 @@ async fn rights_that_were_taken_away_show_nothing_of_before_and_who_is_forgotten
             (only("CL-3"), &[]),
             (selling, &[]),
         ] {
-            let (messages, total) =
+            let (messages, _, total) =
                 home.state.messages(&caller, "s", 100).await.expect("read").expect("there");
             assert_eq!((messages.len(), total), (2 * visible.len(), 2 * visible.len() as i64));
             let (exchanges, shown) = home.state.exchanges(&caller, "s", 10).await.expect("read");
@@ -70,6 +70,9 @@ async fn rights_that_were_taken_away_show_nothing_of_before_and_who_is_forgotten
                 assert_eq!(answer.is_some(), visible.contains(&id));
             }
         }
+        // Of the last exchange alone only its own clients are shown, and that is what the audit is told.
+        let (_, shown, _) = home.state.messages(&who("yamada"), "s", 2).await.expect("read").expect("there");
+        assert_eq!(shown.clients(), ["CL-2".to_owned()].into());
         // What was said of an answer names people as people write.
         for (id, said) in [("d", "江口　照男様の酸素"), ("e", "誰でもない")] {
             home.state.keep(&entry("suzuki", id, id, 3)).await.expect("kept");
@@ -98,12 +101,12 @@ async fn a_conversation_that_is_removed_while_an_answer_is_made_stays_removed() 
         let later = |id: &str, minute| Entry { begins: false, ..entry("yamada", "s", id, minute) };
         home.state.keep(&entry("yamada", "s", "a", 0)).await.expect("kept");
         home.state.keep(&later("b", 1)).await.expect("kept");
-        assert_eq!(home.state.messages(&who("yamada"), "s", 100).await.expect("read").expect("there").1, 4);
+        assert_eq!(home.state.messages(&who("yamada"), "s", 100).await.expect("read").expect("there").2, 4);
         assert!(home.state.remove("yamada", "s").await.expect("removed"));
         home.state.keep(&later("c", 2)).await.expect("no failure");
         assert!(home.state.messages(&who("yamada"), "s", 100).await.expect("read").is_none());
         home.state.keep(&entry("yamada", "s", "d", 3)).await.expect("begun anew");
-        assert_eq!(home.state.messages(&who("yamada"), "s", 100).await.expect("read").expect("there").1, 2);
+        assert_eq!(home.state.messages(&who("yamada"), "s", 100).await.expect("read").expect("there").2, 2);
     }
 }
 
@@ -114,7 +117,7 @@ async fn what_was_kept_is_read_back_in_order_and_survives_a_reopening() {
             home.state.keep(&entry("yamada", "s", id, at as i64)).await.expect("kept");
         }
         let state = home.again().await.expect("the same home");
-        let (messages, total) =
+        let (messages, _, total) =
             state.messages(&who("yamada"), "s", 100).await.expect("read").expect("a conversation");
         let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
         assert_eq!((ids, total), (vec!["q-a", "a", "q-b", "b", "q-c", "c"], 6));
@@ -122,7 +125,7 @@ async fn what_was_kept_is_read_back_in_order_and_survives_a_reopening() {
         assert_eq!(messages[0].timestamp, NOON);
         assert_eq!(messages[1].context_ids, ["row-1", "row-2"]);
         assert_eq!(messages[1].suggested_terms, ["熱発"]);
-        let (latest, total) =
+        let (latest, _, total) =
             state.messages(&who("yamada"), "s", 3).await.expect("read").expect("a conversation");
         let ids: Vec<&str> = latest.iter().map(|message| message.id.as_str()).collect();
         assert_eq!((ids, total), (vec!["b", "q-c", "c"], 6), "the latest ones");
@@ -143,7 +146,8 @@ async fn nothing_is_kept_twice() {
         for _ in 0..3 {
             home.state.keep(&entry("yamada", "s", "a", 0)).await.expect("kept");
         }
-        let (_, total) = home.state.messages(&who("yamada"), "s", 10).await.expect("read").expect("messages");
+        let (_, _, total) =
+            home.state.messages(&who("yamada"), "s", 10).await.expect("read").expect("messages");
         assert_eq!(total, 2);
     }
 }
@@ -154,7 +158,8 @@ async fn the_conversations_of_others_are_not_there() {
         home.state.keep(&entry("yamada", "s", "a", 0)).await.expect("kept");
         // The same id of somebody else is another conversation.
         home.state.keep(&entry("suzuki", "s", "b", 0)).await.expect("kept");
-        let (_, total) = home.state.messages(&who("yamada"), "s", 10).await.expect("read").expect("messages");
+        let (_, _, total) =
+            home.state.messages(&who("yamada"), "s", 10).await.expect("read").expect("messages");
         assert_eq!(total, 2);
         assert!(home.state.messages(&who("tanaka"), "s", 10).await.expect("read").is_none());
         assert!(home.state.exchanges(&who("tanaka"), "s", 10).await.expect("read").0.is_empty());
@@ -218,7 +223,7 @@ async fn feedback_takes_the_place_of_what_was_said_before() {
             };
             assert!(home.state.rate("yamada", &feedback, NOON).await.expect("kept"));
         }
-        let (messages, _) =
+        let (messages, ..) =
             home.state.messages(&who("yamada"), "s", 10).await.expect("read").expect("messages");
         assert_eq!((messages[0].rating, messages[1].rating), (None, Some(2)));
         assert_eq!(messages[1].term_feedback, json!({ "熱発": false }));
@@ -251,7 +256,7 @@ async fn many_at_once_lose_nothing() {
         while let Some(kept) = tasks.join_next().await {
             kept.expect("no panic").expect("kept");
         }
-        let (_, total) =
+        let (_, _, total) =
             home.state.messages(&who("yamada"), "s", 100).await.expect("read").expect("messages");
         assert_eq!(total, 80);
     }
@@ -293,7 +298,7 @@ proptest! {
             for home in homes().await {
                 let kept = Entry { question: texts[0].clone(), answer: texts[1].clone(), context_ids: texts.clone(), ..entry(&texts[2].replace('\0', ""), "s", "a", 0) };
                 home.state.keep(&kept).await.expect("kept");
-                let (messages, _) = home.state.messages(&who(&kept.owner), "s", 10).await.expect("read").expect("messages");
+                let (messages, ..) = home.state.messages(&who(&kept.owner), "s", 10).await.expect("read").expect("messages");
                 let whole = |text: &str| text.replace('\0', "\u{fffd}");
                 assert_eq!(messages[0].content, whole(&texts[0]));
                 assert_eq!(messages[1].content, whole(&texts[1]));

@@ -90,12 +90,16 @@ async fn used_up(app: &App, state: &Database) -> Vec<String> {
     // A database that does not answer has been told of.
     for (limit, spent, calls) in app.money.standing(state, (app.now)()).await.unwrap_or_default() {
         let share = spent as f64 / (limit.most as f64).max(1.0);
-        if (share >= 0.9 && spent > 0) || calls >= limit.calls {
+        if limit.is_of_calls() {
+            if calls as f64 >= 0.9 * limit.calls as f64 {
+                problems.push(format!(
+                    "the limit of spending of {}: {calls} of {} calls were made",
+                    limit.name, limit.calls
+                ));
+            }
+        } else if share >= 0.9 && spent > 0 {
             let percent = (share * 100.0).round();
-            problems.push(format!(
-                "the limit of spending of {} is used up by {percent} %, {calls} calls",
-                limit.name
-            ));
+            problems.push(format!("the limit of spending of {} is used up by {percent} %", limit.name));
         }
     }
     problems

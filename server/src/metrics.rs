@@ -87,8 +87,10 @@ impl Counted {
 pub struct Looked {
     /// Each cache: its name, hits, misses, bytes, yen saved.
     pub caches: Vec<(&'static str, u64, u64, u64, f64)>,
-    /// Yen spent of each limit, the limit, and calls.
-    pub limits: Vec<(&'static str, f64, f64, i64)>,
+    /// Yen spent of each limit, and the limit.
+    pub limits: Vec<(&'static str, f64, f64)>,
+    /// Paid calls for questions on this day, and the most there may be.
+    pub calls: Option<(i64, i64)>,
     /// Seconds since the snapshot was built, its rows, its quarantined rows.
     pub snapshot: Option<(f64, i64, i64)>,
     /// Whether each arm of the search has brought up nothing for long.
@@ -242,15 +244,23 @@ fn look(registry: &mut Registry, looked: &Looked) {
         Family::<LimitLabels, Real>::default(),
         Family::<LimitLabels, Whole>::default(),
     );
-    for &(limit, yen, of, made) in &looked.limits {
+    for &(limit, yen, of) in &looked.limits {
         let labels = LimitLabels { limit };
         spent.get_or_create(&labels).set(yen);
         most.get_or_create(&labels).set(of);
-        calls.get_or_create(&labels).set(made);
+    }
+    if let Some((made, of)) = looked.calls {
+        for (limit, number) in [("made", made), ("most", of)] {
+            calls.get_or_create(&LimitLabels { limit }).set(number);
+        }
     }
     registry.register("budget_spent_yen", "Yen spent of a limit, reserved calls among them", spent);
     registry.register("budget_limit_yen", "Most yen", most);
-    registry.register("budget_calls", "Paid calls that count against a limit", calls);
+    registry.register(
+        "budget_calls",
+        "Paid calls for questions on this day, and the most there may be",
+        calls,
+    );
     if let Some((age, rows, quarantined)) = looked.snapshot {
         registry.register_with_unit("snapshot_age", "Since the snapshot was built", Unit::Seconds, real(age));
         registry.register("snapshot_rows", "Rows of the snapshot", whole(rows));

@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use karute_sync::embed::EmbedError;
 use karute_sync::generate::{Cost, Usage};
+use serde::Serialize;
 use time::OffsetDateTime;
 use time::macros::offset;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::config::Settings;
 use crate::error::Failure;
 use crate::metrics::Counted;
 use crate::retrieve::rerank::RerankError;
-use crate::state::{Database, Limit, Outcome, Reservation, Spent, StateError};
+use crate::state::{Database, Limit, Outcome, Reservation, Settled, Spent, StateError, yen};
 use crate::upstream::Upstream;
 
 /// Millionths of a yen in a yen.
@@ -169,10 +171,41 @@ pub struct Money {
     per_day: i64,
     per_month: i64,
     calls_per_day: i64,
+    calls_per_caller: i64,
     /// The limit that last kept a call from being made.
     refused: Mutex<Option<String>>,
     /// What was spent since the start.
     pub counted: Counted,
+}
+
+/// What is spent of a limit.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LimitSpent {
+    /// `day`, `month` or `calls`, with its date.
+    pub name: String,
+    /// Yen that are spent or reserved.
+    pub spent_jpy: f64,
+    /// Most yen; absent where calls alone are limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_jpy: Option<f64>,
+    /// Calls that were made.
+    pub calls: i64,
+    /// Most calls; absent where there is no such limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most_calls: Option<i64>,
+}
+
+impl LimitSpent {
+    /// Of a limit, what is spent of it, and the calls that count against it.
+    pub fn of((limit, spent, calls): &(Limit, i64, i64)) -> Self {
+        Self {
+            name: limit.name.clone(),
+            spent_jpy: yen(*spent),
+            limit_jpy: (!limit.is_of_calls()).then(|| yen(limit.most)),
+            calls: *calls,
+            most_calls: Some(limit.calls).filter(|most| *most < i64::MAX),
+        }
+    }
 }
 
 /// A limit as a log may name it: whose day it is is nobody's business there.
@@ -199,6 +232,7 @@ impl Money {
             per_day: most(settings.yen_per_day),
             per_month: most(settings.yen_per_month),
             calls_per_day: settings.calls_per_day,
+            calls_per_caller: settings.calls_per_caller,
             refused: Mutex::default(),
             counted: Counted::default(),
         }
@@ -209,29 +243,32 @@ impl Money {
         (usd * self.usd_jpy * MILLIONTHS).ceil() as i64
     }
 
-    /// The limits for the house: its day, its month.
+    /// The limits for the house: yen of a day, yen of a month, calls of a day.
     pub fn limits(&self, now: OffsetDateTime) -> Vec<Limit> {
-        self.of_house(&day(now), self.calls_per_day)
+        let day = day(now);
+        self.of_house(&day).into_iter().chain([self.of_calls(&day)]).collect()
     }
 
-    fn of_house(&self, day: &str, calls_per_day: i64) -> Vec<Limit> {
+    fn of_house(&self, day: &str) -> [Limit; 2] {
         let month = day.get(..7).unwrap_or(day);
-        vec![
-            Limit { name: format!("day {day}"), most: self.per_day, calls: calls_per_day },
-            Limit { name: format!("month {month}"), most: self.per_month, calls: i64::MAX },
-        ]
+        let limit = |name, most| Limit { name, most, calls: i64::MAX };
+        [limit(format!("day {day}"), self.per_day), limit(format!("month {month}"), self.per_month)]
+    }
+
+    fn of_calls(&self, day: &str) -> Limit {
+        Limit { name: format!("calls {day}"), most: i64::MAX, calls: self.calls_per_day }
     }
 
     /// What a call of `owner` on `day` counts against. A sync is nobody's question: it is bound by what a day and a month may cost
     /// (and by KARUTE_EMBED_MAX_YEN), but embeds records by thousands.
     pub fn limits_of(&self, day: &str, owner: &str) -> Vec<Limit> {
+        let house = self.of_house(day).into_iter();
         if owner == SYNC {
-            return self.of_house(day, i64::MAX);
+            return house.collect();
         }
-        let mut limits = self.of_house(day, self.calls_per_day);
         let name = format!("caller {day} {owner}");
-        limits.push(Limit { name, most: self.per_caller, calls: i64::MAX });
-        limits
+        let caller = Limit { name, most: self.per_caller, calls: self.calls_per_caller };
+        house.chain([self.of_calls(day), caller]).collect()
     }
 
     /// The limits for the house, each with what is spent of it and the calls that count against it.
@@ -366,8 +403,13 @@ impl Made {
             );
         }
         match state.settle(call, limits, &spent, OffsetDateTime::now_utc()).await {
-            Ok(Some(reached)) => {
-                let yen = if spent.known { total } else { call.most };
+            Ok(Some(Settled { reached, was_reserved })) => {
+                // What was presumed is counted already; a counter cannot take back what is too much of it.
+                let yen = match (spent.known, was_reserved) {
+                    (true, true) => total,
+                    (false, true) => call.most,
+                    (_, false) => (total - call.most).max(0),
+                };
                 money.counted.add(&call.model, &spent, yen as f64 / MILLIONTHS);
                 tell(&reached);
             }

@@ -153,7 +153,11 @@ fn choose(
         (false, opened, pulled) => (servable(opened?, embedder)?, pulled),
     };
     if let Err(error) = pulled {
-        prepared.problems.push(format!("the bucket was not reached, so the local copy is served: {error}"));
+        // The page that tells of it is open, and where the bucket is is not for everybody.
+        tracing::error!(%error, "the bucket was not reached, so the local copy is served");
+        prepared
+            .problems
+            .push("the bucket was not reached, so the local copy is served: the log says why".into());
     }
     Ok(prepared)
 }
@@ -194,7 +198,11 @@ fn servable(opened: Opened, embedder: &dyn Embedder) -> Result<Prepared, StartEr
 }
 
 fn passed_over(skipped: &[Skipped]) -> Vec<String> {
-    skipped.iter().map(|s| format!("{} was passed over: {}", s.path.display(), s.reason)).collect()
+    let told = |skipped: &Skipped| {
+        let name = skipped.path.file_name().unwrap_or_default().to_string_lossy();
+        format!("{name} was passed over: {}", skipped.reason)
+    };
+    skipped.iter().map(told).collect()
 }
 
 /// The current snapshot if it is what a sync would build again, else a new one. When the source

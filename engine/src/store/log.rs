@@ -319,7 +319,7 @@ mod tests {
         assert!(log.is_forced(id('b'), Some(id('e'))));
         assert!(!log.is_forced(id('d'), Some(id('e'))), "nothing came of that order");
         let places = log.places();
-        assert!(['b', 'd', 'c', 'e'].map(id).is_sorted_by_key(|id| places[&id]), "{places:?}");
+        assert!(['b', 'd', 'c', 'e'].map(id).is_sorted_by_key(|id| places[id]), "{places:?}");
         assert!(!Log::parse(&newer_half(&text, Some(id('e')), &[])).is_forced(id('b'), Some(id('e'))));
     }
 

@@ -241,11 +241,11 @@ impl Keys {
         match found.filter(|_| usable) {
             Some(key) if fresh || !may_look => return Ok(Some(key)),
             Some(key) => {
-                let keys = self.clone();
-                tokio::spawn(async move { keys.fetch().await });
+                self.look();
                 return Ok(Some(key));
             }
-            None if may_look => self.fetch().await,
+            // Whoever goes away meanwhile does not take the keys of the others along.
+            None if may_look => drop(self.look().await),
             None => {}
         }
         let held = self.held();
@@ -253,6 +253,12 @@ impl Keys {
             true => Ok(held.find(kid)),
             false => Err(Failure::SignIn),
         }
+    }
+
+    /// Fetches the keys beside whoever asks.
+    fn look(&self) -> tokio::task::JoinHandle<()> {
+        let keys = self.clone();
+        tokio::spawn(async move { keys.fetch().await })
     }
 
     /// Fetches the keys, unless somebody else has just done so.

@@ -124,7 +124,8 @@ fn anybody() -> Caller {
 
 /// The credential of a request, if it has one.
 fn credential(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
-    if let Some(key) = headers.get(KEY_HEADER) {
+    // A blank one is none.
+    if let Some(key) = headers.get(KEY_HEADER).filter(|key| !key.as_bytes().trim_ascii().is_empty()) {
         return key
             .to_str()
             .map(|key| Some(key.trim()))

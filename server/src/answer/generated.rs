@@ -128,8 +128,9 @@ impl Answerer for Generated {
                         yield Piece::Text(text);
                     }
                     Delta::Done(finished) => {
-                        let cost = finished.usage.as_ref().map(|usage| self.generator.cost(usage));
-                        if let (Some(ticket), Some(cost), Some(usage)) = (ticket.take(), cost, &finished.usage) {
+                        let usage = finished.usage.as_ref().filter(|usage| usage.input_tokens > 0);
+                        let cost = usage.map(|usage| self.generator.cost(usage));
+                        if let (Some(ticket), Some(cost), Some(usage)) = (ticket.take(), cost, usage) {
                             ticket.settle(cost, usage).await;
                         }
                         // A model that only thought has answered nothing.

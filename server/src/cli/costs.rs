@@ -6,8 +6,8 @@ use time::OffsetDateTime;
 
 use super::{Outcome, plain, print_json, state};
 use crate::config::Settings;
-use crate::money::{Money, day};
-use crate::state::{By, Sum, yen};
+use crate::money::{LimitSpent, Money, day};
+use crate::state::{By, Sum};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -25,13 +25,9 @@ pub(super) async fn run(settings: Settings, Options { days, by }: Options, json:
     let since = day(now - time::Duration::days(i64::from(days) - 1));
     let sums = state.sums(by, &since).await?;
     let standing = Money::new(&settings).standing(&state, now).await?;
-    let limits: Vec<(String, f64, f64, i64)> = standing
-        .into_iter()
-        .map(|(limit, spent, calls)| (limit.name, yen(spent), yen(limit.most), calls))
-        .collect();
     if json {
-        let limit = |(name, spent, most, calls): &(String, f64, f64, i64)| json!({ "name": name, "spentJPY": spent, "limitJPY": most, "calls": calls });
-        let limits: Vec<_> = limits.iter().map(limit).collect();
+        let limit = |LimitSpent { name, spent_jpy, limit_jpy, calls, most_calls }: LimitSpent| json!({ "name": name, "spentJPY": spent_jpy, "limitJPY": limit_jpy, "calls": calls, "mostCalls": most_calls });
+        let limits: Vec<_> = standing.iter().map(LimitSpent::of).map(limit).collect();
         return print_json(&json!({ "since": since, "rows": sums, "limits": limits }));
     }
     for Sum { name, calls, saved_calls, total_cost_jpy, saved_cost_jpy, .. } in &sums {
@@ -40,8 +36,12 @@ pub(super) async fn run(settings: Settings, Options { days, by }: Options, json:
             "{name}  {calls} calls  {total_cost_jpy:.2} yen  {saved_calls} saved  {saved_cost_jpy:.2} yen saved"
         )?;
     }
-    for (name, spent, most, calls) in &limits {
-        say!("{name}: {spent:.2} of {most:.0} yen, {calls} calls")?;
+    for LimitSpent { name, spent_jpy, limit_jpy, calls, most_calls } in standing.iter().map(LimitSpent::of) {
+        match (limit_jpy, most_calls) {
+            (Some(most), _) => say!("{name}: {spent_jpy:.2} of {most:.0} yen, {calls} calls")?,
+            (None, Some(most)) => say!("{name}: {calls} of {most} calls")?,
+            (None, None) => say!("{name}: {spent_jpy:.2} yen, {calls} calls")?,
+        }
     }
     Ok(())
 }

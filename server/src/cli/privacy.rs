@@ -57,6 +57,22 @@ fn leaving(settings: &Settings) -> Vec<Leaving> {
             "KARUTE_EMBEDDER=lexical",
         );
     }
+    if settings.recall_questions.is_some() && embeds {
+        add(
+            "the questions of KARUTE_RECALL_QUESTIONS",
+            google(&format!("Vertex AI in {location}, model {}", settings.embedding_model)),
+            "only at `karute sync --embed-missing` and `karute snapshot verify --recall`",
+            "KARUTE_RECALL_QUESTIONS empty",
+        );
+    }
+    if !embeds && !settings.gcp_project.is_empty() {
+        add(
+            "titles and contents of records",
+            google(&format!("Vertex AI in {location}")),
+            "only at `karute sync --re-embed MODEL` with a model of Google's",
+            "do not run that",
+        );
+    }
     let answerers = match settings.answerers.0.as_slice() {
         [] if setup::is_paid(settings) => &[AnswererKind::Vertex][..],
         kinds => kinds,

@@ -239,8 +239,12 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
     let index = app.index()?;
     let now = question.asked_at.unwrap_or_else(app.now);
     let key = question_key(app, question, &index);
+    // Of two who ask the same one may have spent his share, or have gone: that is no reason to leave the other with less.
+    let was_mine = AtomicBool::new(false);
     let make = async {
-        let retrieved = Box::pin(fresh(app, question, index, now)).await.map_err(NotKept::Failed)?;
+        was_mine.store(true, Ordering::Relaxed);
+        let made = Box::pin(fresh(app, question, index.clone(), now));
+        let retrieved = made.await.map_err(NotKept::Failed)?;
         if !retrieved.degraded.is_empty() {
             return Err(NotKept::Degraded(Arc::new(retrieved)));
         }
@@ -250,6 +254,9 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
     };
     let (retrieved, cached) = match app.caches.search_results.get(key, (app.now)(), make).await {
         Ok(found) => found,
+        Err(_) if !was_mine.load(Ordering::Relaxed) => {
+            (Arc::new(Box::pin(fresh(app, question, index, now)).await?), false)
+        }
         Err(NotKept::Degraded(found)) => (found, false),
         Err(NotKept::Failed(failure)) => return Err(failure),
     };
@@ -358,7 +365,7 @@ fn microseconds(duration: Duration) -> u64 {
 async fn embed(app: &App, question: &Question, text: &str) -> (Option<Embedding>, Vec<&'static str>) {
     let until = tokio::time::Instant::now() + app.deadline() / SHARE;
     let identity = format!("{:?}", app.embedder.identity());
-    // Of two who ask the same one may have spent his share: that is no reason to leave the other without a vector.
+    // The same for a question that others ask in other words around it.
     let was_mine = AtomicBool::new(false);
     let make = || async {
         was_mine.store(true, Ordering::Relaxed);

@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::audit::{self, Seen};
 use crate::error::{Failure, Problem, Problems};
-use crate::money::day;
+use crate::money::{LimitSpent, day};
 use crate::request::Parameters;
 use crate::retrieve::caller::Caller;
-use crate::state::{By, Limit, Sealed, Sum, yen};
+use crate::state::{By, Sealed, Sum};
 
 /// What models cost, and what is left.
 #[derive(Serialize, ToSchema)]
@@ -21,19 +21,6 @@ pub(super) struct Costs {
     by: &'static str,
     rows: Vec<Sum>,
     limits: Vec<LimitSpent>,
-}
-
-/// What is spent of a limit.
-#[derive(Serialize, ToSchema)]
-pub(super) struct LimitSpent {
-    /// `day` or `month`, with its date.
-    name: String,
-    spent_jpy: f64,
-    limit_jpy: f64,
-    calls: i64,
-    /// Most calls; absent where there is no such limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    most_calls: Option<i64>,
 }
 
 /// What models cost, by day, caller or model.
@@ -57,14 +44,7 @@ pub(super) async fn costs(
     let now = (app.now)();
     let since = day(now - time::Duration::days(i64::try_from(days).unwrap_or(31) - 1));
     let rows = state.sums(by, &since).await?;
-    let limit = |(limit, spent, calls): (Limit, i64, i64)| LimitSpent {
-        name: limit.name,
-        spent_jpy: yen(spent),
-        limit_jpy: yen(limit.most),
-        calls,
-        most_calls: Some(limit.calls).filter(|most| *most < i64::MAX),
-    };
-    let limits = app.money.standing(state, now).await?.into_iter().map(limit).collect();
+    let limits = app.money.standing(state, now).await?.iter().map(LimitSpent::of).collect();
     Ok(Json(Costs { since, by: name, rows, limits }))
 }
 

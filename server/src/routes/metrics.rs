@@ -36,8 +36,11 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     if let Some(state) = app.state()
         && let Ok(Ok(standing)) = tokio::time::timeout(PATIENCE, app.money.standing(state, (app.now)())).await
     {
-        for (name, (limit, spent, calls)) in ["day", "month"].into_iter().zip(standing) {
-            looked.limits.push((name, yen(spent), yen(limit.most), calls));
+        for (name, (limit, spent, calls)) in ["day", "month", "calls"].into_iter().zip(standing) {
+            match limit.is_of_calls() {
+                true => looked.calls = Some((calls, limit.calls)),
+                false => looked.limits.push((name, yen(spent), yen(limit.most))),
+            }
         }
     }
     if let Serving::Ready { index, .. } = app.serving() {

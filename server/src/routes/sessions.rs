@@ -14,6 +14,7 @@ use crate::error::{Failure, Missing, Problems};
 use crate::request::{Fields, Id, Parameters};
 use crate::retrieve::caller::Caller;
 use crate::setup;
+use crate::state::Message;
 
 /// Conversations in a list, and messages of one: how many if the request does not say, and at most.
 const SESSIONS: usize = 20;
@@ -115,10 +116,19 @@ pub(super) async fn list(
     Ok(Json(Sessions { sessions: conversations.into_iter().map(session).collect(), total }))
 }
 
-/// Keeps in the audit whose records a conversation shows again.
-async fn see(app: &App, caller: &Caller, session_id: &str, action: &'static str) -> Result<(), Failure> {
-    let clients = app.kept()?.clients_of(&caller.name, session_id).await?.into_iter().collect();
-    app.seen(caller, Seen { action, clients, ..Seen::default() }, std::iter::empty()).await
+/// The latest messages of a conversation and how many there are, once it is in the audit whose records they show again.
+async fn seen(
+    app: &App,
+    caller: &Caller,
+    session_id: &str,
+    most: i64,
+    action: &'static str,
+) -> Result<(Vec<Message>, i64), Failure> {
+    let found = app.kept()?.messages(caller, session_id, most).await?;
+    let (messages, shown, total) = found.ok_or(Failure::NotFound)?;
+    let clients = shown.clients().into_iter().collect();
+    app.seen(caller, Seen { action, clients, ..Seen::default() }, std::iter::empty()).await?;
+    Ok((messages, total))
 }
 
 /// Shows a conversation.
@@ -133,10 +143,8 @@ pub(super) async fn messages(
 ) -> Result<Json<Messages>, Failure> {
     let most = limit(&mut fields, MESSAGES);
     fields.finish()?;
-    let found = app.kept()?.messages(&caller, &session_id, most).await?;
-    let (messages, total) = found.ok_or(Failure::NotFound)?;
-    see(&app, &caller, &session_id, "conversation").await?;
-    let message = |message: crate::state::Message| SessionMessage {
+    let (messages, total) = seen(&app, &caller, &session_id, most, "conversation").await?;
+    let message = |message: Message| SessionMessage {
         id: message.id,
         role: message.role,
         content: message.content,
@@ -172,10 +180,8 @@ pub(super) async fn export(
     caller: Caller,
     Id(session_id): Id,
 ) -> Result<Json<Exported>, Failure> {
-    let found = app.kept()?.messages(&caller, &session_id, i64::MAX).await?;
-    let (messages, _) = found.ok_or(Failure::NotFound)?;
-    see(&app, &caller, &session_id, "export").await?;
-    let row = |message: crate::state::Message| -> Vec<String> {
+    let (messages, _) = seen(&app, &caller, &session_id, i64::MAX, "export").await?;
+    let row = |message: Message| -> Vec<String> {
         vec![
             session_id.clone(),
             caller.name.clone(),

@@ -109,9 +109,11 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn links_about(&self, client: &str) -> Result<Vec<Sealed>, StateError> {
-        // As it stands in JSON, with what a pattern would take for a joker escaped.
+        // As it stands in JSON, without the quotes, which somebody may have damaged, and with what a pattern would take for a joker
+        // escaped.
         let quoted = storable(&serde_json::Value::from(client).to_string());
-        let pattern = quoted.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        let bare = quoted.trim_matches('"');
+        let pattern = bare.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
         self.read_links("WHERE detail LIKE $1 ESCAPE '\\'", Some(format!("%{pattern}%"))).await
     }
 

@@ -284,8 +284,8 @@ impl Database {
         Ok(exchanges)
     }
 
-    /// The latest messages of a conversation, at most `most`, the last one last, and how many there are in all; `None` if
-    /// `caller` has no such conversation. What shows records that the caller may not see any more is left out.
+    /// The latest messages of a conversation, at most `most`, the last one last, whose rows they showed, and how many there are in
+    /// all; `None` if `caller` has no such conversation. What shows records that the caller may not see any more is left out.
     ///
     /// # Errors
     /// The database.
@@ -294,7 +294,7 @@ impl Database {
         caller: &Caller,
         conversation: &str,
         most: i64,
-    ) -> Result<Option<(Vec<Message>, i64)>, StateError> {
+    ) -> Result<Option<(Vec<Message>, Shown, i64)>, StateError> {
         let exchanges = self.shown_in(&caller.name, conversation).await?;
         if exchanges.is_empty() {
             return Ok(None);
@@ -312,24 +312,18 @@ impl Database {
         .fetch_all(&self.pool)
         .await
         .map_err(unread)?;
-        let mut messages = Vec::with_capacity(2 * rows.len());
+        let (mut messages, mut all) = (Vec::with_capacity(2 * rows.len()), Shown::default());
         for row in rows.iter().rev() {
-            if shown(row, 10)?.is_visible_to(caller) {
+            let shown = shown(row, 10)?;
+            if shown.is_visible_to(caller) {
                 messages.extend(pair(row)?);
+                all.0.extend(shown.0);
             }
         }
         let excess = messages.len().saturating_sub(usize::try_from(most).unwrap_or(0));
         messages.drain(..excess);
         let visible = exchanges.iter().filter(|shown| shown.is_visible_to(caller)).count();
-        Ok(Some((messages, 2 * visible as i64)))
-    }
-
-    /// Clients whose rows a conversation showed.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn clients_of(&self, owner: &str, conversation: &str) -> Result<BTreeSet<String>, StateError> {
-        Ok(self.shown_in(owner, conversation).await?.iter().flat_map(Shown::clients).collect())
+        Ok(Some((messages, all, 2 * visible as i64)))
     }
 
     /// Whose rows each exchange of a conversation showed.

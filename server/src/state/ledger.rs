@@ -21,6 +21,13 @@ pub struct Limit {
     pub calls: i64,
 }
 
+impl Limit {
+    /// Whether it bounds calls alone, whatever they cost.
+    pub fn is_of_calls(&self) -> bool {
+        self.most == i64::MAX
+    }
+}
+
 /// A call that is about to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {
@@ -70,6 +77,15 @@ pub enum Outcome {
     Reserved,
     /// It may not: this limit would be passed. Whether it is the first time that this happens.
     Refused(Limit, bool),
+}
+
+/// A call that was settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Limits that have reached a percent by it that somebody is told of.
+    pub reached: Vec<(String, i64)>,
+    /// Whether it was reserved until now; if not, it was presumed to have cost the most.
+    pub was_reserved: bool,
 }
 
 const NEW_BUDGET: &str = "INSERT INTO budgets (name, spent, reserved, calls, warned, refused)
@@ -137,7 +153,7 @@ impl Database {
         limits: &[Limit],
         spent: &Spent,
         at: OffsetDateTime,
-    ) -> Result<Option<Vec<(String, i64)>>, StateError> {
+    ) -> Result<Option<Settled>, StateError> {
         let total = if spent.known { spent.input_cost + spent.output_cost } else { call.most };
         let mut transaction = self.begin().await?;
         let mut was_reserved = true;
@@ -188,7 +204,7 @@ impl Database {
         }
         let reached = reached(&mut transaction, &limits).await?;
         transaction.commit().await?;
-        Ok(Some(reached))
+        Ok(Some(Settled { reached, was_reserved }))
     }
 
     /// Presumes that every call which began before `moment`, and of which nothing more was heard, cost the most. `limits` names what a call of a day and an owner counts against.
@@ -220,9 +236,9 @@ impl Database {
                 at: now,
             };
             let limits = limits(&call.day, &call.owner);
-            if let Some(reached) = self.settle(&call, &limits, &Spent::default(), now).await? {
+            if let Some(settled) = self.settle(&call, &limits, &Spent::default(), now).await? {
                 presumed.calls.push((call.model, call.most));
-                presumed.reached.extend(reached);
+                presumed.reached.extend(settled.reached);
             }
         }
         Ok(presumed)
@@ -289,11 +305,16 @@ async fn reached(
 ) -> Result<Vec<(String, i64)>, StateError> {
     let mut reached = Vec::new();
     for limit in limits {
-        let row = sqlx::query("SELECT spent, warned FROM budgets WHERE name = $1").bind(&limit.name);
+        let row = sqlx::query("SELECT spent, warned, calls FROM budgets WHERE name = $1").bind(&limit.name);
         let row = row.fetch_one(&mut *transaction).await.map_err(unread)?;
-        let (spent, warned): (i64, i64) = (row.try_get(0).map_err(unread)?, row.try_get(1).map_err(unread)?);
+        let number = |at: usize| row.try_get::<i64, _>(at).map_err(unread);
+        let (spent, warned, calls) = (number(0)?, number(1)?, number(2)?);
+        let is_of = |part: i64, whole: i64, percent: i64| {
+            i128::from(part) * 100 >= i128::from(whole) * i128::from(percent)
+        };
         let is_reached = |percent: &&i64| {
-            **percent > warned && i128::from(spent) * 100 >= i128::from(limit.most) * i128::from(**percent)
+            let reached = is_of(spent, limit.most, **percent) || is_of(calls, limit.calls, **percent);
+            **percent > warned && reached
         };
         let Some(percent) = TOLD_AT.iter().rev().find(is_reached) else { continue };
         let told =

@@ -27,7 +27,7 @@ pub use audit::{Link, Sealed};
 pub use bill::{By, Line, Sum, yen};
 pub use conversations::{Conversation, Entry, Message, Recorded, Shown};
 pub use feedback::{Decision, Feedback};
-pub use ledger::{Limit, Outcome, Presumed, Reservation, Spent};
+pub use ledger::{Limit, Outcome, Presumed, Reservation, Settled, Spent};
 pub use tokens::{Allowed, Listed};
 
 use crate::config::Secret;
