@@ -422,13 +422,16 @@ async fn who_goes_away_while_keys_are_looked_for_does_not_keep_the_others_out() 
     ];
     let service = routes::app(app(&given).await);
     let forged = unknown.token(&claims(&[]));
-    let gone = tokio::time::timeout(std::time::Duration::ZERO, status(&service, &forged)).await;
-    assert!(gone.is_err(), "it was answered at once");
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    while status(&service, &one.token(&claims(&[]))).await.0 != StatusCode::OK {
-        assert!(std::time::Instant::now() < end, "nobody can sign in");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let mut asking = Box::pin(status(&service, &forged));
+    for _ in 0..20 {
+        if futures_util::poll!(&mut asking).is_ready() || issuer.asked() > 0 {
+            break;
+        }
+        tokio::task::yield_now().await;
     }
+    drop(asking);
+    // Nor does whoever comes while somebody looks: he waits for what is found.
+    assert_eq!(status(&service, &one.token(&claims(&[]))).await.0, StatusCode::OK);
     assert_eq!(issuer.asked(), 1);
 }
 

@@ -89,6 +89,43 @@ fn nothing_is_built_of_a_damaged_snapshot_and_signed_anew() {
 }
 
 #[test]
+fn damage_to_the_current_snapshot_and_to_the_one_before_keeps_nobody_from_being_forgotten() {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    let rows = [("a", "CL-1"), ("b", "CL-2"), ("c", "CL-3"), ("d", "CL-4")];
+    let ids: Vec<_> = (2..5)
+        .map(|many| {
+            published(&store, &rows[..many], "2026-01-01T00:00:00Z");
+            store.current_id().expect("a snapshot")
+        })
+        .collect();
+    let damage = |at: usize, byte: fn(usize) -> usize| {
+        let path = store.path_of(ids[at]);
+        let mut bytes = std::fs::read(&path).expect("read");
+        let length = bytes.len();
+        bytes[byte(length)] ^= 1;
+        std::fs::remove_file(&path).expect("removed");
+        std::fs::write(&path, bytes).expect("written");
+    };
+    damage(1, |length| length - 1);
+    damage(2, |_| 0);
+    assert_eq!(store.current().expect("opened").index.id(), ids[1], "it opens, and is damaged");
+    forget(&store, "CL-1").expect("forgotten");
+    assert_eq!((rows_of(&store, "CL-1"), rows_of(&store, "CL-2")), (0, 1));
+    store.current().expect("a snapshot").index.verify().expect("sound");
+}
+
+#[test]
+fn several_are_taken_out_of_a_snapshot_at_once() {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    published(&store, &[("a", "CL-1"), ("b", "CL-2"), ("c", "CL-3")], "2026-01-01T00:00:00Z");
+    let rebuilt = follow(&store, &["CL-1".into(), "CL-2".into()]).expect("forgotten");
+    assert_eq!(rebuilt.iter().map(|rebuilt| rebuilt.rows).collect::<Vec<_>>(), [2], "{rebuilt:?}");
+    assert_eq!((rows_of(&store, "CL-1"), rows_of(&store, "CL-2"), rows_of(&store, "CL-3")), (0, 0, 1));
+}
+
+#[test]
 fn who_are_forgotten_at_once_are_all_forgotten_and_what_is_published_meanwhile_stays() {
     for _ in 0..5 {
         let home = tempfile::tempdir().expect("a directory");

@@ -519,6 +519,22 @@ async fn a_service_that_hangs_is_left_alone_and_known_to_be_late() {
 }
 
 #[tokio::test]
+async fn a_call_that_was_reserved_before_there_was_a_limit_is_presumed_all_the_same() {
+    for home in homes().await {
+        let before = limits("yamada", 1_000_000, 100, 1_000);
+        home.state.reserve(&reservation(0, "yamada", 60), &before).await.expect("reserved");
+        let fresh = Limit { name: "calls 2026-11-26".into(), most: i64::MAX, calls: 10 };
+        let now: Vec<Limit> = before.iter().cloned().chain([fresh.clone()]).collect();
+        let later = NOON + time::Duration::hours(1);
+        let presumed = home.state.presume(later, later, |_, _| now.clone()).await.expect("presumed");
+        assert_eq!(presumed.calls.len(), 1);
+        for limit in &now {
+            assert_eq!(home.state.spent(&limit.name).await.expect("read").0, 60, "{limit:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_limit_that_is_reached_by_what_is_presumed_is_told_of() {
     for home in homes().await {
         let limits = limits("yamada", 1_000_000, 100, 1_000);

@@ -91,7 +91,7 @@ async fn used_up(app: &App, state: &Database) -> Vec<String> {
     for (limit, spent, calls) in app.money.standing(state, (app.now)()).await.unwrap_or_default() {
         let share = spent as f64 / (limit.most as f64).max(1.0);
         if limit.is_of_calls() {
-            if calls as f64 >= 0.9 * limit.calls as f64 {
+            if limit.calls > 0 && calls as f64 >= 0.9 * limit.calls as f64 {
                 problems.push(format!(
                     "the limit of spending of {}: {calls} of {} calls were made",
                     limit.name, limit.calls

@@ -333,14 +333,21 @@ impl Money {
         // Each part of what it costs may be rounded up.
         let most = if most_usd > 0.0 { self.millionths(most_usd) + 1 } else { 0 };
         let call = self.call(payer, kind, model, most, now);
-        let limits = self.limits_of(&call.day, &payer.caller);
+        let mut limits = self.limits_of(&call.day, &payer.caller);
+        if most == 0 {
+            // What is free is not among the paid calls.
+            limits.retain(|limit| !limit.is_of_calls());
+            limits.iter_mut().for_each(|limit| limit.calls = i64::MAX);
+        }
         match state.reserve(&call, &limits).await? {
             Outcome::Reserved => {
                 let made = Made { money: self.clone(), state: state.clone(), call, limits };
                 Ok(Ticket(Some(made)))
             }
             Outcome::Refused(limit, first) => {
-                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(limit.name.clone());
+                if self.limits(now).contains(&limit) {
+                    *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(limit.name.clone());
+                }
                 let name = house(&limit.name);
                 if first {
                     tracing::error!(

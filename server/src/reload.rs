@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use karute_engine::{Index, SnapshotId, Store};
-use karute_sync::forget;
+use karute_sync::forget::{self, ForgetError};
 use karute_sync::job::{How, Pass, Silent};
 
 use crate::app::{App, Serving};
@@ -43,10 +43,7 @@ pub(crate) async fn sync(app: App) {
             let (settings, store) = (&app.settings, Store::open(&app.settings.data_dir)?);
             let source = setup::source(settings)?;
             let how = setup::how(settings, start::guarded(settings))?;
-            // Somebody chose what is served; as long as it can be, only an order ends that.
-            let stays =
-                store.is_rolled_back() && store.current().is_ok_and(|opened| opened.skipped.is_empty());
-            if stays {
+            if start::is_chosen(&store) {
                 tracing::info!(
                     "the store was rolled back: nothing is synced until somebody orders it by `karute sync`"
                 );
@@ -97,19 +94,23 @@ impl Watch {
             true => self.store.current().map(|opened| Some(opened.index)),
             false => self.store.refresh(index.id()),
         };
-        // A file that is gone held somebody who is to be forgotten: what is mapped of it must go, too. While somebody is being
-        // forgotten the others are answered, but not for ever.
-        let is_free = self.is_free(&index);
-        self.tainted = self.tainted.filter(|_| !is_free).or_else(|| (!is_free).then(Instant::now));
+        // Who is being forgotten is served no longer than it takes to build the snapshot anew.
+        let is_tainted = matches!(self.is_free(&index), Ok(false));
+        self.tainted = self.tainted.filter(|_| is_tainted).or_else(|| is_tainted.then(Instant::now));
+        let is_gone = !self.store.path_of(index.id()).try_exists().unwrap_or(true);
         let is_due = self.tainted.is_some_and(|since| since.elapsed() > FORGETTING_FOR);
-        if !is_free && (is_due || written(&self.store, index.id()).is_none()) {
-            self.serve_another(problems.to_vec());
+        let may_serve = |newer: &Option<Index>| newer.as_ref().is_some_and(|newer| self.may_serve(newer));
+        if is_tainted && !newer.as_ref().is_ok_and(may_serve) && (is_gone || is_due) {
+            self.serve_another(problems.to_vec(), is_due);
             return self.verify();
         }
         match newer {
-            Ok(Some(newer)) if !self.is_free(&newer) => {
+            Ok(Some(newer)) if !matches!(self.is_free(&newer), Ok(true)) => {
                 let id = newer.id().short();
-                let problem = format!("snapshot {id} holds somebody who is forgotten, and is not served");
+                let problem = match self.is_free(&newer) {
+                    Err(error) => format!("snapshot {id} is not served: {error}"),
+                    Ok(_) => format!("snapshot {id} holds somebody who is forgotten, and is not served"),
+                };
                 self.tell(index, &problems, problem);
             }
             Ok(Some(newer)) if newer.identity() != self.app.embedder.identity() => {
@@ -142,23 +143,35 @@ impl Watch {
     }
 
     /// Whether nobody in it is forgotten, as far as anybody knows here.
-    fn is_free(&self, index: &Index) -> bool {
-        forget::is_free_of_forgotten(self.store.directory(), index).unwrap_or(false)
+    fn is_free(&self, index: &Index) -> Result<bool, ForgetError> {
+        forget::is_free_of_forgotten(self.store.directory(), index)
     }
 
     /// Whether questions can be answered from it, and may be.
     fn may_serve(&self, index: &Index) -> bool {
-        !self.is_bad(index.id()) && index.identity() == self.app.embedder.identity() && self.is_free(index)
+        let is_free = matches!(self.is_free(index), Ok(true));
+        is_free && !self.is_bad(index.id()) && index.identity() == self.app.embedder.identity()
     }
 
-    /// Serves the newest sound snapshot that may be, or nothing.
-    fn serve_another(&mut self, problems: Vec<String>) {
+    /// Serves what takes the place of what must not be served any more. Where there is no such thing, the newest that may be
+    /// served, or nothing, but only if it `must` be.
+    fn serve_another(&mut self, problems: Vec<String>, must: bool) {
+        let bad: Vec<SnapshotId> = self.bad.iter().map(|(id, _)| *id).collect();
+        let instead = self.store.current_avoiding(&bad).ok().map(|opened| opened.index);
+        if let Some(index) = instead.filter(|index| self.may_serve(index)) {
+            return self.serve(index, problems);
+        }
+        if !must {
+            return;
+        }
         let listed = self.store.list().unwrap_or_default();
         let mut indexes = listed.into_iter().filter_map(|listed| listed.index.ok());
         match indexes.find(|index| self.may_serve(index)) {
             Some(index) => self.serve(index, problems),
             None => {
-                tracing::error!("{}; nothing else can be served", problems.join("; "));
+                tracing::error!(
+                    "what is served holds somebody who is forgotten, and nothing else can be served"
+                );
                 self.app.serve(Serving::Starting);
             }
         }

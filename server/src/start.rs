@@ -72,6 +72,11 @@ pub fn guarded(settings: &Settings) -> Publishing {
     Publishing::Guarded(Guard { max_lost, max_quarantine_growth, ..Guard::default() })
 }
 
+/// Whether somebody chose what is served, by going back to it: as long as it can be served, only an order ends that.
+pub(crate) fn is_chosen(store: &Store) -> bool {
+    store.is_rolled_back() && store.current().is_ok_and(|opened| opened.skipped.is_empty())
+}
+
 /// Runs a sync. Blocks for as long as it takes: never call it from a request.
 ///
 /// # Errors
@@ -254,7 +259,7 @@ fn from_source(
             );
             Ok(true)
         }
-        Some(index) if store.is_rolled_back() && index.identity() == embedder.identity() => {
+        Some(index) if is_chosen(store) && index.identity() == embedder.identity() => {
             tracing::warn!("the store was rolled back: serving that snapshot until the next `karute sync`");
             Ok(true)
         }

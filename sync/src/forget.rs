@@ -102,7 +102,14 @@ pub(crate) fn known(directory: &Path, index: Option<&Index>) -> Result<BTreeSet<
 fn told(index: &Index) -> BTreeSet<String> {
     let text = index.report().ok();
     let stored = text.and_then(|text| serde_json::from_str::<Stored<serde::de::IgnoredAny>>(text).ok());
-    stored.map(|stored| stored.forgotten).unwrap_or_default()
+    let mut clients = stored.map(|stored| stored.forgotten).unwrap_or_default();
+    // Another version, or somebody hostile, may have told what the list cannot hold.
+    clients.retain(|client| is_listable(client));
+    clients
+}
+
+fn is_listable(client: &str) -> bool {
+    !client.is_empty() && !client.contains(['\n', '\r'])
 }
 
 /// Waits until nobody else forgets, for ten minutes at most. The system frees the lock when the process ends, however it
@@ -162,12 +169,12 @@ fn enlist(directory: &Path, client: &str) -> Result<(), ForgetError> {
 /// # Errors
 /// Whatever keeps a snapshot from being built without the client. What was done stays done.
 pub fn forget(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> {
-    if client.is_empty() || client.contains(['\n', '\r']) {
+    if !is_listable(client) {
         return Err(ForgetError::Id);
     }
     let _lock = alone(store.directory())?;
     enlist(store.directory(), client)?;
-    let rebuilt = remove(store, client)?;
+    let rebuilt = remove(store, &[client.to_owned()].into())?;
     let damaged = discard_damaged(store, |_| true)?;
     incoming::sweep(store.directory());
     Ok(rebuilt.into_iter().chain(damaged).collect())
@@ -194,16 +201,11 @@ pub fn keep_out(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
     let indexes = || listed.iter().filter_map(|listed| listed.index.as_ref().ok());
     enlist_all(store.directory(), &indexes().flat_map(told).collect::<Vec<_>>())?;
     let clients = list(store.directory())?;
-    let mut left =
-        clients.iter().filter(|client| indexes().any(|index| rows_of(index, client) > 0)).peekable();
-    let mut rebuilt = Vec::new();
-    if left.peek().is_some() {
-        let _lock = alone(store.directory())?;
-        for client in left {
-            rebuilt.extend(remove(store, client)?);
-        }
+    if indexes().all(|index| rows_of(index, &clients) == 0) {
+        return Ok(Vec::new());
     }
-    Ok(rebuilt)
+    let _lock = alone(store.directory())?;
+    remove(store, &clients)
 }
 
 /// Puts clients on the list, if they are not there yet.
@@ -221,12 +223,13 @@ fn enlist_all(directory: &Path, clients: &[String]) -> Result<(), ForgetError> {
 /// # Errors
 /// As [`list`].
 pub fn is_free_of_forgotten(directory: &Path, index: &Index) -> Result<bool, ForgetError> {
-    Ok(list(directory)?.iter().all(|client| rows_of(index, client) == 0))
+    Ok(rows_of(index, &list(directory)?) == 0)
 }
 
-/// Rows of a client; at least one where nobody can tell.
-fn rows_of(index: &Index, client: &str) -> u64 {
-    index.rows_with(Facet::Client, client).map_or(1, |rows| rows.len() as u64)
+/// Rows of clients; at least one where nobody can tell.
+fn rows_of(index: &Index, clients: &BTreeSet<String>) -> u64 {
+    let of = |client: &String| index.rows_with(Facet::Client, client).map_or(1, |rows| rows.len() as u64);
+    clients.iter().map(of).sum()
 }
 
 /// Publishes what was built without `left_out`, and without whoever else is forgotten by now. Nobody can be forgotten between
@@ -268,7 +271,7 @@ pub(crate) fn adopt(store: &Store, file: &Path, id: SnapshotId) -> Result<Snapsh
     let _lock = alone(store.directory())?;
     let clients = known_by(store)?;
     if !clients.is_empty()
-        && let Some(sealed) = clean(store, store.read_back(id, file)?, &clients)?
+        && let Some(sealed) = clean(store, &store.read_back(id, file)?, &clients)?
     {
         return Ok(store.replace_by(id, &sealed)?);
     }
@@ -282,21 +285,11 @@ pub(crate) fn adopt(store: &Store, file: &Path, id: SnapshotId) -> Result<Snapsh
 /// As [`Store::make_current`] and [`forget`].
 pub(crate) fn make_current(store: &Store, mut id: SnapshotId) -> Result<SnapshotId, ForgetError> {
     let _lock = alone(store.directory())?;
-    if let Some(sealed) = clean(store, store.find(&id.to_string())?, &known_by(store)?)? {
+    if let Some(sealed) = clean(store, &store.find(&id.to_string())?, &known_by(store)?)? {
         id = store.replace_by(id, &sealed)?;
     }
     store.make_current(id)?;
     Ok(id)
-}
-
-/// Goes back to snapshot `to` of the store, or to the one before, without whoever is forgotten.
-///
-/// # Errors
-/// As [`Store::rollback`] and [`forget`].
-pub fn rollback(store: &Store, to: Option<SnapshotId>) -> Result<SnapshotId, ForgetError> {
-    keep_out(store)?;
-    let to = to.map(|to| store.stand_in(to)).transpose()?;
-    Ok(store.rollback(to)?)
 }
 
 /// Clients who are forgotten here, or were where the current snapshot comes from.
@@ -310,52 +303,46 @@ fn cleaned(
     sealed: &Sealed,
     left_out: &BTreeSet<String>,
 ) -> Result<Option<Sealed>, ForgetError> {
-    let clients = list(store.directory())?;
-    match clients.is_subset(left_out) {
+    let late = &list(store.directory())? - left_out;
+    match late.is_empty() {
         true => Ok(None),
-        false => clean(store, sealed.open_in(store.directory())?, clients.difference(left_out)),
+        false => clean(store, &sealed.open_in(store.directory())?, &late),
     }
 }
 
 /// What `index` holds without the rows of `clients`; `None` where it has none.
-fn clean<'a>(
-    store: &Store,
-    mut index: Index,
-    clients: impl IntoIterator<Item = &'a String>,
-) -> Result<Option<Sealed>, ForgetError> {
-    let mut cleaned = None;
-    for client in clients {
-        if !index.rows_with(Facet::Client, client)?.is_empty() {
-            let sealed = without(store, &index, client)?;
-            index = sealed.open_in(store.directory())?;
-            cleaned = Some(sealed);
-        }
-    }
-    Ok(cleaned)
+fn clean(store: &Store, index: &Index, clients: &BTreeSet<String>) -> Result<Option<Sealed>, ForgetError> {
+    (rows_of(index, clients) > 0).then(|| without(store, index, clients)).transpose()
 }
 
-/// Builds every snapshot that has rows of `client` anew without them. A damaged one goes: what is built of it would be signed anew,
-/// damage and all.
-fn remove(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> {
+/// Builds every snapshot that has rows of `clients` anew without them, the one that is served first. A damaged one goes: what is
+/// built of it would be signed anew, damage and all.
+fn remove(store: &Store, clients: &BTreeSet<String>) -> Result<Vec<Rebuilt>, ForgetError> {
     let mut rebuilt = Vec::new();
-    for listed in store.list()? {
+    let served = store.current().ok().map(|opened| opened.index.id());
+    let is_served = |listed: &Listed| listed.current || served == Some(listed.id);
+    let mut listed = store.list()?;
+    listed.sort_by_key(|listed| !is_served(listed));
+    for listed in listed {
         let Ok(index) = &listed.index else { continue };
-        let rows = rows_of(index, client);
+        let rows = rows_of(index, clients);
         if rows == 0 || index.verify().is_err() {
             continue;
         }
         let mut replaced_by = None;
         // Of a snapshot of before that held nobody else nothing is worth keeping; the one that is served is served empty.
-        let served = store.current().is_ok_and(|opened| opened.index.id() == listed.id);
-        if listed.current || served || rows < u64::from(index.len()) {
-            let sealed = without(store, index, client)?;
+        if is_served(&listed) || rows < u64::from(index.len()) {
+            let sealed = without(store, index, clients)?;
             replaced_by = Some(patiently(|| store.replace_by(listed.id, &sealed))?.to_string());
         } else {
             patiently(|| store.discard(listed.id))?;
         }
         rebuilt.push(Rebuilt { removed: listed.id.to_string(), replaced_by, rows });
     }
-    rebuilt.extend(discard_damaged(store, |index| index.is_some_and(|index| rows_of(index, client) > 0))?);
+    rebuilt.extend(discard_damaged(store, |index| index.is_some_and(|index| rows_of(index, clients) > 0))?);
+    if !rebuilt.is_empty() {
+        incoming::sweep(store.directory());
+    }
     Ok(rebuilt)
 }
 
@@ -378,7 +365,7 @@ fn discard_damaged(
     // Only those that are meant are read whole: this runs at each start and sync.
     let meant = listed.iter().filter(|listed| is_meant(listed.index.as_ref().ok()));
     for damaged in meant.filter(|listed| !is_sound(listed)) {
-        if damaged.current {
+        if damaged.current || store.current().is_ok_and(|opened| opened.index.id() == damaged.id) {
             let ids = listed.iter().filter(|listed| !is_sound(listed)).map(|listed| listed.id);
             let sound = store.current_avoiding(&ids.collect::<Vec<_>>());
             let sound = sound.map_err(|_| ForgetError::NothingSound(damaged.id.short()))?;
@@ -390,8 +377,8 @@ fn discard_damaged(
     Ok(gone)
 }
 
-/// What `index` holds, but for the rows of `client`.
-fn without(store: &Store, index: &Index, client: &str) -> Result<Sealed, ForgetError> {
+/// What `index` holds, but for the rows of `clients`.
+fn without(store: &Store, index: &Index, clients: &BTreeSet<String>) -> Result<Sealed, ForgetError> {
     let mut draft =
         Draft::spooled(index.identity().clone(), store.directory()).map_err(ForgetError::Spool)?;
     draft.set_precision(index.precision())?;
@@ -400,7 +387,7 @@ fn without(store: &Store, index: &Index, client: &str) -> Result<Sealed, ForgetE
     for number in 0..index.len() {
         let row = index.row(number)?;
         let passages = index.passages_of(number)?;
-        if row.client_id == client {
+        if clients.contains(&row.client_id) {
             for passage in &passages {
                 let text = row.content.get(passage.range()).unwrap_or_default();
                 made_from.insert(computed_from(&row.id, &passage_text(&row.title, text)));
@@ -415,7 +402,7 @@ fn without(store: &Store, index: &Index, client: &str) -> Result<Sealed, ForgetE
         stored.report.used = stored.report.used.saturating_sub(gone.len() as u64);
         stored.report.findings.retain(|finding| !gone.contains(&finding.id));
         stored.computed_vectors.retain(|digest| !made_from.contains(digest));
-        stored.forgotten.insert(client.to_owned());
+        stored.forgotten.extend(clients.iter().cloned());
         draft.set_report(
             serde_json::to_string(&stored)
                 .map_err(|error| BuildError::Archive { id: "report".into(), detail: error.to_string() })?,

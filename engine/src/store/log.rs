@@ -82,7 +82,9 @@ pub(super) fn newer_half(text: &str, current: Option<SnapshotId>, held: &[Snapsh
     for id in held {
         kept.extend(log.order_for(*id, current).into_iter().flatten());
         let mut stands_at = Some(*id);
-        while let Some(id) = stands_at {
+        // A log that somebody has tampered with may go round in circles.
+        for _ in 0..lines.len() {
+            let Some(id) = stands_at else { break };
             let last = lines.iter().rposition(|line| line.id == id && line.why.gives_place());
             kept.extend(last);
             let instead = last.map(|last| lines[last]).filter(|line| line.why == Why::Instead);

@@ -246,7 +246,8 @@ impl Keys {
             }
             // Whoever goes away meanwhile does not take the keys of the others along.
             None if may_look => drop(self.look().await),
-            None => {}
+            // Whoever comes while somebody looks waits for what is found.
+            None => drop(self.0.fetching.lock().await),
         }
         let held = self.held();
         match held.is_usable() {

@@ -226,6 +226,8 @@ pub(crate) fn bytes(evidence: &Evidence) -> usize {
 enum NotKept {
     Failed(Failure),
     Degraded(Arc<Retrieved>),
+    /// Whoever made it had spent his share.
+    Refused,
 }
 
 /// Retrieves the rows that answer the question best among those that vectors and words bring up. A question without a
@@ -239,12 +241,16 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
     let index = app.index()?;
     let now = question.asked_at.unwrap_or_else(app.now);
     let key = question_key(app, question, &index);
-    // Of two who ask the same one may have spent his share, or have gone: that is no reason to leave the other with less.
-    let was_mine = AtomicBool::new(false);
+    // Of two who ask the same one may have spent his share: that is no reason to leave the other with less.
+    let mut own = None;
     let make = async {
-        was_mine.store(true, Ordering::Relaxed);
-        let made = Box::pin(fresh(app, question, index.clone(), now));
+        let refused = AtomicBool::new(false);
+        let made = Box::pin(fresh(app, question, index.clone(), now, &refused));
         let retrieved = made.await.map_err(NotKept::Failed)?;
+        if refused.into_inner() {
+            own = Some(retrieved);
+            return Err(NotKept::Refused);
+        }
         if !retrieved.degraded.is_empty() {
             return Err(NotKept::Degraded(Arc::new(retrieved)));
         }
@@ -254,9 +260,13 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
     };
     let (retrieved, cached) = match app.caches.search_results.get(key, (app.now)(), make).await {
         Ok(found) => found,
-        Err(_) if !was_mine.load(Ordering::Relaxed) => {
-            (Arc::new(Box::pin(fresh(app, question, index, now)).await?), false)
-        }
+        Err(NotKept::Refused) => match own {
+            Some(own) => (Arc::new(own), false),
+            None => {
+                let refused = AtomicBool::new(false);
+                (Arc::new(Box::pin(fresh(app, question, index, now, &refused)).await?), false)
+            }
+        },
         Err(NotKept::Degraded(found)) => (found, false),
         Err(NotKept::Failed(failure)) => return Err(failure),
     };
@@ -276,12 +286,13 @@ fn price(app: &App, text: &str) -> f64 {
     app.embedder.usd(1, text.len() as u64) * app.settings.usd_jpy
 }
 
-/// Retrieves anew.
+/// Retrieves anew, and notes whether a paid call was `refused` because too much is spent.
 async fn fresh(
     app: &App,
     question: &Question,
     index: Arc<Index>,
     now: OffsetDateTime,
+    refused: &AtomicBool,
 ) -> Result<Retrieved, Failure> {
     let began = Instant::now();
     let understood = {
@@ -289,7 +300,7 @@ async fn fresh(
         app.on_pool(move || understand_question(&reader, &question, now, &index)).await??
     };
     let understanding = began.elapsed();
-    let (embedding, mut degraded) = embed(app, question, &understood.text).await;
+    let (embedding, mut degraded) = embed(app, question, &understood.text, refused).await;
     let embedded = began.elapsed();
     let snapshot = index.id();
     let (asked, text) = (question.clone(), understood.text.clone());
@@ -322,7 +333,7 @@ async fn fresh(
     let mut reranked_by = locally.then(|| Local::NAME.to_owned());
     if let Some(reranker) = &app.reranker {
         let began = Instant::now();
-        match reranked(app, question, reranker.as_ref(), &text, &mut evidence).await {
+        match reranked(app, question, reranker.as_ref(), &text, &mut evidence, refused).await {
             Some(failed) => degraded.push(failed),
             None => reranked_by = Some(reranker.model().to_owned()),
         }
@@ -362,7 +373,12 @@ fn microseconds(duration: Duration) -> u64 {
 }
 
 /// The question's vector, if it has a word and the embedder answers in time; else why it has none. Words find without it.
-async fn embed(app: &App, question: &Question, text: &str) -> (Option<Embedding>, Vec<&'static str>) {
+async fn embed(
+    app: &App,
+    question: &Question,
+    text: &str,
+    refused: &AtomicBool,
+) -> (Option<Embedding>, Vec<&'static str>) {
     let until = tokio::time::Instant::now() + app.deadline() / SHARE;
     let identity = format!("{:?}", app.embedder.identity());
     // The same for a question that others ask in other words around it.
@@ -389,6 +405,7 @@ async fn embed(app: &App, question: &Question, text: &str) -> (Option<Embedding>
     match made {
         Ok((embedding, _)) => (embedding, Vec::new()),
         Err(failure) => {
+            refused.fetch_or(matches!(failure, Failure::Budget(_)), Ordering::Relaxed);
             tracing::warn!(
                 reason = failure.detail(),
                 "a question was not embedded, so words alone were searched"
@@ -406,6 +423,7 @@ async fn reranked(
     reranker: &dyn Reranker,
     text: &str,
     evidence: &mut [Evidence],
+    refused: &AtomicBool,
 ) -> Option<&'static str> {
     let most = reranker.most_rows().min(evidence.len());
     let taken = evidence.get_mut(..most).unwrap_or_default();
@@ -419,6 +437,7 @@ async fn reranked(
     let scores = match scores.await {
         Ok(scores) => scores,
         Err(failure) => {
+            refused.fetch_or(matches!(failure, Failure::Budget(_)), Ordering::Relaxed);
             tracing::warn!(reason = failure.detail(), "rows keep the order of this machine");
             return Some(NOT_RERANKED);
         }

@@ -194,13 +194,18 @@ impl Database {
         let mut limits = limits.to_vec();
         limits.sort();
         for limit in &limits {
-            sqlx::query("UPDATE budgets SET spent = spent + $2, reserved = reserved - $3 WHERE name = $1")
-                .bind(&limit.name)
-                .bind(more)
-                .bind(freed)
-                .execute(&mut *transaction)
-                .await
-                .map_err(unkept)?;
+            // A version before may have reserved it where there was no such limit.
+            sqlx::query(NEW_BUDGET).bind(&limit.name).execute(&mut *transaction).await.map_err(unkept)?;
+            sqlx::query(
+                "UPDATE budgets SET spent = spent + $2,
+                 reserved = CASE WHEN reserved > $3 THEN reserved - $3 ELSE 0 END WHERE name = $1",
+            )
+            .bind(&limit.name)
+            .bind(more)
+            .bind(freed)
+            .execute(&mut *transaction)
+            .await
+            .map_err(unkept)?;
         }
         let reached = reached(&mut transaction, &limits).await?;
         transaction.commit().await?;

@@ -23,7 +23,7 @@ fn done(json: bool, done: &str, id: SnapshotId) -> Outcome {
 
 pub(super) fn rollback(store: &Store, id: Option<&str>, json: bool) -> Outcome {
     let to = id.map(|id| store.resolve(id)).transpose()?;
-    done(json, "current is now", forget::rollback(store, to)?)
+    done(json, "current is now", store.rollback(to)?)
 }
 
 pub(super) fn pin(store: &Store, index: &Index, json: bool) -> Outcome {
