@@ -318,6 +318,23 @@ async fn every_try_of_a_model_that_is_busy_counts_among_the_calls_of_the_day() {
 }
 
 #[tokio::test]
+async fn what_is_free_is_not_among_the_paid_calls_of_a_caller() {
+    let emulator = emulator();
+    let app = app(&emulator, &[("KARUTE_CALLS_PER_CALLER", "2")]).await;
+    let state = app.state().expect("kept");
+    let payer = Payer { caller: "yamada".into(), answer_id: String::new() };
+    let reserve = async |usd: f64| app.money.reserve(state, &payer, "answer", "m", usd, NOON).await;
+    for _ in 0..5 {
+        reserve(0.0).await.expect("it costs nothing").free().await;
+    }
+    for _ in 0..2 {
+        reserve(1e-6).await.expect("within the limit").free().await;
+    }
+    assert!(matches!(reserve(1e-6).await, Err(Failure::Budget(limit)) if !limit.contains("yamada")));
+    reserve(0.0).await.expect("it costs nothing").free().await;
+}
+
+#[tokio::test]
 async fn somebody_is_told_once_when_half_nine_tenths_and_all_of_a_limit_are_spent() {
     for home in homes().await {
         let limits = limits("yamada", 1_000_000, 1_000, 1_000);

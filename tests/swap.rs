@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use karute_engine::{Draft, Guard, Passage, Provenance, Row, Store};
+use karute_engine::{Draft, Facet, Guard, Passage, Provenance, Row, Store};
 use karute_sync::embed::Embedder;
 use karute_sync::forget::follow;
 use karute_sync::lexical::Lexical;
@@ -174,4 +174,21 @@ fn is_forgotten_while_another_is_served(is_lost: bool) {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(ask().starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn nobody_who_is_forgotten_is_gone_back_to() {
+    let home = home();
+    let first =
+        json(&run(home.path(), &["sync", "--json"]))["snapshot_id"].as_str().expect("an id").to_owned();
+    let store = Store::open(home.path().join("karute-data")).expect("a store");
+    let bytes = std::fs::read(store.path_of(first.parse().expect("an id"))).expect("read");
+    json(&run(home.path(), &["forget", "--client", "CL-00015", "--json"]));
+    // A backup brings it back.
+    std::fs::write(store.path_of(first.parse().expect("an id")), bytes).expect("written");
+    let back = json(&run(home.path(), &["snapshot", "rollback", &first, "--json"]));
+    assert_ne!(back["snapshot_id"], first.as_str());
+    let index = store.current().expect("a snapshot").index;
+    assert_eq!(back["snapshot_id"], index.id().to_string());
+    assert!(index.rows_with(Facet::Client, "CL-00015").expect("sound").is_empty() && !index.is_empty());
 }

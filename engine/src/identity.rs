@@ -10,7 +10,7 @@ use crate::vector::{norm, scale_into};
 /// The embedding identity of a vector: provider, model, size, task, normalisation and text prefix.
 ///
 /// Vectors of two different identities live in two different spaces. A snapshot has exactly one identity, and a
-/// query of any other is refused with [`QueryError::Identity`](crate::QueryError::Identity).
+/// query of any other is refused with [`QueryError::Identity`].
 #[derive(
     Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize,
 )]

@@ -208,9 +208,13 @@ impl LimitSpent {
     }
 }
 
+/// What the limit of a caller's paid calls is called, before the day and the caller.
+const CALLS_OF: &str = "calls of a caller ";
+
 /// A limit as a log may name it: whose day it is is nobody's business there.
 fn house(limit: &str) -> String {
-    match limit.strip_prefix("caller ").and_then(|rest| rest.split(' ').next()) {
+    let caller = limit.strip_prefix("caller ").or_else(|| limit.strip_prefix(CALLS_OF));
+    match caller.and_then(|rest| rest.split(' ').next()) {
         Some(day) => format!("a caller's day, {day}"),
         None => limit.to_owned(),
     }
@@ -266,9 +270,10 @@ impl Money {
         if owner == SYNC {
             return house.collect();
         }
-        let name = format!("caller {day} {owner}");
-        let caller = Limit { name, most: self.per_caller, calls: self.calls_per_caller };
-        house.chain([self.of_calls(day), caller]).collect()
+        let caller = Limit { name: format!("caller {day} {owner}"), most: self.per_caller, calls: i64::MAX };
+        let name = format!("{CALLS_OF}{day} {owner}");
+        let calls = Limit { name, most: i64::MAX, calls: self.calls_per_caller };
+        house.chain([self.of_calls(day), caller, calls]).collect()
     }
 
     /// The limits for the house, each with what is spent of it and the calls that count against it.
@@ -335,9 +340,8 @@ impl Money {
         let call = self.call(payer, kind, model, most, now);
         let mut limits = self.limits_of(&call.day, &payer.caller);
         if most == 0 {
-            // What is free is not among the paid calls.
-            limits.retain(|limit| !limit.is_of_calls());
-            limits.iter_mut().for_each(|limit| limit.calls = i64::MAX);
+            // What is free is not among the paid calls of a caller.
+            limits.retain(|limit| !limit.name.starts_with(CALLS_OF));
         }
         match state.reserve(&call, &limits).await? {
             Outcome::Reserved => {

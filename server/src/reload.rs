@@ -68,8 +68,8 @@ struct Watch {
     /// Snapshots that failed it, each with when its file was written: a file that is written anew may be sound.
     bad: Vec<(SnapshotId, Option<SystemTime>)>,
     last_problem: String,
-    /// Since when what is served holds somebody who is forgotten.
-    tainted: Option<Instant>,
+    /// What is served although it holds somebody who is forgotten, the pointer, and since when neither has moved.
+    tainted: Option<(SnapshotId, Option<SnapshotId>, Instant)>,
 }
 
 /// When the file of a snapshot was written; `None` if it is gone.
@@ -96,9 +96,15 @@ impl Watch {
         };
         // Who is being forgotten is served no longer than it takes to build the snapshot anew.
         let is_tainted = matches!(self.is_free(&index), Ok(false));
-        self.tainted = self.tainted.filter(|_| is_tainted).or_else(|| is_tainted.then(Instant::now));
+        let (served, pointer) = (index.id(), self.store.current_id());
+        // A pointer that moves says that somebody is at work.
+        let is_same = |tainted: &(SnapshotId, Option<SnapshotId>, Instant)| {
+            is_tainted && (tainted.0, tainted.1) == (served, pointer)
+        };
+        let begun = || is_tainted.then(|| (served, pointer, Instant::now()));
+        self.tainted = self.tainted.filter(is_same).or_else(begun);
         let is_gone = !self.store.path_of(index.id()).try_exists().unwrap_or(true);
-        let is_due = self.tainted.is_some_and(|since| since.elapsed() > FORGETTING_FOR);
+        let is_due = self.tainted.is_some_and(|(_, _, since)| since.elapsed() > FORGETTING_FOR);
         let may_serve = |newer: &Option<Index>| newer.as_ref().is_some_and(|newer| self.may_serve(newer));
         if is_tainted && !newer.as_ref().is_ok_and(may_serve) && (is_gone || is_due) {
             self.serve_another(problems.to_vec(), is_due);

@@ -257,7 +257,7 @@ settings! {
     yen_per_caller: f64 = "KARUTE_YEN_PER_CALLER", default "500", within(0.0, 1e9),
         "Most yen that models may cost for one caller in a day, 0 to 1000000000";
     calls_per_day: i64 = "KARUTE_CALLS_PER_DAY", default "5000", within(0, 1_000_000_000),
-        "Most calls to paid models for questions in a day, of whatever kind, 0 to 1000000000; a sync is bound by yen alone";
+        "Most calls to models for questions in a day, of whatever kind, free ones too, 0 to 1000000000; a sync is bound by yen alone";
     calls_per_caller: i64 = "KARUTE_CALLS_PER_CALLER", default "1000", within(0, 1_000_000_000),
         "Most calls to paid models for one caller in a day, 0 to 1000000000";
     cost_log: Option<SpreadsheetId> = "COST_LOG_SPREADSHEET_ID", default "", any,

@@ -22,8 +22,19 @@ fn done(json: bool, done: &str, id: SnapshotId) -> Outcome {
 }
 
 pub(super) fn rollback(store: &Store, id: Option<&str>, json: bool) -> Outcome {
-    let to = id.map(|id| store.resolve(id)).transpose()?;
+    let mut to = id.map(|id| store.resolve(id)).transpose()?;
+    if let Some(id) = to
+        && store.find(&id.to_string()).is_ok_and(|index| !is_free(store, &index))
+    {
+        // Nobody who is forgotten is gone back to.
+        forget::keep_out(store)?;
+        to = Some(store.stand_in(id)?);
+    }
     done(json, "current is now", store.rollback(to)?)
+}
+
+fn is_free(store: &Store, index: &Index) -> bool {
+    forget::is_free_of_forgotten(store.directory(), index).unwrap_or(false)
 }
 
 pub(super) fn pin(store: &Store, index: &Index, json: bool) -> Outcome {
