@@ -1,32 +1,33 @@
 //! Forgetting a client (利用者): a list of whom no sync takes in again, and every snapshot built anew without the client's
 //! rows.
 
+mod coming;
+mod list;
+
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use karute_engine::{
-    BuildError, Draft, Facet, Guard, Index, Listed, OpenError, Provenance, Sealed, SnapshotId, Store,
-    StoreError,
+    BuildError, Draft, Facet, Index, Listed, OpenError, Provenance, Sealed, Store, StoreError,
 };
 use serde::Serialize;
+
+pub use coming::publish;
+pub(crate) use coming::{add, adopt, make_current};
+pub(crate) use list::known;
+pub use list::list;
+use list::{alone, enlist, enlist_all, is_listable, told};
 
 use crate::bucket::incoming;
 use crate::embed::passage_text;
 use crate::gather::{Stored, computed_from};
 use crate::report::QualityReport;
 
-/// The list, in the directory of the store: one client a line.
-const LIST: &str = "forgotten";
-/// Held by the one process that forgets.
-const LOCK: &str = "forgotten.lock";
 /// How often, and how far apart, another writer of the store is waited for.
 const TRIES: u32 = 150;
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often another process that forgets is waited for: it may have to build every snapshot anew.
-const TRIES_TO_LOCK: u32 = 3000;
 
 /// What became of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -75,64 +76,6 @@ pub enum ForgetError {
     NothingSound(String),
 }
 
-/// Clients that are forgotten.
-///
-/// # Errors
-/// A list that cannot be read: nobody may be taken in then who is perhaps on it.
-pub fn list(directory: &Path) -> Result<BTreeSet<String>, ForgetError> {
-    let path = directory.join(LIST);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(text.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
-        Err(source) => Err(ForgetError::List { path, action: "read", source }),
-    }
-}
-
-/// Clients that are forgotten here, or were where the snapshot `index` comes from.
-///
-/// # Errors
-/// As [`list`].
-pub(crate) fn known(directory: &Path, index: Option<&Index>) -> Result<BTreeSet<String>, ForgetError> {
-    let mut clients = list(directory)?;
-    clients.extend(index.into_iter().flat_map(told));
-    Ok(clients)
-}
-
-/// Clients who were forgotten where a snapshot comes from.
-fn told(index: &Index) -> BTreeSet<String> {
-    let text = index.report().ok();
-    let stored = text.and_then(|text| serde_json::from_str::<Stored<serde::de::IgnoredAny>>(text).ok());
-    let mut clients = stored.map(|stored| stored.forgotten).unwrap_or_default();
-    // Another version, or somebody hostile, may have told what the list cannot hold.
-    clients.retain(|client| is_listable(client));
-    clients
-}
-
-fn is_listable(client: &str) -> bool {
-    !client.is_empty() && !client.contains(['\n', '\r'])
-}
-
-/// Waits until nobody else forgets, for ten minutes at most. The system frees the lock when the process ends, however it
-/// ends.
-fn alone(directory: &Path) -> Result<File, ForgetError> {
-    let path = directory.join(LOCK);
-    let locked = || -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.write(true).create(true).truncate(false).open(&path)?;
-        for _ in 0..TRIES_TO_LOCK {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
-        }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "another process has held it for ten minutes"))
-    };
-    locked().map_err(|source| ForgetError::List { path: path.clone(), action: "locked", source })
-}
-
 /// Does `work` on the store, once another writer is done.
 fn patiently<T>(work: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
     for _ in 1..TRIES {
@@ -142,25 +85,6 @@ fn patiently<T>(work: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreErro
         }
     }
     work()
-}
-
-/// Puts a client on the list.
-fn enlist(directory: &Path, client: &str) -> Result<(), ForgetError> {
-    let mut clients = list(directory)?;
-    if !clients.insert(client.to_owned()) {
-        return Ok(());
-    }
-    let path = directory.join(LIST);
-    let write = || -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        for client in &clients {
-            writeln!(file, "{client}")?;
-        }
-        file.as_file().sync_all()?;
-        file.persist(&path)?;
-        File::open(directory)?.sync_all()
-    };
-    write().map_err(|source| ForgetError::List { path: path.clone(), action: "written", source })
 }
 
 /// Removes a client from every snapshot of `store`, and from whatever will be synced. The list comes first, and whatever
@@ -208,16 +132,6 @@ pub fn keep_out(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
     remove(store, &clients)
 }
 
-/// Puts clients on the list, if they are not there yet.
-fn enlist_all(directory: &Path, clients: &[String]) -> Result<(), ForgetError> {
-    let known = list(directory)?;
-    if clients.iter().all(|client| known.contains(client)) {
-        return Ok(());
-    }
-    let _lock = alone(directory)?;
-    clients.iter().try_for_each(|client| enlist(directory, client))
-}
-
 /// Whether `index` has no row of anybody who is forgotten here.
 ///
 /// # Errors
@@ -230,89 +144,6 @@ pub fn is_free_of_forgotten(directory: &Path, index: &Index) -> Result<bool, For
 fn rows_of(index: &Index, clients: &BTreeSet<String>) -> u64 {
     let of = |client: &String| index.rows_with(Facet::Client, client).map_or(1, |rows| rows.len() as u64);
     clients.iter().map(of).sum()
-}
-
-/// Publishes what was built without `left_out`, and without whoever else is forgotten by now. Nobody can be forgotten between
-/// this look and the publication.
-///
-/// # Errors
-/// As [`Store::publish`] and [`forget`].
-pub fn publish(
-    store: &Store,
-    sealed: &Sealed,
-    left_out: &BTreeSet<String>,
-    guard: &Guard,
-) -> Result<SnapshotId, ForgetError> {
-    let _lock = alone(store.directory())?;
-    let cleaned = cleaned(store, sealed, left_out)?;
-    Ok(store.publish(cleaned.as_ref().unwrap_or(sealed), guard)?)
-}
-
-/// As [`publish`], but without making the snapshot current.
-///
-/// # Errors
-/// As [`Store::add`] and [`forget`].
-pub(crate) fn add(
-    store: &Store,
-    sealed: &Sealed,
-    left_out: &BTreeSet<String>,
-) -> Result<SnapshotId, ForgetError> {
-    let _lock = alone(store.directory())?;
-    let cleaned = cleaned(store, sealed, left_out)?;
-    Ok(store.add(cleaned.as_ref().unwrap_or(sealed))?)
-}
-
-/// Takes over the file of snapshot `id` from elsewhere, as [`Store::adopt`] does; if somebody in it is forgotten here, what it
-/// holds of the others comes in in its place. Returns the id of what came in.
-///
-/// # Errors
-/// As [`Store::adopt`] and [`forget`].
-pub(crate) fn adopt(store: &Store, file: &Path, id: SnapshotId) -> Result<SnapshotId, ForgetError> {
-    let _lock = alone(store.directory())?;
-    let clients = known_by(store)?;
-    if !clients.is_empty()
-        && let Some(sealed) = clean(store, &store.read_back(id, file)?, &clients)?
-    {
-        return Ok(store.replace_by(id, &sealed)?);
-    }
-    store.adopt(file, id)?;
-    Ok(id)
-}
-
-/// Makes snapshot `id` of the store current, without whoever is forgotten here. Returns the id of what is current now.
-///
-/// # Errors
-/// As [`Store::make_current`] and [`forget`].
-pub(crate) fn make_current(store: &Store, mut id: SnapshotId) -> Result<SnapshotId, ForgetError> {
-    let _lock = alone(store.directory())?;
-    if let Some(sealed) = clean(store, &store.find(&id.to_string())?, &known_by(store)?)? {
-        id = store.replace_by(id, &sealed)?;
-    }
-    store.make_current(id)?;
-    Ok(id)
-}
-
-/// Clients who are forgotten here, or were where the current snapshot comes from.
-fn known_by(store: &Store) -> Result<BTreeSet<String>, ForgetError> {
-    known(store.directory(), store.current().ok().map(|opened| opened.index).as_ref())
-}
-
-/// What was built without `left_out`, without whoever else is on the list; `None` where nobody is in it.
-fn cleaned(
-    store: &Store,
-    sealed: &Sealed,
-    left_out: &BTreeSet<String>,
-) -> Result<Option<Sealed>, ForgetError> {
-    let late = &list(store.directory())? - left_out;
-    match late.is_empty() {
-        true => Ok(None),
-        false => clean(store, &sealed.open_in(store.directory())?, &late),
-    }
-}
-
-/// What `index` holds without the rows of `clients`; `None` where it has none.
-fn clean(store: &Store, index: &Index, clients: &BTreeSet<String>) -> Result<Option<Sealed>, ForgetError> {
-    (rows_of(index, clients) > 0).then(|| without(store, index, clients)).transpose()
 }
 
 /// Builds every snapshot that has rows of `clients` anew without them, the one that is served first. A damaged one goes: what is
