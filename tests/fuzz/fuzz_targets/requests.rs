@@ -31,6 +31,7 @@ fn servers() -> &'static [Router; 2] {
     SERVERS.get_or_init(|| {
         ["true", "false"].map(|required| {
             let mut given = vec![("REQUIRE_AUTHENTICATION", required), ("ADMIN_API_KEY", KEY)];
+            given.push(("KARUTE_CHAT_HISTORY", "true"));
             given.extend(PLENTY);
             let app = unready(&given, Extractive);
             let index = std::thread::spawn(sample).join().expect("a snapshot");
