@@ -410,17 +410,22 @@ async fn an_id_token_must_hold_in_every_respect() {
     assert!(issuer.asked() <= 4, "a flood of tokens with invented keys costs few calls: {}", issuer.asked());
 }
 
-#[tokio::test]
-async fn who_goes_away_while_keys_are_looked_for_does_not_keep_the_others_out() {
-    let (one, unknown) = (Pen::one(), Pen::two());
-    let issuer = Issuer::start(&[&one]).await;
+/// A server that lets in everybody of one domain by tokens of `issuer`.
+async fn of_the_house(issuer: &Issuer) -> Router {
     let given = [
         ("FIREBASE_PROJECT_ID", "house"),
         ("KARUTE_ALLOWED_DOMAINS", "example.jp"),
         ("KARUTE_DEFAULT_ROLE", "care_manager"),
         ("KARUTE_GOOGLE_ENDPOINT", &issuer.url),
     ];
-    let service = routes::app(app(&given).await);
+    routes::app(app(&given).await)
+}
+
+#[tokio::test]
+async fn who_goes_away_while_keys_are_looked_for_does_not_keep_the_others_out() {
+    let (one, unknown) = (Pen::one(), Pen::two());
+    let issuer = Issuer::start(&[&one]).await;
+    let service = of_the_house(&issuer).await;
     let forged = unknown.token(&claims(&[]));
     let mut asking = Box::pin(status(&service, &forged));
     for _ in 0..20 {
@@ -442,13 +447,7 @@ async fn keys_roll_over_and_an_outage_of_theirs_is_survived_for_a_day() {
     let (one, two) = (Pen::one(), Pen::two());
     tokio::time::resume();
     let issuer = Issuer::start(&[&one]).await;
-    let given = [
-        ("FIREBASE_PROJECT_ID", "house"),
-        ("KARUTE_ALLOWED_DOMAINS", "example.jp"),
-        ("KARUTE_DEFAULT_ROLE", "care_manager"),
-        ("KARUTE_GOOGLE_ENDPOINT", &issuer.url),
-    ];
-    let service = routes::app(app(&given).await);
+    let service = of_the_house(&issuer).await;
     let ask = async |pen: &Pen| status(&service, &pen.token(&claims(&[]))).await.0;
     assert_eq!(ask(&one).await, StatusCode::OK);
     assert_eq!(issuer.asked(), 1);

@@ -105,31 +105,35 @@ pub fn forget(store: &Store, client: &str) -> Result<Vec<Rebuilt>, ForgetError> 
 }
 
 /// Forgets here whoever was forgotten elsewhere: puts `clients` on the list, then removes them from every snapshot that has
-/// rows of theirs, as often as it takes. Costs one look at the store where nobody is to be removed.
+/// rows of theirs, as often as it takes; and whoever is on it already. Costs one look at the store where nobody is to be removed.
 ///
 /// # Errors
 /// As [`forget`].
 pub fn follow(store: &Store, clients: &[String]) -> Result<Vec<Rebuilt>, ForgetError> {
     // Whatever keeps them from being removed, nothing takes them in from here on.
     enlist_all(store.directory(), clients)?;
-    keep_out(store)
+    let clients = list(store.directory())?;
+    if clients.is_empty() {
+        return Ok(Vec::new());
+    }
+    let listed = store.list()?;
+    let mut indexes = listed.iter().filter_map(|listed| listed.index.as_ref().ok());
+    if indexes.all(|index| rows_of(index, &clients) == 0) {
+        return Ok(Vec::new());
+    }
+    let _lock = alone(store.directory())?;
+    remove(store, &clients)
 }
 
-/// Removes whoever is forgotten, here or where a snapshot of `store` comes from, from every snapshot: after each one that came in
-/// from elsewhere, or was built from a list of before. Costs one look at the store where nobody is to be removed.
+/// As [`follow`], of whoever was forgotten where a snapshot of `store` comes from: after each one that came in from elsewhere, or
+/// was built from a list of before. Reads the report of every snapshot.
 ///
 /// # Errors
 /// As [`forget`].
 pub fn keep_out(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
     let listed = store.list()?;
-    let indexes = || listed.iter().filter_map(|listed| listed.index.as_ref().ok());
-    enlist_all(store.directory(), &indexes().flat_map(told).collect::<Vec<_>>())?;
-    let clients = list(store.directory())?;
-    if indexes().all(|index| rows_of(index, &clients) == 0) {
-        return Ok(Vec::new());
-    }
-    let _lock = alone(store.directory())?;
-    remove(store, &clients)
+    let indexes = listed.iter().filter_map(|listed| listed.index.as_ref().ok());
+    follow(store, &indexes.flat_map(told).collect::<Vec<_>>())
 }
 
 /// Whether `index` has no row of anybody who is forgotten here.
