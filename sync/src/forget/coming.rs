@@ -13,7 +13,7 @@ use super::{ForgetError, rows_of, without};
 /// this look and the publication.
 ///
 /// # Errors
-/// As [`Store::publish`] and [`forget`].
+/// As [`Store::publish`] and [`super::forget()`].
 pub fn publish(
     store: &Store,
     sealed: &Sealed,
@@ -28,7 +28,7 @@ pub fn publish(
 /// As [`publish`], but without making the snapshot current.
 ///
 /// # Errors
-/// As [`Store::add`] and [`forget`].
+/// As [`Store::add`] and [`super::forget()`].
 pub(crate) fn add(
     store: &Store,
     sealed: &Sealed,
@@ -43,7 +43,7 @@ pub(crate) fn add(
 /// holds of the others comes in in its place. Returns the id of what came in.
 ///
 /// # Errors
-/// As [`Store::adopt`] and [`forget`].
+/// As [`Store::adopt`] and [`super::forget()`].
 pub(crate) fn adopt(store: &Store, file: &Path, id: SnapshotId) -> Result<SnapshotId, ForgetError> {
     let _lock = alone(store.directory())?;
     let clients = known_by(store)?;
@@ -59,7 +59,7 @@ pub(crate) fn adopt(store: &Store, file: &Path, id: SnapshotId) -> Result<Snapsh
 /// Makes snapshot `id` of the store current, without whoever is forgotten here. Returns the id of what is current now.
 ///
 /// # Errors
-/// As [`Store::make_current`] and [`forget`].
+/// As [`Store::make_current`] and [`super::forget()`].
 pub(crate) fn make_current(store: &Store, mut id: SnapshotId) -> Result<SnapshotId, ForgetError> {
     let _lock = alone(store.directory())?;
     if let Some(sealed) = clean(store, &store.find(&id.to_string())?, &known_by(store)?)? {

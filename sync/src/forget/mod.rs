@@ -139,7 +139,7 @@ pub fn keep_out(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
 /// Whether `index` has no row of anybody who is forgotten here.
 ///
 /// # Errors
-/// As [`list`].
+/// As [`list()`].
 pub fn is_free_of_forgotten(directory: &Path, index: &Index) -> Result<bool, ForgetError> {
     Ok(rows_of(index, &list(directory)?) == 0)
 }
