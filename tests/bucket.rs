@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use karute_engine::{Draft, Facet, Guard, Identity, Passage, Provenance, Row, SnapshotId, Store};
-use karute_sync::bucket::{Bucket, BucketError, Endpoint, Pulled};
+use karute_sync::bucket::{Bucket, BucketError, Endpoint, Pruned, Pulled};
 use karute_sync::forget::forget;
 use karute_sync::job::Silent;
 use karute_tests::bulk::snapshot;
 use karute_tests::forge::Forge;
 use karute_tests::gcs::{Effect, Emulator};
+use time::OffsetDateTime;
 
 const NAME: &str = "records";
 /// The kind of the provenance section.
@@ -116,6 +117,34 @@ async fn round_trip(bucket: &Bucket) {
     assert_eq!(bucket.look().await.expect("seen").id(), Some(first));
 }
 
+/// Of seven snapshots the first is current again: it stays, and the newest others.
+async fn retention(bucket: &Bucket) {
+    let now = OffsetDateTime::now_utc();
+    assert!(matches!(bucket.prune(1, now).await, Err(BucketError::Empty { .. })));
+    let (_home, store, first) = store("0");
+    let mut ids = vec![first];
+    ids.extend((1..7).map(|name| publish(&store, &name.to_string())));
+    for id in ids.iter().chain([&first]) {
+        push(bucket, &store, *id).await.expect("pushed");
+    }
+    // Of what was pushed within the hour nobody can say that its writer is done.
+    assert_eq!(bucket.prune(1, now).await.expect("pruned"), Pruned { removed: Vec::new(), left: 7 });
+    let later = now + time::Duration::hours(2);
+    let pruned = bucket.prune(3, later).await.expect("pruned");
+    assert!((3..=4).contains(&pruned.removed.len()) && !pruned.removed.contains(&first), "{pruned:?}");
+    assert_eq!(pruned.left, 7 - pruned.removed.len());
+    let (_far, target, _) = self::store("far");
+    for id in &ids {
+        let is_gone = pruned.removed.contains(id);
+        assert_eq!(
+            push(bucket, &store, *id).await.expect("pushed"),
+            is_gone,
+            "uploaded again only if removed"
+        );
+        assert_eq!(pull(bucket, &target).await.expect("pulled").id, *id);
+    }
+}
+
 /// Writers that all saw the same pointer: one wins, each of the others is told who did.
 async fn race(bucket: &Bucket) {
     const WRITERS: usize = 4;
@@ -159,6 +188,28 @@ async fn what_was_pushed_to_a_folder_is_pulled_whole() {
 #[ignore = "needs moto's server: bash .ci/bucket starts it and runs this"]
 async fn s3_what_was_pushed_is_pulled_whole() {
     round_trip(&amazon("round-trip")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn google_keeps_the_current_snapshot_and_the_newest() {
+    let emulator = emulator();
+    retention(&google(&emulator)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_keeps_the_current_snapshot_the_newest_and_whatever_is_not_ours() {
+    let home = tempfile::tempdir().expect("a directory");
+    let notes = home.path().join("snapshots/notes.karute");
+    fs::create_dir(home.path().join("snapshots")).expect("made");
+    fs::write(&notes, "mine").expect("written");
+    retention(&folder(home.path())).await;
+    assert_eq!(fs::read_to_string(notes).expect("still there"), "mine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs moto's server: bash .ci/bucket starts it and runs this"]
+async fn s3_keeps_the_current_snapshot_and_the_newest() {
+    retention(&amazon("kept")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,9 +2,10 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -64,14 +65,24 @@ impl Drop for Server {
     }
 }
 
-/// Starts a server and returns what `GET /health` says once it answers.
-fn health(mut command: Command) -> Value {
+/// Starts a server; its address once it answers.
+fn serve(mut command: Command) -> (Server, String) {
     command.env("PORT", "0").stdout(Stdio::piped()).stderr(Stdio::null());
     let mut server = Server(command.spawn().expect("started"));
     let mut lines = BufReader::new(server.0.stdout.take().expect("standard output")).lines();
     let address = lines
         .find_map(|line| line.expect("UTF-8").strip_prefix("karute answers on http://").map(str::to_owned))
         .expect("a greeting");
+    (server, address)
+}
+
+/// Starts a server and returns what `GET /health` says once it answers.
+fn health(command: Command) -> Value {
+    let (_server, address) = serve(command);
+    health_of(&address)
+}
+
+fn health_of(address: &str) -> Value {
     let mut stream = TcpStream::connect(address).expect("connected");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
@@ -79,6 +90,76 @@ fn health(mut command: Command) -> Value {
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     serde_json::from_str(answer.split_once("\r\n\r\n").expect("a body").1).expect("JSON")
+}
+
+/// A folder of .csv files with so many records.
+fn workbook(home: &Path, records: usize) -> PathBuf {
+    let folder = home.join("workbook");
+    let mut rows = "id,domain,source_type,source_table,source_id,user_id,title,content,structured_data,metadata,tags,date,created_at,updated_at\n".to_owned();
+    for number in 0..records {
+        rows += &format!(
+            "r{number},nursing,visit,Visits,{number},c1,訪問{number},体温は36.{number}度でした。,{{}},{{}},,2026-11-20,2026-11-20,2026-11-20\n"
+        );
+    }
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join("KnowledgeBase.csv"), rows).expect("written");
+    fs::write(folder.join("Embeddings.csv"), "kb_id,model,embedding_part1\n").expect("written");
+    fs::write(folder.join("MedicalTerms.csv"), "canonical,synonyms\n").expect("written");
+    folder
+}
+
+#[test]
+fn a_job_without_a_disk_syncs_around_the_bucket_and_a_running_server_follows() {
+    let (emulator, records) = (emulator(), home());
+    let url = emulator.url();
+    let job = |rows: usize, arguments: &[&str]| {
+        // A machine of its own each time.
+        let machine = home();
+        let mut command = karute(machine.path(), &url);
+        command.env("KARUTE_WORKBOOK", workbook(records.path(), rows)).args(["sync", "--json"]);
+        let output = command.args(arguments).output().expect("the program runs");
+        (output.status.code(), output)
+    };
+    let (code, refused) = job(3, &["--push"]);
+    assert_eq!(code, Some(1));
+    assert!(text(&refused.stderr).contains("karute sync --push --first"), "{}", text(&refused.stderr));
+    let told = |output: &Output| serde_json::from_slice::<Value>(&output.stdout).expect("JSON");
+    let (code, first) = job(3, &["--push", "--first"]);
+    assert_eq!(code, Some(0), "{}", text(&first.stderr));
+    let (id, pushed) = (told(&first)["snapshot_id"].clone(), told(&first)["pushed"].clone());
+    assert_eq!(
+        (&pushed["snapshot_id"], &pushed["uploaded"], &pushed["replaced"]),
+        (&id, &true.into(), &Value::Null)
+    );
+    assert_eq!(pushed["removed"], 0);
+
+    let near = home();
+    let mut command = karute(near.path(), &url);
+    command.env("KARUTE_PULL_EVERY", "1");
+    let (_server, address) = serve(command);
+    let rows = || health_of(&address)["details"]["rows"].clone();
+    assert_eq!(rows(), 3);
+    // What the guard takes for an accident does not leave the machine that built it.
+    let (code, lost) = job(1, &["--push"]);
+    assert_eq!(code, Some(12), "{}", text(&lost.stderr));
+    let (code, second) = job(5, &["--push"]);
+    assert_eq!(code, Some(0), "{}", text(&second.stderr));
+    assert_eq!(told(&second)["pushed"]["replaced"], id);
+    let began = Instant::now();
+    while rows() != 5 {
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", health_of(&address));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Nothing is older than an hour yet.
+    let kept =
+        json(&mut karute(near.path(), &url), &["snapshot", "prune", "--bucket", "--keep", "1", "--json"]);
+    assert_eq!((kept["removed"].as_array().map(Vec::len), &kept["left"]), (Some(0), &2.into()));
+    // Whoever goes back by hand is not overruled by the next look.
+    json(&mut karute(near.path(), &url), &["snapshot", "rollback", "--json"]);
+    let (code, third) = job(6, &["--push"]);
+    assert_eq!(code, Some(0), "{}", text(&third.stderr));
+    std::thread::sleep(Duration::from_millis(3_500));
+    assert_eq!(rows(), 3);
 }
 
 #[test]

@@ -1,8 +1,8 @@
-"""Assembles the contents of an image of the Dockerfile in a directory, as its own lines say, and prints how to start it.
+"""Assembles the contents of the Dockerfile's image in a directory, as its own lines say, and prints how to start it.
 
-    image.py STAGE PROGRAM DIRECTORY    makes the directory; prints the environment, the user and the command, one a line
+    image.py PROGRAM DIRECTORY    makes the directory; prints the environment, the user and the command, one a line
 
-What the build stage makes comes from this machine: the program is the one given, certificates and busybox are Debian's own.
+What the build stage makes comes from this machine: the program is the one given, certificates are Debian's own.
 A program that is not static gets its libraries beside it.
 """
 
@@ -24,30 +24,20 @@ def lines():
     return [line.split(None, 1) for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
-def stages():
-    made, name = {}, None
-    for word, rest in lines():
-        if word == "FROM":
-            base, _, name = rest.split()
-            made[name] = {"base": base, "lines": []}
-        else:
-            made[name]["lines"].append((word, rest))
-    return made
-
-
-def chain(name, all_stages):
-    stage = all_stages[name]
-    before = chain(stage["base"], all_stages) if stage["base"] in all_stages else []
-    if not before and stage["base"] != "scratch":
-        sys.exit(f"image: {name} does not begin from scratch")
-    return before + stage["lines"]
+def image():
+    """The lines of the last stage, which begins from nothing."""
+    all_lines = lines()
+    first = max(number for number, (word, _) in enumerate(all_lines) if word == "FROM")
+    if all_lines[first][1].split()[0] != "scratch":
+        sys.exit("image: it does not begin from scratch")
+    return all_lines[first + 1 :]
 
 
 def main():
-    stage, program, root = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+    program, root = sys.argv[1], pathlib.Path(sys.argv[2])
     built = {"/karute": program}
     environment, user, entry, command = {}, "0", [], []
-    for word, rest in chain(stage, stages()):
+    for word, rest in image():
         if word == "COPY":
             words = shlex.split(rest)
             flags = dict(flag[2:].split("=") for flag in words if flag.startswith("--"))
@@ -85,7 +75,7 @@ def main():
     (root / "proc").mkdir()
     size = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
     how = f"with {len(libraries)} libraries, since it is not static" if libraries else "static, alone"
-    print(f"image: {stage}: {size / 1e6:.1f} MB, the program {how}", file=sys.stderr)
+    print(f"image: {size / 1e6:.1f} MB, the program {how}", file=sys.stderr)
     print(" ".join(f"{key}={value}" for key, value in environment.items()))
     print(user)
     print(" ".join(entry + command))

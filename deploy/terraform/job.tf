@@ -1,4 +1,4 @@
-# The very first time there is nothing to pull: gcloud run jobs execute karute-sync --args=first
+# The very first time there is nothing to pull: gcloud run jobs execute karute-sync --args=sync,--push,--first
 resource "google_cloud_run_v2_job" "sync" {
   name                = "karute-sync"
   location            = var.region
@@ -16,7 +16,8 @@ resource "google_cloud_run_v2_job" "sync" {
 
       containers {
         name  = "sync"
-        image = "${local.images}/karute-job:${var.tag}"
+        image = "${local.images}/karute:${var.tag}"
+        args  = ["sync", "--push"]
 
         resources {
           limits = { cpu = "2", memory = "2Gi" }

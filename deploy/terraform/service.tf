@@ -42,10 +42,11 @@ resource "google_cloud_run_v2_service" "karute" {
 
       dynamic "env" {
         for_each = merge(local.model, {
-          ENVIRONMENT      = "production"
-          KARUTE_DATA_DIR  = "/data/karute"
-          KARUTE_EMBEDDER  = "vertex"
-          KARUTE_ANSWERERS = "vertex,extractive"
+          ENVIRONMENT       = "production"
+          KARUTE_DATA_DIR   = "/data/karute"
+          KARUTE_PULL_EVERY = "300"
+          KARUTE_EMBEDDER   = "vertex"
+          KARUTE_ANSWERERS  = "vertex,extractive"
         }, var.settings)
         content {
           name  = env.key
@@ -83,33 +84,6 @@ resource "google_cloud_run_v2_service" "karute" {
         http_get {
           path = "/health/live"
           port = 8080
-        }
-      }
-
-      volume_mounts {
-        name       = "data"
-        mount_path = "/data"
-      }
-    }
-
-    # Fetches what the job pushes; the server sees it within two seconds.
-    containers {
-      name       = "snapshots"
-      image      = "${local.images}/karute-job:${var.tag}"
-      command    = ["/bin/sh", "/usr/local/bin/follow"]
-      args       = ["300"]
-      depends_on = ["karute"]
-
-      resources {
-        limits   = { cpu = "500m", memory = "512Mi" }
-        cpu_idle = false
-      }
-
-      dynamic "env" {
-        for_each = merge(local.model, { KARUTE_DATA_DIR = "/data/karute" })
-        content {
-          name  = env.key
-          value = env.value
         }
       }
 

@@ -17,7 +17,7 @@ variable "spreadsheet" {
 variable "tag" {
   type        = string
   default     = "latest"
-  description = "Tag of the images karute and karute-job."
+  description = "Tag of the image karute."
 }
 
 variable "schedule" {

@@ -24,6 +24,7 @@ pub mod config;
 pub mod costs;
 pub mod error;
 pub mod eval;
+mod follow;
 mod health;
 mod listen;
 pub mod metrics;

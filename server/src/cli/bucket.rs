@@ -1,12 +1,72 @@
-//! `karute snapshot push` and `karute snapshot pull`: the way to the bucket and back.
+//! The way to the bucket and back: `karute snapshot push`, `pull` and `prune --bucket`, and `karute sync --push`.
 
 use karute_engine::{SnapshotId, Store};
-use karute_sync::bucket::Bucket;
-use serde_json::json;
+use karute_sync::bucket::{Bucket, BucketError, Pruned, Pushed, Seen};
+use karute_sync::forget;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tokio::runtime::Runtime;
 
 use super::{Outcome, print_json, runtime};
 use crate::config::Settings;
 use crate::progress;
+
+/// The bucket around a sync: what is current there comes first, what was built goes there after it.
+pub(super) struct Around {
+    bucket: Bucket,
+    seen: Seen,
+}
+
+impl Around {
+    /// Makes current here what is current in the bucket, so that unchanged vectors are taken from it and the guard compares
+    /// with it. Only the `first` run may find nothing there.
+    pub(super) fn begin(
+        settings: &Settings,
+        store: &Store,
+        first: bool,
+        runtime: &Runtime,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let bucket = open(settings)?;
+        let seen = runtime.block_on(bucket.look())?;
+        if seen.id().is_none() && !first {
+            let empty = BucketError::Empty { url: bucket.url().to_string() };
+            return Err(format!("{empty}. The very first time: karute sync --push --first").into());
+        }
+        if seen.id().is_some() {
+            runtime.block_on(bucket.pull(store, progress::for_stderr().as_ref()))?;
+            forget::keep_out(store)?;
+        }
+        Ok(Self { bucket, seen })
+    }
+
+    /// Makes snapshot `id` current in the bucket, if nobody moved its pointer since the beginning, and removes what is older than
+    /// the settings ask for. Returns what there is to tell.
+    pub(super) fn end(
+        self,
+        settings: &Settings,
+        store: &Store,
+        id: SnapshotId,
+        runtime: &Runtime,
+    ) -> Result<Value, Box<dyn std::error::Error>> {
+        let Self { bucket, seen } = self;
+        let pushed = runtime.block_on(bucket.push(store, id, &seen, progress::for_stderr().as_ref()))?;
+        let pruned = runtime.block_on(bucket.prune(settings.bucket_keep, OffsetDateTime::now_utc()));
+        let mut told = told(&bucket, &pushed);
+        match pruned {
+            Ok(pruned) => told["removed"] = pruned.removed.len().into(),
+            // What had to be done is done.
+            Err(error) => tracing::error!(%error, "pushed, but old snapshots stay in the bucket"),
+        }
+        Ok(told)
+    }
+}
+
+fn told(bucket: &Bucket, pushed: &Pushed) -> Value {
+    json!({
+        "bucket": bucket.url().to_string(), "snapshot_id": pushed.id.to_string(), "bytes": pushed.bytes,
+        "uploaded": pushed.uploaded, "replaced": pushed.replaced.map(|id| id.to_string()),
+    })
+}
 
 fn open(settings: &Settings) -> Result<Bucket, Box<dyn std::error::Error>> {
     let url = settings.bucket.as_ref().ok_or(
@@ -22,27 +82,35 @@ pub(super) fn push(settings: &Settings, store: &Store, id: SnapshotId, json: boo
         let seen = bucket.look().await?;
         bucket.push(store, id, &seen, progress.as_ref()).await
     })?;
-    let replaced = pushed.replaced.map(|id| id.to_string());
     if json {
-        return print_json(&json!({
-            "bucket": bucket.url().to_string(), "snapshot_id": id.to_string(), "bytes": pushed.bytes,
-            "uploaded": pushed.uploaded, "replaced": replaced,
-        }));
+        return print_json(&told(&bucket, &pushed));
     }
     let how = if pushed.uploaded { "uploaded" } else { "there already" };
     say!("{id} is current in {} ({} bytes, {how})", bucket.url(), pushed.bytes)?;
-    match replaced {
-        Some(before) if before != id.to_string() => say!("before it, {before} was")?,
-        _ => {}
+    if let Some(before) = pushed.replaced.filter(|before| *before != id) {
+        say!("before it, {before} was")?;
     }
     Ok(())
+}
+
+pub(super) fn prune(settings: &Settings, keep: usize, json: bool) -> Outcome {
+    let bucket = open(settings)?;
+    let Pruned { removed, left } = runtime()?.block_on(bucket.prune(keep, OffsetDateTime::now_utc()))?;
+    let removed: Vec<String> = removed.iter().map(SnapshotId::to_string).collect();
+    if json {
+        return print_json(&json!({ "bucket": bucket.url().to_string(), "removed": removed, "left": left }));
+    }
+    for id in &removed {
+        say!("removed {id}")?;
+    }
+    Ok(say!("{} removed, {left} left in {}", removed.len(), bucket.url())?)
 }
 
 pub(super) fn pull(settings: &Settings, store: &Store, json: bool) -> Outcome {
     let bucket = open(settings)?;
     let progress = progress::for_stderr();
     let pulled = runtime()?.block_on(bucket.pull(store, progress.as_ref()))?;
-    karute_sync::forget::keep_out(store)?;
+    forget::keep_out(store)?;
     let id = pulled.id;
     if json {
         return print_json(&json!({

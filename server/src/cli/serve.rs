@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::config::{Environment, Settings};
 use crate::preflight::{self, Verdict};
 use crate::state::{Database, StateError};
-use crate::{costs, health, listen, reload, routes, shutdown};
+use crate::{costs, follow, health, listen, reload, routes, shutdown};
 
 /// Listens first, so that a port in use is known before any work, and so that `/health/ready` tells how things stand
 /// while the snapshot is built.
@@ -54,6 +54,11 @@ pub(super) async fn run(settings: Settings) -> Outcome {
     tokio::spawn(forget(app.clone()));
     if app.settings.sync_every > 0 {
         tokio::spawn(reload::sync(app.clone()));
+    }
+    if app.settings.pull_every > 0
+        && let Some(url) = app.settings.bucket.clone()
+    {
+        tokio::spawn(follow::follow(app.clone(), url));
     }
     if let Err(error) = greet(address) {
         tracing::warn!(%error, "the greeting could not be printed");

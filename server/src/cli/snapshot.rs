@@ -51,6 +51,9 @@ pub(super) enum Verb {
         /// How many of the newest snapshots stay.
         #[arg(long, value_name = "N")]
         keep: usize,
+        /// Of those in the bucket, not of those here: but for the current one, and what was pushed within the hour.
+        #[arg(long)]
+        bucket: bool,
     },
     /// Upload a snapshot to the bucket and make it current there.
     Push(One),
@@ -105,7 +108,8 @@ pub(super) fn run(settings: &Settings, verb: Verb, json: bool) -> Outcome {
         // A pin can be taken away from what cannot be opened any more.
         Verb::Unpin(One { id: Some(id) }) => keep::unpin(&store, store.resolve(&id)?, json),
         Verb::Unpin(one) => keep::unpin(&store, one.open(&store)?.id(), json),
-        Verb::Prune { keep } => keep::prune(&store, keep, json),
+        Verb::Prune { keep, bucket: true } => bucket::prune(settings, keep, json),
+        Verb::Prune { keep, bucket: false } => keep::prune(&store, keep, json),
         Verb::Push(one) => bucket::push(settings, &store, one.open(&store)?.id(), json),
         Verb::Pull => bucket::pull(settings, &store, json),
         Verb::Export { folder, one } => keep::export(&one.open(&store)?, &folder, json),

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::runtime::Runtime;
 
+use super::bucket::Around;
 use super::{REFUSED, USAGE, print_json, runtime};
 use crate::config::{EmbedderKind, Settings, SourceKind};
 use crate::money::{Money, Payer, SYNC, Till};
@@ -58,6 +59,13 @@ pub(super) struct Options {
     /// Make the snapshot of --re-embed the one in force.
     #[arg(long, requires = "re_embed")]
     switch: bool,
+    /// Around the sync: pull what is current in KARUTE_BUCKET, push what was built, and leave KARUTE_BUCKET_KEEP snapshots there.
+    /// So a job needs no disk of its own.
+    #[arg(long, conflicts_with_all = ["check", "re_embed"])]
+    push: bool,
+    /// The bucket may be empty: there is nothing to pull, and nothing that the guard could compare with.
+    #[arg(long, requires = "push")]
+    first: bool,
     /// Write every finding to this file: .csv or .json.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -113,7 +121,7 @@ pub(super) fn run(mut settings: Settings, options: &Options, json: bool) -> Ende
         return check(&settings, options, &store, embedder.as_ref(), json);
     }
     loop {
-        let synced = once(&settings, options, &store, embedder.as_ref(), json);
+        let synced = once(&settings, options, &store, embedder.as_ref(), &runtime, json);
         let Some(pause) = options.watch else { return synced.map(|()| ExitCode::SUCCESS) };
         if let Err(error) = synced {
             // Waiting mends no setting.
@@ -143,8 +151,10 @@ fn once(
     options: &Options,
     store: &Store,
     embedder: &dyn Embedder,
+    runtime: &Runtime,
     json: bool,
 ) -> Result<(), Box<dyn std::error::Error>> {
+    let around = options.push.then(|| Around::begin(settings, store, options.first, runtime)).transpose()?;
     let publishing = if options.force { Publishing::Forced } else { start::guarded(settings) };
     let mut how = setup::how(settings, publishing)?;
     if options.full {
@@ -160,7 +170,9 @@ fn once(
     };
     let Outcome { index, report, run } =
         start::sync(source.as_ref(), embedder, store, how, progress::for_stderr().as_ref())?;
+    let pushed = around.map(|around| around.end(settings, store, index.id(), runtime)).transpose()?;
     let summary = json!({
+        "pushed": pushed,
         "snapshot_id": index.id().to_string(),
         "source": index.provenance().source,
         "embedder": index.identity().model,
@@ -172,7 +184,11 @@ fn once(
         say!("source   {}", index.provenance().source)?;
         say!("{}", report.to_string().trim_end())?;
         say!("{}", told(&run))?;
-        say!("snapshot {} ({} rows, {} bytes)", index.id(), index.len(), index.file_length())
+        say!("snapshot {} ({} rows, {} bytes)", index.id(), index.len(), index.file_length())?;
+        match &pushed {
+            Some(pushed) => say!("pushed   {}", pushed["bucket"].as_str().unwrap_or_default()),
+            None => Ok(()),
+        }
     });
     // A job that is told of a failure would do again what is done.
     if let Err(error) = told {

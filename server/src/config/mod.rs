@@ -104,6 +104,10 @@ settings! {
         "Another address for the service behind KARUTE_BUCKET, such as http://127.0.0.1:9000; empty for Google's or Amazon's own";
     bucket_deadline: u64 = "KARUTE_BUCKET_DEADLINE", default "60", within(1, 3600),
         "Seconds that a start which has a local copy waits for the bucket before it serves that copy, 1 to 3600";
+    pull_every: u64 = "KARUTE_PULL_EVERY", default "0", within(0, 86_400),
+        "Seconds between two looks of the server at the pointer of KARUTE_BUCKET, 0 for none to 86400: what it names is pulled, and all but the two newest snapshots on this disk are removed";
+    bucket_keep: usize = "KARUTE_BUCKET_KEEP", default "30", within(1, 100_000),
+        "Snapshots that `karute sync --push` leaves in the bucket, 1 to 100000: the newest, and the current one in any case";
     sheets: SheetNames = "VECTOR_DB_SHEETS", default "{}", any,
         "Names of the sheets, JSON with the keys knowledge_base, embeddings, medical_terms, chat_history";
     source: SourceKind = "KARUTE_SOURCE", default "auto", any,

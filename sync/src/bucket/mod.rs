@@ -17,6 +17,7 @@ mod error;
 pub(crate) mod incoming;
 mod place;
 mod pointer;
+mod prune;
 mod pull;
 mod push;
 
@@ -36,6 +37,7 @@ use object_store::{BackoffConfig, ObjectStore, RetryConfig, StaticCredentialProv
 pub use error::BucketError;
 pub use place::{BucketUrl, Endpoint, UrlFault};
 pub use pointer::Seen;
+pub use prune::Pruned;
 pub use pull::Pulled;
 pub use push::Pushed;
 

@@ -5,8 +5,13 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 
+use time::format_description::well_known::Rfc3339;
+
 use super::objects::{Object, Objects, Refused};
 use super::{Call, Done, decoded, described, download};
+
+/// Objects on a page. Google gives a thousand; a few show in a test whether the next page is asked for.
+const PAGE: usize = 3;
 
 pub(super) fn answer(objects: &mut Objects, call: &Call) -> Done {
     let (bucket, name) = call.path.split_once('/').unwrap_or((call.path.as_str(), ""));
@@ -22,6 +27,7 @@ pub(super) fn answer(objects: &mut Objects, call: &Call) -> Done {
     };
     let upload = call.query("uploadId");
     match (&call.method, upload) {
+        (&Method::GET, None) if name.is_empty() => list(objects, call, &bucket),
         (&Method::GET | &Method::HEAD, None) => read(objects, call, &bucket, &name, condition),
         (&Method::PUT, None) => stored(objects.put(&bucket, &name, call.body.clone(), condition)),
         (&Method::PUT, Some(upload)) => put_part(objects, call, upload),
@@ -53,6 +59,30 @@ fn read(objects: &Objects, call: &Call, bucket: &str, name: &str, condition: Opt
         (true, false) => error(StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
         (true, true) => download(object, call),
     }
+}
+
+/// A page of the objects of a bucket, by name; the token of the next one is the last name of this one.
+fn list(objects: &Objects, call: &Call, bucket: &str) -> Done {
+    let (prefix, after) =
+        (call.query("prefix").unwrap_or_default(), call.query("continuation-token").unwrap_or_default());
+    let fits = |(found, name): &(String, String)| {
+        found == bucket && name.starts_with(prefix) && name.as_str() > after
+    };
+    let fitting: Vec<_> = objects.all.iter().filter(|(key, _)| fits(key)).collect();
+    let page = &fitting[..fitting.len().min(PAGE)];
+    let contents = page.iter().map(|((_, name), object)| {
+        let (etag, size) = (object.etag(), object.bytes.len());
+        let updated = object.updated.format(&Rfc3339).unwrap_or_default();
+        format!(
+            "<Contents><Key>{name}</Key><LastModified>{updated}</LastModified><ETag>{etag}</ETag><Size>{size}</Size></Contents>"
+        )
+    });
+    let next =
+        page.last().filter(|_| page.len() < fitting.len()).map_or_else(String::new, |((_, last), _)| {
+            format!("<NextContinuationToken>{last}</NextContinuationToken>")
+        });
+    let contents: String = contents.collect();
+    xml(format!("<ListBucketResult><Name>{bucket}</Name>{contents}{next}</ListBucketResult>"))
 }
 
 fn put_part(objects: &mut Objects, call: &Call, upload: &str) -> Done {

@@ -124,6 +124,7 @@ impl House {
             .env("KARUTE_YEN_PER_DAY", "1000000")
             .env("KARUTE_YEN_PER_MONTH", "1000000")
             .env("KARUTE_CALLS_PER_DAY", "100000000")
+            .env("KARUTE_CALLS_PER_CALLER", "100000000")
             .env("REQUEST_TIMEOUT", "10")
             .env("STREAM_TIMEOUT", "20")
             // Every question is found and answered anew.
