@@ -125,16 +125,21 @@ impl Index {
             return Ok(Explained { counters, ..Explained::new("exact: the snapshot has no codes") });
         };
         scratch.coded.set(&scratch.vector, &codes);
-        let at = Search { kernel: Kernel::detect(), of, codes, top, allowed, threads: query.threads };
+        let (kernel, among, threads) = (Kernel::detect(), self.among(allowed), query.threads);
+        let at = Search { kernel, of, codes, top, allowed, among, threads };
         let explained = match self.plan(query.plan, top, allowed)? {
             Planned::Exact(why) => at.exact(scratch, why, watch)?,
-            Planned::Graph { graph, ef_search, why } => match at.graph(scratch, &graph, ef_search, watch)? {
-                Some(counters) => Explained { ef_search: Some(ef_search as u32), counters, why },
-                None => {
-                    let why = "exact: the walk over the graph met too few rows that the filter allows";
-                    at.exact(scratch, why, watch)?
+            Planned::Graph { graph, ef_search, why } => {
+                match at.graph(scratch, &graph, ef_search, why, watch)? {
+                    Some(explained) => explained,
+                    None => {
+                        let walked = scratch.walked();
+                        let why = "exact: a walk over the graph came first, and met too few rows";
+                        let exact = at.exact(scratch, why, watch)?;
+                        Explained { counters: exact.counters + walked, ..exact }
+                    }
                 }
-            },
+            }
         };
         self.hand_out(&scratch.found, hits)?;
         Ok(explained)
@@ -203,15 +208,11 @@ impl Index {
 
     /// Chooses between exact search and the graph by what each would compare.
     fn plan(&self, plan: Plan, top: usize, allowed: Option<&RowSet>) -> Result<Planned<'_>, OpenError> {
-        /// Where the snapshot promises no recall.
-        const EF_SEARCH: usize = 100;
         let graph = match self.snapshot.graph()? {
             Some(graph) if plan != Plan::Exact => graph,
             Some(_) => return Ok(Planned::Exact("exact: the query says so")),
             None => return Ok(Planned::Exact("exact: so few rows need no graph")),
         };
-        let rows = u64::from(self.len());
-        let promised = if graph.header.ef_search == 0 { EF_SEARCH } else { graph.header.ef_search as usize };
         if let Plan::Graph { ef_search } = plan {
             return Ok(Planned::Graph {
                 graph,
@@ -219,20 +220,30 @@ impl Index {
                 why: "graph: the query says so",
             });
         }
+        // Where none met the target, the best that was measured comes nearest.
+        let best = || graph.curve().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+        let promised = match graph.header.ef_search {
+            0 => best().map_or(0, |(ef_search, _)| ef_search),
+            ef_search => ef_search,
+        } as usize;
         // The curve was measured for ten rows; more need as much room behind the last of them.
         let ef_search = promised.max(top + promised / 2);
-        let among = allowed.map_or(rows, RowSet::len);
-        // A walk that passes over rows sees more of them for each that it keeps, so fewer need to be kept: measured in
-        // `benches`, with no loss of recall.
-        let share = among as f64 / rows.max(1) as f64;
-        let ef_search = top.max((ef_search as f64 * (0.5 + share / 2.0)).ceil() as usize);
-        // About half of a node's neighbours were seen before; of those compared, the filter lets a share through.
-        let walked = (ef_search as u64 * u64::from(graph.header.degree) / 2) * rows.max(1) / among.max(1);
+        let (all, among) = (u64::from(self.passages()).max(1), self.among(allowed));
+        // About half of a node's neighbours were seen before; of those compared, the filter lets a share through, and a walk
+        // that is thinned out keeps fewer.
+        let kept = ef_search as f64 * (0.5 + among as f64 / all as f64 / 2.0);
+        let walked = (kept as u64 * u64::from(graph.header.degree) / 2) * all / among.max(1);
         Ok(if walked >= among {
             Planned::Exact("exact: as cheap as the graph for so many rows of so few")
         } else {
             Planned::Graph { graph, ef_search, why: "graph: it compares fewer rows" }
         })
+    }
+
+    /// About how many passages a filter lets through.
+    fn among(&self, allowed: Option<&RowSet>) -> u64 {
+        let passages = u64::from(self.passages());
+        allowed.map_or(passages, |allowed| allowed.len() * passages / u64::from(self.len()).max(1))
     }
 
     fn hand_out(&self, found: &[Scored], hits: &mut Vec<Hit>) -> Result<(), OpenError> {

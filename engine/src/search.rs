@@ -44,6 +44,13 @@ pub struct Scratch {
     pub(crate) found: Vec<Scored>,
 }
 
+impl Scratch {
+    /// What the last walk over a graph cost.
+    pub(crate) fn walked(&self) -> Counters {
+        self.walk.counters
+    }
+}
+
 /// Rows that a filter allows, spread over the snapshot, where a walk begins besides the graph's own entry.
 const SEEDS: usize = 16;
 
@@ -54,6 +61,8 @@ pub(crate) struct Search<'a> {
     pub(crate) codes: Codes<'a>,
     pub(crate) top: usize,
     pub(crate) allowed: Option<&'a RowSet>,
+    /// About how many passages the filter lets through.
+    pub(crate) among: u64,
     /// Whether an exact search may use every thread.
     pub(crate) threads: bool,
 }
@@ -113,67 +122,97 @@ impl Search<'_> {
         whole
     }
 
-    /// `Ok(None)` where the graph does not give as many rows as there are, or not cheaper than an exact search would.
+    /// Walks over the graph. `Ok(None)` where the graph does not give as many rows as there are, or not cheaper than an exact search would; what it
+    /// cost is in the counters of the walk all the same.
     pub(crate) fn graph(
         &self,
         scratch: &mut Scratch,
         graph: &Graph<'_>,
         ef_search: usize,
+        why: &'static str,
         watch: &mut dyn Watch,
-    ) -> Result<Option<Counters>, QueryError> {
-        let Scratch { vector, coded, walk, found, room, .. } = scratch;
+    ) -> Result<Option<Explained>, QueryError> {
+        let Scratch { coded, walk, .. } = &mut *scratch;
         walk.counters = Counters::default();
         let ground = Ground { kernel: self.kernel, codes: self.codes };
-        match self.allowed {
+        let is_allowed = |passage| self.allowed.is_none_or(|allowed| allowed.contains(self.of.row(passage)));
+        let ended = match self.allowed {
             None => {
                 if !walk.search(&ground, coded, graph, ef_search, || watch.is_wanted()) {
                     return Err(QueryError::Cancelled);
                 }
+                true
             }
-            Some(allowed) => {
-                let is_allowed = |node| allowed.contains(self.of.row(node));
-                let seeds = allowed.sample(SEEDS).filter_map(|row| self.of.passages_of_row(row).next());
-                let budget = allowed.len();
+            Some(rows) => {
+                // A node is worth keeping for any of its copies.
+                let allowed = |node| {
+                    is_allowed(node) || graph.copies_of(node).iter().any(|&[_, copy]| is_allowed(copy))
+                };
+                let seeds = rows.sample(SEEDS).filter_map(|row| self.of.passages_of_row(row).next());
+                let seeds = seeds.map(|passage| graph.stands_for(passage));
+                let Self { among, top, .. } = *self;
+                let share = among as f64 / self.codes.len().max(1) as f64;
+                let filtered = Filtered { allowed, seeds, top, share, budget: among };
                 let mut wanted = true;
                 let mut is_wanted = || {
                     wanted = watch.is_wanted();
                     wanted
                 };
-                let filtered = Filtered { allowed: is_allowed, seeds, budget };
                 let ended = walk.search_within(&ground, coded, graph, ef_search, filtered, &mut is_wanted);
                 if !wanted {
                     return Err(QueryError::Cancelled);
                 }
-                if !ended {
-                    watch.ended(Stage::Walk);
-                    return Ok(None);
-                }
+                ended
             }
-        }
+        };
         watch.ended(Stage::Walk);
         // The codes order all but the closest calls; those are decided in full precision.
         let close = self.top + self.top / 2 + 4;
-        found.clear();
-        found.extend(walk.found.iter().take(close).map(|near| self.of.scored(vector, near.node(), room)));
-        walk.counters.rescored = found.len() as u64;
-        scan::fold(found);
-        if found.len() < self.top && walk.found.len() > close {
-            found.clear();
-            found.extend(walk.found.iter().map(|near| self.of.scored(vector, near.node(), room)));
-            walk.counters.rescored += found.len() as u64;
-            scan::fold(found);
+        if ended && !self.rescore(scratch, graph, close, is_allowed) && scratch.found.len() < self.top {
+            self.rescore(scratch, graph, usize::MAX, is_allowed);
         }
+        let Scratch { walk, found, .. } = scratch;
+        let Counters { distances, hops, rescored, .. } = walk.counters;
+        walk.counters.bytes = distances * self.codes.stride as u64
+            + hops * u64::from(graph.header.degree) * 4
+            + rescored * self.of.vector_bytes();
         let there = self.allowed.map_or(usize::MAX, |allowed| allowed.len() as usize);
-        if found.len() < self.top.min(there) {
+        if !ended || found.len() < self.top.min(there) {
             return Ok(None);
         }
         found.truncate(self.top);
-        let Counters { distances, hops, rescored, .. } = walk.counters;
-        let bytes = distances * self.codes.stride as u64
-            + hops * u64::from(graph.header.degree) * 4
-            + rescored * self.of.vector_bytes();
         watch.ended(Stage::Rescore);
-        Ok(Some(Counters { bytes, ..walk.counters }))
+        let ef_search = Some(u32::try_from(walk.ef).unwrap_or(u32::MAX));
+        Ok(Some(Explained { why, ef_search, counters: walk.counters }))
+    }
+
+    /// Compares what a walk found with the query in full precision, the likeliest first and each with its copies, until `close`
+    /// passages are there and the next one's codes score less. Whether that was all.
+    fn rescore(
+        &self,
+        scratch: &mut Scratch,
+        graph: &Graph<'_>,
+        close: usize,
+        is_allowed: impl Fn(u32) -> bool,
+    ) -> bool {
+        let Scratch { vector, walk, found, room, .. } = scratch;
+        found.clear();
+        let (mut whole, mut least) = (true, i32::MIN);
+        for near in &walk.found {
+            if found.len() >= close && near.score() < least {
+                whole = false;
+                break;
+            }
+            least = near.score();
+            let copies = graph.copies_of(near.node());
+            whole &= copies.len() < close;
+            let own = std::iter::once(near.node()).chain(copies.iter().map(|&[_, copy]| copy));
+            let own = own.filter(|&passage| is_allowed(passage)).take(close);
+            found.extend(own.map(|passage| self.of.scored(vector, passage, room)));
+        }
+        walk.counters.rescored += found.len() as u64;
+        scan::fold(found);
+        whole
     }
 }
 

@@ -6,10 +6,10 @@
 
 use rayon::prelude::*;
 
-use super::MAX_LAYERS;
-use super::layer::{Edge, Growing, Layers, Tree, frozen};
+use super::layer::{Edge, Growing, Layers, Returning, Tree, frozen};
 use super::search::{Ground, Walk};
 use super::settings::{GraphBuilder, GraphSettings, UPPER_DEGREE};
+use super::{MAX_LAYERS, copies};
 use crate::codes::{CodedQuery, Codes};
 use crate::kernel::{Kernel, NO_ROW};
 use crate::scan::Vectors;
@@ -55,18 +55,23 @@ struct Builder<'a> {
     settings: GraphSettings,
     /// The score of a unit vector with itself, in units of sums.
     one: f32,
+    /// Which passages are copies of earlier ones, and stay out of the graph.
+    is_copy: Vec<bool>,
 }
 
 /// Builds the graph over `codes`, as the bytes of its section without the recall curve. `vectors` are the originals.
-#[cfg_attr(
-    not(feature = "hnsw_rs"),
-    expect(unused_variables, reason = "only the reference builder reads vectors")
-)]
 pub(crate) fn build(codes: Codes<'_>, vectors: &Vectors<'_>, settings: GraphSettings) -> Vec<u8> {
+    let copies = match settings.builder {
+        GraphBuilder::Native => copies::find(vectors, &codes),
+        // It is measured as it is.
+        #[cfg(feature = "hnsw_rs")]
+        GraphBuilder::HnswRs => Vec::new(),
+    };
     let builder = Builder {
         ground: Ground { kernel: Kernel::detect(), codes },
         settings,
         one: (1.0 / (f64::from(codes.scale) * f64::from(codes.scale))) as f32,
+        is_copy: copies::marked(&copies, codes.len()),
     };
     let mut layers = match settings.builder {
         GraphBuilder::Native => builder.layers(),
@@ -74,13 +79,13 @@ pub(crate) fn build(codes: Codes<'_>, vectors: &Vectors<'_>, settings: GraphSett
         GraphBuilder::HnswRs => super::reference::layers(vectors, &settings),
     };
     builder.connect(&mut layers.base, layers.first);
-    frozen(&layers, &settings)
+    frozen(&layers, &settings, &copies)
 }
 
 impl Builder<'_> {
     fn layers(&self) -> Layers {
         let nodes = self.ground.codes.len() as u32;
-        let mut order: Vec<u32> = (0..nodes).collect();
+        let mut order: Vec<u32> = (0..nodes).filter(|&node| !self.is_copy[node as usize]).collect();
         order.par_sort_unstable_by_key(|&node| (std::cmp::Reverse(level(node)), mixed(node), node));
         let first = order.first().copied().unwrap_or(0);
         // Layers with a single node would say nothing.
@@ -227,43 +232,66 @@ impl Builder<'_> {
     }
 
     /// Gives every node that cannot be reached from `entry` an edge from one that can: from the nearest with a free
-    /// place, or with an edge that nothing hangs on. Nothing that was reached is lost, so this ends.
+    /// place, or with an edge that nothing hangs on. Nothing that was reached is lost, so this ends. Then every node from which
+    /// `entry` cannot be reached gets an edge to the nearest from which it can be: so wherever a search enters layer 0, it can
+    /// get to every node.
     fn connect(&self, base: &mut Growing, entry: u32) {
-        let nodes = self.ground.codes.len() as u32;
+        let nodes = 0..self.ground.codes.len() as u32;
+        let nodes = || nodes.clone().filter(|&node| !self.is_copy[node as usize]);
         let degree = self.settings.degree as usize;
         let mut tree = Tree::new(base, entry);
         let mut worker = Worker::default();
-        for stray in 0..nodes {
+        for stray in nodes() {
             if tree.reaches(stray) {
                 continue;
             }
-            worker.query.set_row(self.ground.codes.row(stray));
-            let ef = self.settings.ef_construction as usize;
-            worker.walk.beam(
-                &self.ground,
-                &worker.query,
-                &[entry],
-                ef,
-                |node| base.neighbours(node),
-                || true,
-            );
-            let near = worker.walk.found.iter().map(|found| found.node());
-            let anywhere = (0..nodes).filter(|&node| tree.reaches(node));
+            let near = self.near(stray, base, entry, &mut worker);
+            let anywhere = nodes().filter(|&node| tree.reaches(node));
             let Some((host, place)) =
                 near.chain(anywhere).find_map(|host| Some((host, tree.place(base, host, degree)?)))
             else {
                 // Every reached node would have to hold up `degree` others, more than there are.
                 return;
             };
-            let mut edges = base.edges[host as usize].clone();
-            edges.truncate(degree);
-            let edge = Edge { node: stray, score: 0 };
-            match edges.get_mut(place) {
-                Some(spare) => *spare = edge,
-                None => edges.push(edge),
-            }
-            base.set(host, edges);
+            self.put(base, host, place, stray);
             tree.grow(base, stray, host);
         }
+        let mut returning = Returning::new(base, entry);
+        for stray in nodes() {
+            if returning.holds(stray) {
+                continue;
+            }
+            // Where each edge holds up another node, one of those that it leads to has a place: the tree has an end.
+            let Some(place) = tree.place(base, stray, degree) else { continue };
+            let near = self.near(stray, base, entry, &mut worker).find(|&node| returning.holds(node));
+            self.put(base, stray, place, near.unwrap_or(entry));
+            returning.grow(stray);
+        }
+    }
+
+    /// Nodes near `node` that can be reached from `entry`, the nearest first.
+    fn near<'w>(
+        &self,
+        node: u32,
+        base: &Growing,
+        entry: u32,
+        worker: &'w mut Worker,
+    ) -> impl Iterator<Item = u32> + use<'w> {
+        worker.query.set_row(self.ground.codes.row(node));
+        let ef = self.settings.ef_construction as usize;
+        worker.walk.beam(&self.ground, &worker.query, &[entry], ef, |node| base.neighbours(node), || true);
+        worker.walk.found.iter().map(|found| found.node())
+    }
+
+    /// Makes `to` a neighbour of `from`, at `place`.
+    fn put(&self, base: &mut Growing, from: u32, place: usize, to: u32) {
+        let mut edges = base.edges[from as usize].clone();
+        edges.truncate(self.settings.degree as usize);
+        let edge = Edge { node: to, score: 0 };
+        match edges.get_mut(place) {
+            Some(spare) => *spare = edge,
+            None => edges.push(edge),
+        }
+        base.set(from, edges);
     }
 }

@@ -1,5 +1,6 @@
 //! Layers while they grow, the tree that keeps every node within reach, and the flat arrays that become of them.
 
+use super::copies::Copied;
 use super::settings::{GraphSettings, UPPER_DEGREE};
 use super::{GraphHeader, NOBODY};
 
@@ -80,6 +81,56 @@ impl Tree {
     }
 }
 
+/// From which nodes a given one can be reached.
+pub(super) struct Returning {
+    returns: Vec<bool>,
+    /// Where the nodes that lead to each node begin in `sources`.
+    starts: Vec<u32>,
+    sources: Vec<u32>,
+}
+
+impl Returning {
+    pub(super) fn new(base: &Growing, entry: u32) -> Self {
+        let nodes = base.edges.len();
+        let edges = || {
+            (0..nodes as u32).flat_map(|node| {
+                base.neighbours(node)
+                    .iter()
+                    .take_while(|&&id| id != NOBODY)
+                    .map(move |&to| (node, to as usize))
+            })
+        };
+        let mut starts = vec![0u32; nodes + 1];
+        edges().for_each(|(_, to)| starts[to + 1] += 1);
+        for to in 0..nodes {
+            starts[to + 1] += starts[to];
+        }
+        let (mut next, mut sources) = (starts.clone(), vec![0; starts[nodes] as usize]);
+        for (from, to) in edges() {
+            sources[next[to] as usize] = from;
+            next[to] += 1;
+        }
+        let mut returning = Self { returns: vec![false; nodes], starts, sources };
+        returning.grow(entry);
+        returning
+    }
+
+    pub(super) fn holds(&self, node: u32) -> bool {
+        self.returns.get(node as usize).is_some_and(|&returns| returns)
+    }
+
+    /// From `node` it can be reached now, and so it can from all that lead there.
+    pub(super) fn grow(&mut self, node: u32) {
+        let mut waiting = vec![node];
+        while let Some(node) = waiting.pop() {
+            if !std::mem::replace(&mut self.returns[node as usize], true) {
+                let own = self.starts[node as usize] as usize..self.starts[node as usize + 1] as usize;
+                waiting.extend(&self.sources[own]);
+            }
+        }
+    }
+}
+
 /// A finished graph.
 pub(super) struct Layers {
     /// Layers above layer 0, the topmost first: members, and the neighbours of each by node.
@@ -91,7 +142,7 @@ pub(super) struct Layers {
 }
 
 /// The section: layers in flat arrays.
-pub(super) fn frozen(layers: &Layers, settings: &GraphSettings) -> Vec<u8> {
+pub(super) fn frozen(layers: &Layers, settings: &GraphSettings, copies: &[Copied]) -> Vec<u8> {
     let Layers { upper, base, first } = layers;
     let nodes = base.edges.len();
     let degree = settings.degree as usize;
@@ -102,10 +153,14 @@ pub(super) fn frozen(layers: &Layers, settings: &GraphSettings) -> Vec<u8> {
     header.layers = upper.len() as u32;
     header.ef_construction = settings.ef_construction;
     header.target_recall = settings.target_recall;
+    header.copies = copies.len() as u32;
     header.entry = if upper.is_empty() { *first } else { 0 };
     let mut arrays: Vec<u32> = Vec::with_capacity(nodes * degree);
     for node in 0..nodes as u32 {
         arrays.extend(base.neighbours(node).iter().take(degree));
+    }
+    for &[node, copy] in copies {
+        arrays[copy as usize * degree] = node;
     }
     let mut below: Option<Vec<u32>> = None;
     for (layer, (members, grown)) in upper.iter().rev().enumerate() {
@@ -125,6 +180,7 @@ pub(super) fn frozen(layers: &Layers, settings: &GraphSettings) -> Vec<u8> {
         }
         below = Some(slot_of);
     }
+    arrays.extend(copies.as_flattened());
     let mut section = bytemuck::bytes_of(&header).to_vec();
     section.extend_from_slice(bytemuck::must_cast_slice(&arrays));
     section

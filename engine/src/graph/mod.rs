@@ -5,6 +5,7 @@
 //! follows from its number. The layers above hold few nodes; there, neighbours are named by their slot in the layer.
 
 pub(crate) mod build;
+pub(crate) mod copies;
 mod layer;
 pub(crate) mod recall;
 #[cfg(feature = "hnsw_rs")]
@@ -13,6 +14,8 @@ pub(crate) mod search;
 pub(crate) mod settings;
 
 use bytemuck::{Pod, Zeroable};
+
+use copies::Copied;
 
 /// A place without a neighbour; the ones behind it are empty too.
 pub(crate) const NOBODY: u32 = u32::MAX;
@@ -47,8 +50,10 @@ pub(crate) struct GraphHeader {
     pub(crate) curve_queries: u32,
     /// Questions from outside that it was measured on besides.
     pub(crate) curve_questions: u32,
+    /// Passages that are not in the graph, since an earlier one has the same vector.
+    pub(crate) copies: u32,
     /// Zero.
-    pub(crate) zero: [u32; 5],
+    pub(crate) zero: [u32; 4],
     /// `ef_search` of each point of the curve.
     pub(crate) curve_ef: [u32; CURVE_POINTS],
     /// Recall@10 at each point.
@@ -76,6 +81,8 @@ pub(crate) struct Graph<'a> {
     pub(crate) base: &'a [u32],
     /// What lies behind layer 0.
     upper: &'a [u32],
+    /// Copies, each behind the node that stands for it; ascending.
+    copies: &'a [Copied],
 }
 
 impl<'a> Graph<'a> {
@@ -84,16 +91,21 @@ impl<'a> Graph<'a> {
         let (header, rest) = section.split_at_checked(size_of::<GraphHeader>())?;
         let header: &GraphHeader = bytemuck::try_from_bytes(header).ok()?;
         let rest: &[u32] = bytemuck::try_cast_slice(rest).ok()?;
-        if header.nodes != passages || header.layers as usize > MAX_LAYERS || header.zero != [0; 5] {
+        if header.nodes != passages || header.layers as usize > MAX_LAYERS || header.zero != [0; 4] {
             return None;
         }
-        let (base, upper) =
+        let (base, rest) =
             rest.split_at_checked((header.nodes as usize).checked_mul(header.degree as usize)?)?;
         let per_node = header.upper_degree as usize + 2;
         let nodes: usize = header.layer_nodes.iter().map(|&nodes| nodes as usize).sum();
         let beyond = header.layer_nodes.get(header.layers as usize..).unwrap_or_default();
-        let sized = nodes.checked_mul(per_node)? == upper.len() && beyond.iter().all(|&nodes| nodes == 0);
-        (sized && header.curve_points as usize <= CURVE_POINTS).then_some(Self { header, base, upper })
+        let (upper, copies) = rest.split_at_checked(nodes.checked_mul(per_node)?)?;
+        let (copies, rest) = copies.as_chunks();
+        let sized = copies.len() == header.copies as usize
+            && rest.is_empty()
+            && beyond.iter().all(|&nodes| nodes == 0)
+            && header.curve_points as usize <= CURVE_POINTS;
+        sized.then_some(Self { header, base, upper, copies })
     }
 
     /// Neighbours of `node` in layer 0, empty places included; nothing for a node that does not exist.
@@ -102,6 +114,36 @@ impl<'a> Graph<'a> {
         let degree = self.header.degree as usize;
         let start = node as usize * degree;
         self.base.get(start..start + degree).unwrap_or_default()
+    }
+
+    /// The points of the recall curve: `ef_search` and recall@10.
+    pub(crate) fn curve(&self) -> impl Iterator<Item = (u32, f32)> {
+        let header = self.header;
+        header.curve_ef.into_iter().zip(header.curve_recall).take(header.curve_points as usize)
+    }
+
+    /// The copies of `node`, ascending.
+    #[inline]
+    pub(crate) fn copies_of(&self, node: u32) -> &'a [Copied] {
+        if self.copies.is_empty() {
+            return &[];
+        }
+        let start = self.copies.partition_point(|&[of, _]| of < node);
+        let own = self.copies.get(start..).unwrap_or_default();
+        &own[..own.partition_point(|&[of, _]| of == node)]
+    }
+
+    /// The node that stands for passage `node` in the graph: itself, unless it is a copy.
+    pub(crate) fn stands_for(&self, node: u32) -> u32 {
+        match *self.neighbours(node) {
+            // A copy names it in its first place, where a node names a neighbour.
+            [first, NOBODY, ..] | [first]
+                if self.copies_of(first).binary_search_by_key(&node, |&[_, copy]| copy).is_ok() =>
+            {
+                first
+            }
+            _ => node,
+        }
     }
 
     /// The layers above layer 0, the topmost first.
@@ -148,12 +190,19 @@ impl<'a> Graph<'a> {
         if header.entry >= below {
             return Err(format!("a search would begin at {} of {below}", header.entry));
         }
+        if let Some(fault) = copies::fault(self.copies, nodes) {
+            return Err(fault);
+        }
         let entry = layers.first().and_then(|top| top.nodes.get(header.entry as usize)).copied();
         let reached = reachable(nodes, entry.unwrap_or(header.entry), |node| self.neighbours(node));
-        match reached.iter().position(|&reached| !reached) {
-            Some(node) => Err(format!("node {node} cannot be reached")),
-            None => Ok(()),
+        let is_copy = copies::marked(self.copies, nodes as usize);
+        for (node, (reached, is_copy)) in (0..).zip(reached.into_iter().zip(is_copy)) {
+            // Whoever reaches a node has its copies; nothing leads to them besides.
+            if reached == is_copy || (is_copy && self.stands_for(node) == node) {
+                return Err(format!("node {node} cannot be reached"));
+            }
         }
+        Ok(())
     }
 
     fn check_places(&self, places: &[u32], degree: usize, nodes: u32, name: &str) -> Result<(), String> {

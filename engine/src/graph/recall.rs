@@ -39,6 +39,11 @@ pub struct Promise {
 }
 
 impl Promise {
+    /// The recall@10 that searches have: at the `ef_search` that met the target, or the best that was measured.
+    pub fn recall(&self) -> f32 {
+        self.curve.iter().map(|point| point.1).fold(0.0, f32::max)
+    }
+
     pub(crate) fn of(header: &GraphHeader) -> Self {
         let points = header.curve_ef.iter().copied().zip(header.curve_recall);
         Self {
@@ -81,7 +86,8 @@ pub(crate) fn measure(
         asked
     };
     let (rows, questions) = (truths(rows.collect()), truths(questions.to_vec()));
-    let search = Search { kernel, of, codes, top: TOP, allowed: None, threads: false };
+    let among = codes.len() as u64;
+    let search = Search { kernel, of, codes, top: TOP, allowed: None, among, threads: false };
     let mut header = GraphHeader {
         ef_search: 0,
         curve_points: 0,
@@ -96,7 +102,7 @@ pub(crate) fn measure(
             scratch.vector.clone_from(&asked.vector);
             scratch.coded.set(&asked.vector, &codes);
             // Nobody can cancel it, and without a filter the graph always answers.
-            let _ = search.graph(scratch, graph, ef_search as usize, &mut Unwatched);
+            let _ = search.graph(scratch, graph, ef_search as usize, "graph", &mut Unwatched);
             let is_true = |row: u32| asked.found.iter().any(|scored| scored.row == row);
             scratch.found.iter().filter(|scored| is_true(scored.row)).count()
         };

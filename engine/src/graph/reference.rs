@@ -65,3 +65,45 @@ pub(super) fn layers(of: &Vectors<'_>, settings: &GraphSettings) -> Layers {
     let upper = upper.filter(|(members, _)| members.len() > 1).collect();
     Layers { upper, base: grown(0, degree), first: order.first().copied().unwrap_or(0) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::{GraphBuilder, GraphSettings};
+    use crate::{Draft, Embedding, Identity, Index, Passage, Plan, Provenance, Query, Row};
+
+    #[test]
+    fn what_hnsw_rs_built_is_searched_in_place_and_every_row_can_be_reached() {
+        let identity = || Identity::new("test", "waves", 16);
+        let vector = |number: usize| -> Vec<f32> {
+            let wave = |at: usize| {
+                ((number * (at + 3)) as f32 * 0.37).sin() + if at == number % 16 { 2.0 } else { 0.0 }
+            };
+            let vector: Vec<f32> = (0..16).map(wave).collect();
+            let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+            vector.into_iter().map(|x| x / length).collect()
+        };
+        let mut draft = Draft::new(identity());
+        draft.set_graph(Some(GraphSettings { builder: GraphBuilder::HnswRs, ..GraphSettings::default() }));
+        for number in 0..2_000 {
+            let row = Row { id: number.to_string(), ..Row::default() };
+            draft.push(&row, &[Passage::whole(&row, &vector(number))]).expect("a sound row");
+        }
+        let bytes = draft.finish(Provenance::default()).expect("a draft").to_bytes();
+        let index = Index::from_slice(&bytes).expect("a snapshot");
+        index.verify().expect("sound: every row can be reached");
+        let found = |number: usize, plan| -> Vec<u32> {
+            let question = Embedding::new(identity(), vector(number));
+            let hits = index.search(&Query::new(&question).plan(plan)).expect("a search");
+            hits.iter().map(|hit| hit.row).collect()
+        };
+        let met: usize = (0..2_000)
+            .step_by(40)
+            .map(|number| {
+                let truth = found(number, Plan::Exact);
+                let walked = found(number, Plan::Graph { ef_search: 200 });
+                walked.iter().filter(|row| truth.contains(row)).count()
+            })
+            .sum();
+        assert!(met > 475, "{met} of 500");
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use karute_engine::{Index, Store, StoreError};
+use karute_engine::{Promise, Store, StoreError};
 use karute_sync::cache::Cached;
 use karute_sync::embed::Embedder;
 use karute_sync::google::scope;
@@ -232,26 +232,25 @@ fn re_embed(
     let made = job::beside(source.as_ref(), &embedder, store, now, how, publishing, progress.as_ref());
     let index = tokio::runtime::Handle::current().block_on(made)?.index;
     let overlap = compare::neighbours(&before, &index)?;
-    let recall = |index: &Index| -> Result<Option<f64>, karute_engine::OpenError> {
-        let promised = index.promise()?.and_then(|promise| {
-            let (ef_search, curve) = (promise.ef_search?, promise.curve);
-            curve.into_iter().find(|point| point.0 == ef_search)
-        });
-        Ok(promised.map(|(_, recall)| f64::from(recall)))
-    };
+    let (made, was) = (index.promise()?, before.promise()?);
     if json {
         print_json(&json!({
             "snapshot_id": index.id().to_string(), "before": before.id().to_string(),
             "model": index.identity().model, "model_before": before.identity().model,
-            "recall": recall(&index)?, "recall_before": recall(&before)?,
+            "recall": made.as_ref().map(Promise::recall), "recall_before": was.as_ref().map(Promise::recall),
             "overlap": overlap, "switched": switch,
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let shown =
-        |recall: Option<f64>| recall.map_or("exact".to_owned(), |recall| format!("recall@10 {recall:.4}"));
-    say!("before   {} by {}, {}", before.id().short(), before.identity().model, shown(recall(&before)?))?;
-    say!("beside   {} by {}, {}", index.id().short(), index.identity().model, shown(recall(&index)?))?;
+    let shown = |promise: Option<Promise>| match promise {
+        None => "exact".to_owned(),
+        Some(promise) if promise.ef_search.is_none() => {
+            format!("recall@10 {:.4}, short of {}", promise.recall(), promise.target)
+        }
+        Some(promise) => format!("recall@10 {:.4}", promise.recall()),
+    };
+    say!("before   {} by {}, {}", before.id().short(), before.identity().model, shown(was))?;
+    say!("beside   {} by {}, {}", index.id().short(), index.identity().model, shown(made))?;
     say!("overlap  {:.3} of the ten nearest records, over {} records", overlap.neighbours, overlap.rows)?;
     match switch {
         true => say!("switched; set VERTEX_AI_EMBEDDINGS_MODEL={model} wherever questions are embedded")?,

@@ -1,5 +1,6 @@
 //! Both arms of the search and their mix: rows brought up by vectors, by words, or by both.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -171,6 +172,11 @@ impl Watch for Stopwatch {
     }
 }
 
+thread_local! {
+    /// Each thread that searches keeps its room for the next search.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
 fn mixed(
     index: &Index,
     embedding: Option<&Embedding>,
@@ -183,8 +189,8 @@ fn mixed(
     if let Some(embedding) = embedding {
         let query = Query::new(embedding).top(depth).within(filter).plan(plan);
         let mut stopwatch = Stopwatch::start();
-        let scratch = &mut Scratch::default();
-        let found = index.search_watched(&query, scratch, &mut hits, &mut stopwatch)?;
+        let found = SCRATCH
+            .with_borrow_mut(|scratch| index.search_watched(&query, scratch, &mut hits, &mut stopwatch))?;
         explained = Some(Planned { explained: found, stages: stopwatch.stages });
     }
     let by_vector: Vec<(u32, f32)> = hits.iter().map(|hit| (hit.row, hit.score)).collect();
