@@ -160,6 +160,52 @@ fn a_job_without_a_disk_syncs_around_the_bucket_and_a_running_server_follows() {
     assert_eq!(code, Some(0), "{}", text(&third.stderr));
     std::thread::sleep(Duration::from_millis(3_500));
     assert_eq!(rows(), 3);
+    // Not even by a restart.
+    let mut command = karute(near.path(), &url);
+    command.env("KARUTE_PULL_EVERY", "1");
+    assert_eq!(health(command)["details"]["rows"], 3);
+    // Where what is current there is lost, only --first begins anew.
+    let gone = told(&third)["snapshot_id"].as_str().expect("an id").to_owned();
+    emulator.remove(NAME, &format!("snapshots/{gone}.karute"));
+    let (code, lost) = job(6, &["--push"]);
+    assert_eq!(code, Some(1));
+    assert!(text(&lost.stderr).contains("which is not there"), "{}", text(&lost.stderr));
+    let (code, anew) = job(6, &["--push", "--first"]);
+    assert_eq!(code, Some(0), "{}", text(&anew.stderr));
+    assert_eq!(told(&anew)["pushed"]["uploaded"], true);
+    // What changes no record makes no snapshot, but the next machine knows that it was looked at.
+    fs::write(records.path().join("workbook/Notes.csv"), "note\nmine\n").expect("written");
+    let (_, looked) = job(6, &["--push"]);
+    assert_eq!(
+        (&told(&looked)["snapshot_id"], &told(&looked)["run"]["unchanged"]),
+        (&gone.into(), &false.into())
+    );
+    let (_, again) = job(6, &["--push"]);
+    assert_eq!(told(&again)["run"]["unchanged"], true);
+}
+
+#[test]
+fn a_server_that_cannot_follow_its_bucket_says_so_and_gets_over_it() {
+    let (emulator, near, far) = (emulator(), home(), home());
+    let url = emulator.url();
+    let synced = json(&mut karute(near.path(), &url), &["sync", "--push", "--first", "--json"]);
+    assert_eq!(synced["pushed"]["snapshot_id"], synced["snapshot_id"]);
+    let mut command = karute(far.path(), &url);
+    command.env("KARUTE_PULL_EVERY", "1");
+    let (_server, address) = serve(command);
+    let told = || health_of(&address)["details"]["problems"].to_string().contains("could not be followed");
+    let wait_for = |wanted: bool| {
+        let began = Instant::now();
+        while told() != wanted {
+            assert!(began.elapsed() < Duration::from_secs(120), "{}", health_of(&address));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    wait_for(false);
+    emulator.put(NAME, "CURRENT", "not an id");
+    wait_for(true);
+    emulator.put(NAME, "CURRENT", format!("{}\n", synced["snapshot_id"].as_str().expect("an id")));
+    wait_for(false);
 }
 
 #[test]
@@ -185,14 +231,18 @@ fn push_and_pull_speak_to_people_and_in_json() {
 }
 
 #[test]
-fn without_a_bucket_or_with_a_wrong_one_both_verbs_say_what_to_set() {
+fn without_a_bucket_or_with_a_wrong_one_each_verb_says_what_to_set() {
     let home = home();
     json(karute(home.path(), "").env("KARUTE_BUCKET", ""), &["sync", "--json"]);
-    for verb in ["push", "pull"] {
-        let error = failure(karute(home.path(), "").env("KARUTE_BUCKET", ""), &["snapshot", verb]);
-        assert!(error.contains("KARUTE_BUCKET"), "{error}");
-        for wrong in ["records", "https://records", "gs://a/../b", "file://relative", "s3://k:s3cret@b"] {
-            let output = output(karute(home.path(), "").env("KARUTE_BUCKET", wrong), &["snapshot", verb]);
+    let verbs: [&[&str]; 4] = [
+        &["snapshot", "push"],
+        &["snapshot", "pull"],
+        &["snapshot", "prune", "--bucket", "--keep", "1"],
+        &["sync", "--push", "--watch", "1h"],
+    ];
+    for verb in verbs {
+        for wrong in ["", "records", "https://records", "gs://a/../b", "file://relative", "s3://k:s3cret@b"] {
+            let output = output(karute(home.path(), "").env("KARUTE_BUCKET", wrong), verb);
             let error = text(&output.stderr);
             assert_eq!(output.status.code(), Some(2), "{error}");
             assert!(error.contains("KARUTE_BUCKET") && !error.contains("s3cret"), "{error}");

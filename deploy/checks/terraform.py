@@ -137,6 +137,11 @@ def same(shapes, found):
         for name in one.keys() | two.keys():
             if one.get(name) != two.get(name):
                 found.append(f"{where} and terraform differ in {name}: {json.dumps(one.get(name))} / {json.dumps(two.get(name))}")
+    text = "".join(file.read_text() for file in sorted(FOLDER.glob("*.tf")))
+    for manifest, where in ((service, "service.yaml"), (job, "job.yaml")):
+        for name in [setting["name"] for container in manifest["containers"] for setting in container.get("env", [])]:
+            if not re.search(rf"\b{name}\b", text):
+                found.append(f"{where} sets {name}, and terraform does not")
     limits = (mine["maxInstanceRequestConcurrency"], mine["timeout"])
     if limits != (service["containerConcurrency"], f"{service['timeoutSeconds']}s"):
         found.append("service.yaml and terraform differ in concurrency or timeout")

@@ -22,8 +22,10 @@ locals {
   services = [
     "aiplatform.googleapis.com",
     "artifactregistry.googleapis.com",
+    "cloudbuild.googleapis.com",
     "cloudscheduler.googleapis.com",
     "drive.googleapis.com",
+    "iam.googleapis.com",
     "monitoring.googleapis.com",
     "run.googleapis.com",
     "secretmanager.googleapis.com",
@@ -64,7 +66,13 @@ resource "google_storage_bucket" "snapshots" {
     enabled = true
   }
 
-  # What was overwritten or deleted. Snapshots themselves stay: by its age alone the current one cannot be told from others.
+  # Whoever is forgotten must be gone once the versions below are.
+  soft_delete_policy {
+    retention_duration_seconds = 0
+  }
+
+  # What was overwritten, or removed by the job (KARUTE_BUCKET_KEEP): by its age alone the current snapshot cannot be told from
+  # others.
   lifecycle_rule {
     condition {
       days_since_noncurrent_time = 30

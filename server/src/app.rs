@@ -1,5 +1,6 @@
 //! What requests share.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -87,6 +88,8 @@ pub struct App {
     pub audit: Arc<Audit>,
     /// The services that are called.
     pub upstreams: Arc<Upstreams>,
+    /// Whether the bucket could not be followed when it was last looked at.
+    pub(crate) lags: Arc<AtomicBool>,
     /// What was last found of the program's health.
     pub(crate) health: Arc<Mutex<Option<Measured>>>,
     /// What is kept in memory.
@@ -137,6 +140,7 @@ impl App {
                 reranker: Upstream::new(&settings.reranker_model),
                 answerers: answerers.iter().map(|answerer| Upstream::new(answerer.model())).collect(),
             }),
+            lags: Arc::default(),
             health: Arc::default(),
             caches: Arc::new(Caches::new(&settings)),
             settings: Arc::new(settings),

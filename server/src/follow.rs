@@ -1,5 +1,6 @@
 //! Following a bucket: what a job pushes there is pulled while questions are answered.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use karute_engine::{SnapshotId, Store, StoreError};
@@ -26,18 +27,34 @@ enum FollowError {
     Thread(#[from] tokio::task::JoinError),
 }
 
+/// As often as a look fails, the pause before the next one is doubled, up to this many times.
+const DOUBLINGS: u32 = 4;
+
 /// Looks at the pointer of the bucket now and then until the program ends, and pulls what it names once it has moved.
-/// [`crate::reload::watch`] takes it up from the store.
+/// [`crate::reload::watch`] takes it up from the store. `/health` tells whether the last look failed.
 pub(crate) async fn follow(app: App, url: BucketUrl) {
     let pause = Duration::from_secs(app.settings.pull_every);
-    // What the start pulled, or failed to, is looked at once more.
-    let mut followed = None;
+    let (mut followed, mut failures) = (pulled_at_start(&app, &url).await, 0);
     loop {
-        tokio::time::sleep(pause).await;
-        if let Err(error) = look(&app, &url, &mut followed).await {
-            tracing::error!(%error, "the bucket could not be followed; the snapshot before is still served");
-        }
+        tokio::time::sleep(pause * 2u32.pow(failures)).await;
+        let looked = look(&app, &url, &mut followed).await;
+        app.lags.store(looked.is_err(), Ordering::Relaxed);
+        failures = match looked {
+            Ok(()) => 0,
+            Err(error) => {
+                tracing::error!(%error, "the bucket could not be followed");
+                DOUBLINGS.min(failures + 1)
+            }
+        };
     }
+}
+
+/// What the bucket names, if the start has pulled it: then there is nothing to follow.
+async fn pulled_at_start(app: &App, url: &BucketUrl) -> Option<SnapshotId> {
+    let bucket = Bucket::open(url, app.settings.bucket_endpoint.as_ref()).ok()?;
+    let named = bucket.look().await.ok()?.id()?;
+    let store = Store::open(&app.settings.data_dir).ok()?;
+    (store.current_id() == Some(store.stand_in(named).ok()?)).then_some(named)
 }
 
 /// One look. `followed` is what the pointer named when it was last followed to its end: as long as it names that, whatever was
@@ -53,14 +70,23 @@ async fn look(app: &App, url: &BucketUrl, followed: &mut Option<SnapshotId>) -> 
         tracing::info!("the store was rolled back: the bucket is not followed until `karute snapshot pull`");
         return Ok(());
     }
+    // Before the download, so that the disk never holds more than what is served, what comes, and one to go back to.
+    pruned(&store, KEEP - 1).await?;
     let pulled = bucket.pull(&store, &Silent).await?;
-    let pruned = tokio::task::spawn_blocking(move || -> Result<usize, FollowError> {
-        forget::keep_out(&store)?;
-        Ok(store.prune(KEEP)?.len())
-    });
-    let removed = pruned.await??;
+    pruned(&store, KEEP).await?;
     let (snapshot, bytes) = (pulled.id.short(), pulled.downloaded);
-    tracing::info!(snapshot, bytes, moved = pulled.moved, removed, "followed the bucket");
+    tracing::info!(snapshot, bytes, moved = pulled.moved, "followed the bucket");
     *followed = named;
     Ok(())
+}
+
+/// Keeps out who is forgotten, and no more than `keep` snapshots.
+async fn pruned(store: &Store, keep: usize) -> Result<(), FollowError> {
+    let store = store.clone();
+    tokio::task::spawn_blocking(move || {
+        forget::keep_out(&store)?;
+        store.prune(keep)?;
+        Ok(())
+    })
+    .await?
 }

@@ -125,7 +125,13 @@ pub fn prepare(
     progress: &dyn Progress,
 ) -> Result<Prepared, StartError> {
     // Whoever was forgotten stays so, whatever was put into the store meanwhile, here or from elsewhere.
-    let pulled = pull(settings, store, progress);
+    let pulled = match settings.bucket.is_some() && is_chosen(store) {
+        true => {
+            tracing::warn!("the store was rolled back: nothing is pulled until `karute snapshot pull`");
+            Some(Ok(()))
+        }
+        false => pull(settings, store, progress),
+    };
     let kept_out = forget::keep_out(store);
     let mut prepared = choose(settings, store, embedder, progress, pulled)?;
     if let Err(error) = kept_out {

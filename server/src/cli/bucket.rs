@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use super::{Outcome, print_json, runtime};
 use crate::config::Settings;
 use crate::progress;
+use crate::setup::SetupError;
 
 /// The bucket around a sync: what is current there comes first, what was built goes there after it.
 pub(super) struct Around {
@@ -19,7 +20,7 @@ pub(super) struct Around {
 
 impl Around {
     /// Makes current here what is current in the bucket, so that unchanged vectors are taken from it and the guard compares
-    /// with it. Only the `first` run may find nothing there.
+    /// with it. Only the `first` run may find nothing there, or nothing sound.
     pub(super) fn begin(
         settings: &Settings,
         store: &Store,
@@ -33,8 +34,18 @@ impl Around {
             return Err(format!("{empty}. The very first time: karute sync --push --first").into());
         }
         if seen.id().is_some() {
-            runtime.block_on(bucket.pull(store, progress::for_stderr().as_ref()))?;
+            match runtime.block_on(bucket.pull(store, progress::for_stderr().as_ref())) {
+                Ok(_) => {}
+                Err(error @ (BucketError::Missing { .. } | BucketError::Damaged { .. })) if first => {
+                    tracing::warn!(%error, "the sync begins anew, as --first asks for");
+                }
+                Err(error) => return Err(error.into()),
+            }
             forget::keep_out(store)?;
+            // What was read of the source, and when, is not in a snapshot that did not change.
+            if let Some(note) = runtime.block_on(bucket.noted())? {
+                store.note(note.trim_end())?;
+            }
         }
         Ok(Self { bucket, seen })
     }
@@ -50,6 +61,9 @@ impl Around {
     ) -> Result<Value, Box<dyn std::error::Error>> {
         let Self { bucket, seen } = self;
         let pushed = runtime.block_on(bucket.push(store, id, &seen, progress::for_stderr().as_ref()))?;
+        if let Some(note) = store.noted() {
+            runtime.block_on(bucket.note(note))?;
+        }
         let pruned = runtime.block_on(bucket.prune(settings.bucket_keep, OffsetDateTime::now_utc()));
         let mut told = told(&bucket, &pushed);
         match pruned {
@@ -69,9 +83,11 @@ fn told(bucket: &Bucket, pushed: &Pushed) -> Value {
 }
 
 fn open(settings: &Settings) -> Result<Bucket, Box<dyn std::error::Error>> {
-    let url = settings.bucket.as_ref().ok_or(
-        "there is no bucket: set KARUTE_BUCKET to gs://bucket/prefix, s3://bucket/prefix or file:///path",
-    )?;
+    let url = settings.bucket.as_ref().ok_or(SetupError::Missing {
+        wanted: "the bucket",
+        missing: "KARUTE_BUCKET",
+        instead: "leave out what asks for it; it is gs://bucket/prefix, s3://bucket/prefix or file:///path",
+    })?;
     Ok(Bucket::open(url, settings.bucket_endpoint.as_ref())?)
 }
 

@@ -63,7 +63,8 @@ pub(super) struct Options {
     /// So a job needs no disk of its own.
     #[arg(long, conflicts_with_all = ["check", "re_embed"])]
     push: bool,
-    /// The bucket may be empty: there is nothing to pull, and nothing that the guard could compare with.
+    /// The bucket may be empty, or what is current there lost: there is nothing to pull, and nothing that the guard could
+    /// compare with.
     #[arg(long, requires = "push")]
     first: bool,
     /// Write every finding to this file: .csv or .json.

@@ -1,5 +1,7 @@
 //! `GET /health` and its two short forms.
 
+use std::sync::atomic::Ordering;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -46,6 +48,9 @@ fn told(app: &App, found: Measured) -> (StatusCode, Value) {
             (details, problems.to_vec())
         }
     };
+    if app.lags.load(Ordering::Relaxed) {
+        problems.push("the bucket could not be followed when it was last looked at: the log says why".into());
+    }
     let vector_db = is_served && found.searched.is_ok();
     if let (true, Err(code)) = (is_served, found.searched) {
         problems.push(format!("Vector DB connection failed: a test search ended with {code}"));

@@ -3,6 +3,7 @@
 //! ```text
 //! <url>/CURRENT                  the id of the snapshot in force, one line
 //! <url>/snapshots/<id>.karute    immutable; its name says what it must hold
+//! <url>/NOTE                     what the last sync noted of the source, one line
 //! ```
 //!
 //! A [push](Bucket::push) uploads the snapshot under its own name and only then swaps the pointer, expecting the very

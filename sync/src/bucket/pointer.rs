@@ -13,6 +13,8 @@ use super::{Bucket, BucketError};
 
 /// `CURRENT` is an id and a line feed; anything longer is not ours.
 const POINTER_LIMIT: u64 = 66;
+/// A note is a line.
+const NOTE_LIMIT: u64 = 64 << 10;
 /// How often a swap is tried when the bucket calls it a conflict and yet nothing has changed.
 const SWAP_ATTEMPTS: usize = 3;
 /// How long a folder's pointer may be held by another process; a swap takes milliseconds.
@@ -57,6 +59,34 @@ impl Bucket {
             Ok(id) => Ok(Seen { id: Some(id), version: Some(version) }),
             Err(_) => Err(garbage(format!("{text:?}"))),
         }
+    }
+
+    /// What was noted of the source: [`Store::noted`](karute_engine::Store::noted) of the machine that last synced it, so that
+    /// a machine without a disk knows what was read when. `None` where there is no note, or no sound one.
+    ///
+    /// # Errors
+    /// A bucket that does not answer.
+    pub async fn noted(&self) -> Result<Option<String>, BucketError> {
+        let path = self.prefix.clone().join("NOTE");
+        let got = match self.objects.get(&path).await {
+            Ok(got) => got,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(self.request("read", &path)(error)),
+        };
+        if got.meta.size > NOTE_LIMIT {
+            return Ok(None);
+        }
+        let bytes = got.bytes().await.map_err(self.request("read", &path))?;
+        Ok(String::from_utf8(bytes.to_vec()).ok())
+    }
+
+    /// Keeps `note` for the next machine.
+    ///
+    /// # Errors
+    /// A bucket that does not answer.
+    pub async fn note(&self, note: String) -> Result<(), BucketError> {
+        let path = self.prefix.clone().join("NOTE");
+        self.objects.put(&path, note.into()).await.map(drop).map_err(self.request("write", &path))
     }
 
     /// Makes `id` current if the pointer is still what was seen.

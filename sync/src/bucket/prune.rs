@@ -23,9 +23,9 @@ pub struct Pruned {
 }
 
 impl Bucket {
-    /// Removes all snapshots but the `keep` newest, by when they were uploaded. The current one stays whatever `keep` says, and
-    /// so does what was uploaded within the hour before `now`: its push, or somebody's pull, may be under way. Objects of other
-    /// names are left alone.
+    /// Removes all snapshots but `keep`: the current one first, then the newest, by when they were uploaded. The current one
+    /// stays whatever `keep` says, and so does what was uploaded within the hour before `now`: its push may be under way.
+    /// Objects of other names are left alone.
     ///
     /// A bucket that keeps earlier versions of its objects keeps what is removed here for as long as it was told to.
     ///
@@ -45,11 +45,15 @@ impl Bucket {
             .iter()
             .filter_map(|object| Some((id_of(&object.location)?, object.last_modified.timestamp())))
             .collect();
-        snapshots.sort_by_key(|&(id, uploaded)| (Reverse(uploaded), id));
+        snapshots.sort_by_key(|&(id, uploaded)| (id != current, Reverse(uploaded), id));
         let settled = now.unix_timestamp() - UNDER_WAY.as_secs() as i64;
         let old = snapshots.iter().skip(keep).filter(|(id, uploaded)| *id != current && *uploaded < settled);
         let mut pruned = Pruned::default();
         for &(id, _) in old {
+            // Somebody may be going back to it.
+            if self.look().await?.id() == Some(id) {
+                continue;
+            }
             let path = self.snapshot_path(id);
             match self.objects.delete(&path).await {
                 // Somebody else prunes, too.

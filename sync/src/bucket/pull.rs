@@ -41,7 +41,7 @@ impl Bucket {
     pub async fn pull(&self, store: &Store, progress: &dyn Progress) -> Result<Pulled, BucketError> {
         let seen = self.look().await?;
         let wanted = seen.id().ok_or_else(|| BucketError::Empty { url: self.url.to_string() })?;
-        let local = store.clone();
+        let (local, begun) = (store.clone(), store.current_id());
         let (id, held, current) = blocking(store.path_of(wanted), move || -> Result<_, StoreError> {
             // Where somebody in it is forgotten here, another one stands in its place.
             let id = local.stand_in(wanted)?;
@@ -63,7 +63,13 @@ impl Bucket {
         if !current {
             let local = store.clone();
             // Whoever is forgotten here must not be in force for a moment.
-            let made = blocking(store.directory().into(), move || forget::make_current(&local, pulled.id));
+            let made = blocking(store.directory().into(), move || match local.current_id() {
+                // A download takes long enough for somebody to go back, or to publish.
+                Some(by) if begun != Some(by) && by != pulled.id => {
+                    Err(StoreError::Overtaken { id: pulled.id, by }.into())
+                }
+                _ => forget::make_current(&local, pulled.id),
+            });
             pulled.id = made.await??;
             pulled.moved = true;
         }

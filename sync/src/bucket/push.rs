@@ -70,7 +70,12 @@ impl Bucket {
                 }
             }
         }
-        Ok(Pushed { id, bytes, uploaded: !is_sound, replaced: seen.id() })
+        // Whoever prunes may have taken it for an old one until the pointer named it.
+        let is_gone = is_sound && !self.is_there(id).await?;
+        if is_gone {
+            self.upload(&store.path_of(id), id, bytes, false, progress).await?;
+        }
+        Ok(Pushed { id, bytes, uploaded: !is_sound || is_gone, replaced: seen.id() })
     }
 
     async fn verified_length(&self, store: Store, id: SnapshotId) -> Result<u64, BucketError> {
