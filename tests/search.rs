@@ -252,6 +252,35 @@ fn the_graph_finds_what_exact_search_finds_under_any_filter() {
 }
 
 #[test]
+fn a_client_of_many_copies_and_a_few_other_rows_is_searched_whole() {
+    let mut random = ChaCha8Rng::seed_from_u64(23);
+    let mut draft = Draft::new(identity(32));
+    draft.set_graph(Some(GraphSettings::default()));
+    let (nothing, mut questions) = (direction(32, &mut random), Vec::new());
+    for number in 0..9_000 {
+        // Most of what is written of this client is one sentence.
+        let (client, vector) = match number % 3 {
+            0 => ("CL-1", if number % 300 == 0 { direction(32, &mut random) } else { nothing.clone() }),
+            _ => ("CL-2", direction(32, &mut random)),
+        };
+        let row = Row { id: format!("KB_{number}"), client_id: client.into(), ..Row::default() };
+        draft.push(&row, &[Passage::whole(&row, &vector)]).expect("a sound row");
+        if number % 300 == 0 {
+            let stray = direction(32, &mut random);
+            let asked = vector.iter().zip(&stray).map(|(v, s)| v + 0.5 * s).collect();
+            questions.push(Embedding::new(identity(32), asked));
+        }
+    }
+    let index = open(draft);
+    index.verify().expect("sound");
+    let client = Filter::everything().only(Facet::Client, ["CL-1"]);
+    for plan in [Plan::Auto, Plan::Graph { ef_search: 64 }] {
+        let (recall, _) = recall(&index, &questions, &client, plan);
+        assert!(recall >= 0.99, "{plan:?}: {recall}");
+    }
+}
+
+#[test]
 fn of_copies_a_walk_gives_those_that_exact_search_gives() {
     let mut random = ChaCha8Rng::seed_from_u64(17);
     let heaps: Vec<Vec<f32>> = (0..30).map(|_| direction(24, &mut random)).collect();

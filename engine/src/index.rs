@@ -126,10 +126,11 @@ impl Index {
         };
         scratch.coded.set(&scratch.vector, &codes);
         let (kernel, among, threads) = (Kernel::detect(), self.among(allowed), query.threads);
-        let at = Search { kernel, of, codes, top, allowed, among, threads };
+        let mut at = Search { kernel, of, codes, top, allowed, among, share: 1.0, threads };
         let explained = match self.plan(query.plan, top, allowed)? {
             Planned::Exact(why) => at.exact(scratch, why, watch)?,
-            Planned::Graph { graph, ef_search, why } => {
+            Planned::Graph { graph, ef_search, share, why } => {
+                at.share = share;
                 match at.graph(scratch, &graph, ef_search, why, watch)? {
                     Some(explained) => explained,
                     None => {
@@ -208,15 +209,27 @@ impl Index {
 
     /// Chooses between exact search and the graph by what each would compare.
     fn plan(&self, plan: Plan, top: usize, allowed: Option<&RowSet>) -> Result<Planned<'_>, OpenError> {
+        /// Rows of a filter that are looked at for what they share.
+        const SAMPLED: usize = 64;
         let graph = match self.snapshot.graph()? {
             Some(graph) if plan != Plan::Exact => graph,
             Some(_) => return Ok(Planned::Exact("exact: the query says so")),
             None => return Ok(Planned::Exact("exact: so few rows need no graph")),
         };
+        let (passages, among) = (u64::from(self.passages()), self.among(allowed));
+        let share = match allowed {
+            None => 1.0,
+            Some(allowed) => {
+                let of = self.vectors()?;
+                let some = allowed.sample(SAMPLED).filter_map(|row| of.passages_of_row(row).next());
+                graph.share(among, some)
+            }
+        };
         if let Plan::Graph { ef_search } = plan {
             return Ok(Planned::Graph {
                 graph,
                 ef_search: ef_search.max(top),
+                share,
                 why: "graph: the query says so",
             });
         }
@@ -228,15 +241,14 @@ impl Index {
         } as usize;
         // The curve was measured for ten rows; more need as much room behind the last of them.
         let ef_search = promised.max(top + promised / 2);
-        let (all, among) = (u64::from(self.passages()).max(1), self.among(allowed));
         // About half of a node's neighbours were seen before; of those compared, the filter lets a share through, and a walk
         // that is thinned out keeps fewer.
-        let kept = ef_search as f64 * (0.5 + among as f64 / all as f64 / 2.0);
-        let walked = (kept as u64 * u64::from(graph.header.degree) / 2) * all / among.max(1);
-        Ok(if walked >= among {
+        let kept = ef_search as f64 * (0.5 + share / 2.0);
+        let walked = kept * f64::from(graph.header.degree) / 2.0 / share.max(1.0 / passages.max(1) as f64);
+        Ok(if walked >= among as f64 {
             Planned::Exact("exact: as cheap as the graph for so many rows of so few")
         } else {
-            Planned::Graph { graph, ef_search, why: "graph: it compares fewer rows" }
+            Planned::Graph { graph, ef_search, share, why: "graph: it compares fewer rows" }
         })
     }
 
@@ -458,5 +470,11 @@ impl Index {
 
 enum Planned<'a> {
     Exact(&'static str),
-    Graph { graph: Graph<'a>, ef_search: usize, why: &'static str },
+    /// With about which share of its nodes the filter lets through.
+    Graph {
+        graph: Graph<'a>,
+        ef_search: usize,
+        share: f64,
+        why: &'static str,
+    },
 }

@@ -63,6 +63,8 @@ pub(crate) struct Search<'a> {
     pub(crate) allowed: Option<&'a RowSet>,
     /// About how many passages the filter lets through.
     pub(crate) among: u64,
+    /// About which share of the graph's nodes, 0 to 1.
+    pub(crate) share: f64,
     /// Whether an exact search may use every thread.
     pub(crate) threads: bool,
 }
@@ -150,8 +152,7 @@ impl Search<'_> {
                 };
                 let seeds = rows.sample(SEEDS).filter_map(|row| self.of.passages_of_row(row).next());
                 let seeds = seeds.map(|passage| graph.stands_for(passage));
-                let Self { among, top, .. } = *self;
-                let share = among as f64 / self.codes.len().max(1) as f64;
+                let Self { among, share, top, .. } = *self;
                 let filtered = Filtered { allowed, seeds, top, share, budget: among };
                 let mut wanted = true;
                 let mut is_wanted = || {
@@ -204,10 +205,13 @@ impl Search<'_> {
                 break;
             }
             least = near.score();
-            let copies = graph.copies_of(near.node());
-            whole &= copies.len() < close;
-            let own = std::iter::once(near.node()).chain(copies.iter().map(|&[_, copy]| copy));
-            let own = own.filter(|&passage| is_allowed(passage)).take(close);
+            let copies = graph.copies_of(near.node()).iter().map(|&[_, copy]| copy);
+            let own = std::iter::once(near.node()).chain(copies).filter(|&passage| is_allowed(passage));
+            // All of them score the same, so no more rows than are asked for can matter, and of each its first passage.
+            let mut last = None;
+            let first_of_row =
+                |passage: &u32| last.replace(self.of.row(*passage)) != Some(self.of.row(*passage));
+            let own = own.filter(first_of_row).take(self.top);
             found.extend(own.map(|passage| self.of.scored(vector, passage, room)));
         }
         walk.counters.rescored += found.len() as u64;

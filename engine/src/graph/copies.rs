@@ -48,3 +48,26 @@ pub(super) fn fault(copies: &[Copied], nodes: u32) -> Option<String> {
     let sound = found == copies.len() && copies.is_sorted() && copies.iter().all(is_sound);
     (!sound).then(|| "what it says of copies contradicts itself".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::fault;
+
+    #[test]
+    fn a_table_of_copies_names_each_once_in_order_and_no_copy_of_a_copy() {
+        assert_eq!(fault(&[], 3), None);
+        assert_eq!(fault(&[[0, 2], [0, 4], [1, 3]], 5), None);
+        for wrong in [
+            &[[0, 4], [0, 2]][..],
+            &[[1, 3], [0, 2]],
+            &[[0, 2], [1, 2]],
+            &[[0, 2], [0, 2]],
+            &[[0, 2], [2, 3]],
+            &[[2, 2]],
+            &[[3, 1]],
+            &[[0, 5]],
+        ] {
+            assert!(fault(wrong, 5).is_some(), "{wrong:?}");
+        }
+    }
+}

@@ -85,7 +85,7 @@ impl Tree {
 pub(super) struct Returning {
     returns: Vec<bool>,
     /// Where the nodes that lead to each node begin in `sources`.
-    starts: Vec<u32>,
+    starts: Vec<u64>,
     sources: Vec<u32>,
 }
 
@@ -100,7 +100,7 @@ impl Returning {
                     .map(move |&to| (node, to as usize))
             })
         };
-        let mut starts = vec![0u32; nodes + 1];
+        let mut starts = vec![0u64; nodes + 1];
         edges().for_each(|(_, to)| starts[to + 1] += 1);
         for to in 0..nodes {
             starts[to + 1] += starts[to];
@@ -122,10 +122,13 @@ impl Returning {
     /// From `node` it can be reached now, and so it can from all that lead there.
     pub(super) fn grow(&mut self, node: u32) {
         let mut waiting = vec![node];
+        self.returns[node as usize] = true;
         while let Some(node) = waiting.pop() {
-            if !std::mem::replace(&mut self.returns[node as usize], true) {
-                let own = self.starts[node as usize] as usize..self.starts[node as usize + 1] as usize;
-                waiting.extend(&self.sources[own]);
+            let own = self.starts[node as usize] as usize..self.starts[node as usize + 1] as usize;
+            for &source in &self.sources[own] {
+                if !std::mem::replace(&mut self.returns[source as usize], true) {
+                    waiting.push(source);
+                }
             }
         }
     }

@@ -122,6 +122,28 @@ impl<'a> Graph<'a> {
         header.curve_ef.into_iter().zip(header.curve_recall).take(header.curve_points as usize)
     }
 
+    /// About which share of its nodes a filter lets through, 0 to 1, that lets through `among` passages, `some` of them: many
+    /// may be copies of a few.
+    pub(crate) fn share(&self, among: u64, some: impl Iterator<Item = u32>) -> f64 {
+        let nodes = f64::from(self.header.nodes.saturating_sub(self.header.copies).max(1));
+        let own = match self.copies.is_empty() {
+            true => 1.0,
+            false => {
+                let mut some: Vec<u32> = some.map(|passage| self.stands_for(passage)).collect();
+                let passages = some.len().max(1) as f64;
+                some.sort_unstable();
+                some.dedup();
+                some.len() as f64 / passages
+            }
+        };
+        (among as f64 * own / nodes).min(1.0)
+    }
+
+    /// All copies, ascending.
+    pub(crate) fn copies(&self) -> &'a [Copied] {
+        self.copies
+    }
+
     /// The copies of `node`, ascending.
     #[inline]
     pub(crate) fn copies_of(&self, node: u32) -> &'a [Copied] {
@@ -199,7 +221,7 @@ impl<'a> Graph<'a> {
         for (node, (reached, is_copy)) in (0..).zip(reached.into_iter().zip(is_copy)) {
             // Whoever reaches a node has its copies; nothing leads to them besides.
             if reached == is_copy || (is_copy && self.stands_for(node) == node) {
-                return Err(format!("node {node} cannot be reached"));
+                return Err(format!("node {node} cannot be reached, or is a copy and can"));
             }
         }
         Ok(())

@@ -87,7 +87,7 @@ pub(crate) fn measure(
     };
     let (rows, questions) = (truths(rows.collect()), truths(questions.to_vec()));
     let among = codes.len() as u64;
-    let search = Search { kernel, of, codes, top: TOP, allowed: None, among, threads: false };
+    let search = Search { kernel, of, codes, top: TOP, allowed: None, among, share: 1.0, threads: false };
     let mut header = GraphHeader {
         ef_search: 0,
         curve_points: 0,

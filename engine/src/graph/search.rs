@@ -217,9 +217,9 @@ impl Walk {
     }
 
     /// As [`Walk::search`], but keeps only nodes that `allowed` lets through. The walk begins at `seeds` as well, some
-    /// such nodes, and crosses at most one other node between two of them (as ACORN does: Patel et al., SIGMOD 2024):
-    /// so it cannot lose itself among nodes that are near the query but not wanted. Where the filter turns out to leave out
-    /// what is nearest, the graph leads away from what is wanted, and it keeps more. Gives up with `false` after `budget`
+    /// such nodes, and crosses at most one other node between two of them (as ACORN does: Patel et al., SIGMOD 2024), but for
+    /// those that are nearer than any that is wanted: so it does not lose itself among nodes that are near the query but not
+    /// wanted. Where there are many of those, the filter leaves out what is nearest, and it keeps more. Gives up with `false` after `budget`
     /// comparisons: then reading every allowed node is cheaper; and when it is not wanted any more.
     pub(crate) fn search_within(
         &mut self,
@@ -266,7 +266,8 @@ impl Walk {
                 }
             }
             self.ef = ef;
-            let Some(best) = self.waiting.pop() else { return true };
+            // Where it comes to an end before it has kept as many as it may, there may be others that it cannot get to.
+            let Some(best) = self.waiting.pop() else { return self.found.len() >= ef };
             if self.found.len() >= ef && self.found.last().is_some_and(|worst| best < *worst) {
                 return true;
             }

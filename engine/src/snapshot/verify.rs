@@ -11,6 +11,7 @@ use crate::codes::is_row_of;
 use crate::day::Day;
 use crate::error::{OpenError, VectorFault};
 use crate::filter::{Facet, FacetValue};
+use crate::graph::Graph;
 use crate::kernel::dot;
 use crate::originals::Originals;
 use crate::row::ArchivedRow;
@@ -47,12 +48,28 @@ pub(crate) fn everything(snapshot: &Snapshot) -> Result<Verified, OpenError> {
                 return Err(snapshot.corrupt(Section::Lexical, 0, fault.into()));
             }
             let Some(graph) = snapshot.graph()? else { return Ok(()) };
-            graph.check().map_err(|detail| snapshot.corrupt(Section::Graph, 0, detail))
+            graph.check().map_err(|detail| snapshot.corrupt(Section::Graph, 0, detail))?;
+            copies(snapshot, &graph)
         },
     );
     of_rows.and(of_indexes)?;
     let Meta { rows, passages, .. } = *snapshot.meta();
     Ok(Verified { rows, passages, bytes })
+}
+
+/// Whether each copy of the graph has the vector of the node that it is a copy of: it is found by that node alone.
+fn copies(snapshot: &Snapshot, graph: &Graph<'_>) -> Result<(), OpenError> {
+    let (vectors, dimensions) = (snapshot.vectors()?, snapshot.meta().identity.dimensions as usize);
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    for &[node, copy] in graph.copies() {
+        let [a, b] = [(node, &mut one), (copy, &mut two)]
+            .map(|(passage, room)| vectors.numbers(Originals::place(passage as usize, dimensions), room));
+        if !a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits())) {
+            let detail = format!("passage {copy} is called a copy of {node}, and is not");
+            return Err(snapshot.corrupt(Section::Graph, 0, detail));
+        }
+    }
+    Ok(())
 }
 
 /// Reads every row in place; checks ids, their order and the facets.
