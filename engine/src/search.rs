@@ -124,8 +124,8 @@ impl Search<'_> {
         whole
     }
 
-    /// Walks over the graph. `Ok(None)` where the graph does not give as many rows as there are, or not cheaper than an exact search would; what it
-    /// cost is in the counters of the walk all the same.
+    /// Walks over the graph. `Ok(None)` where the graph does not give as many rows as there are, or not cheaper than an exact
+    /// search would; what it cost is in the counters of the walk all the same.
     pub(crate) fn graph(
         &self,
         scratch: &mut Scratch,

@@ -16,13 +16,12 @@ pub(super) fn find(of: &Vectors<'_>, codes: &Codes<'_>) -> Vec<Copied> {
         of.vector(passage, &mut room).iter().map(|number| number.to_bits()).collect()
     };
     // Codes differ almost always, and early; vectors are looked at where they do not.
-    let same_codes = |a: u32, b: u32| codes.row(a) == codes.row(b);
     let mut order: Vec<u32> = (0..codes.len() as u32).collect();
     order.par_sort_unstable_by(|&a, &b| {
         let by_vector = || if a == b { std::cmp::Ordering::Equal } else { bits(a).cmp(&bits(b)) };
         codes.row(a).cmp(codes.row(b)).then_with(by_vector).then(a.cmp(&b))
     });
-    let heaps = order.chunk_by(|&a, &b| same_codes(a, b) && bits(a) == bits(b));
+    let heaps = order.chunk_by(|&a, &b| codes.row(a) == codes.row(b) && bits(a) == bits(b));
     let mut copies: Vec<Copied> =
         heaps.flat_map(|heap| heap.iter().skip(1).map(|&copy| [heap[0], copy])).collect();
     copies.par_sort_unstable();
