@@ -3,9 +3,13 @@
 
 #![expect(clippy::expect_used, reason = "a bench that cannot go on should say where")]
 
+mod cosine;
+
 use std::hint::black_box;
 
+use cosine::Cosine;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use hnsw_rs::hnsw::Hnsw;
 use karute_engine::{
     Draft, Embedding, Facet, Filter, GraphSettings, Guard, Index, Passage, Plan, Provenance, Query, Row,
     Scratch, Sealed, Store,
@@ -57,6 +61,14 @@ fn bench(criterion: &mut Criterion) {
             bencher.iter(|| index.search_into(black_box(&query), &mut scratch, &mut hits));
         });
     }
+    // What the graph is measured against.
+    let reference = Hnsw::<f32, Cosine>::new(16, ROWS, 16, 200, Cosine);
+    for number in 0..ROWS {
+        reference.insert((&lexical.vector(&text(number)).expect("words"), number));
+    }
+    criterion.bench_function("graph search, ef 64, hnsw_rs itself", |bencher| {
+        bencher.iter(|| reference.search(black_box(embedding.vector()), 10, 64));
+    });
     let batch: Vec<Query<'_>> = (0..64).map(|_| query.clone().plan(Plan::Exact)).collect();
     criterion.bench_function("64 exact searches in one pass", |bencher| {
         bencher.iter(|| index.search_batch(black_box(&batch)));

@@ -122,8 +122,13 @@ proptest! {
 fn the_same_rows_give_the_same_bytes_on_any_number_of_threads() {
     let sealed = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-        let (mut draft, _) = draft(3_000, 32, &mut ChaCha8Rng::seed_from_u64(7));
+        let (mut draft, vectors) = draft(3_000, 32, &mut ChaCha8Rng::seed_from_u64(7));
         draft.set_graph(Some(GraphSettings::default()));
+        // Some records say a thing twice, one of them very often.
+        for (number, vector) in vectors.iter().step_by(50).chain([&vectors[9]; 100]).enumerate() {
+            let row = Row { id: format!("again {number}"), ..Row::default() };
+            draft.push(&row, &[Passage::whole(&row, vector)]).expect("a sound row");
+        }
         pool.install(|| draft.finish(Provenance::default())).expect("a draft").to_bytes()
     };
     let one = sealed(1);

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use karute_engine::{Draft, Embedding, Precision, Store, StoreError};
+use karute_engine::{Draft, Embedding, GraphBuilder, Precision, Store, StoreError};
 use karute_sync::embed::{EmbedError, Embedder, Task, embed_questions, passage_text};
-use karute_sync::job::{self, How, Outcome, Run, Silent, SyncError};
+use karute_sync::job::{self, How, Outcome, Pass, Run, Silent, SyncError};
 use karute_sync::lexical::Lexical;
 use karute_sync::report::{Action, Reason};
 use karute_sync::source::{SheetNames, Source, SourceError};
@@ -304,4 +305,25 @@ fn the_recall_is_promised_for_the_questions_that_a_sync_was_given() {
     assert_eq!(promise.questions, 2);
     let asked = block_on(embed_questions(&questions, &*LEXICAL)).expect("vectors");
     assert_eq!(index.measure_recall(&asked).expect("a graph"), Some(promise));
+}
+
+#[test]
+fn either_builder_makes_a_graph_of_few_rows_where_it_is_named_and_both_keep_what_they_promise() {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    for (builder, graph) in [
+        (None, false),
+        (Some(GraphBuilder::Native), true),
+        (Some(GraphBuilder::HnswRs), true),
+        (Some(GraphBuilder::Native), true),
+    ] {
+        let how = How { builder, pass: Pass::Changes { full_every: Duration::MAX }, ..How::default() };
+        let synced = block_on(job::run(&Workbook::sample(), &*LEXICAL, &store, NOW, how, &Silent));
+        let index = synced.expect("published").index;
+        index.verify().expect("sound");
+        let promise = index.promise().expect("sound");
+        assert_eq!(promise.is_some(), graph, "{builder:?}");
+        assert_eq!(index.measure_recall(&[]).expect("measured"), promise, "{builder:?}");
+        assert!(promise.is_none_or(|promise| promise.recall() >= 0.97), "{builder:?}");
+    }
 }

@@ -11,6 +11,8 @@
 #![expect(clippy::expect_used, reason = "a bench that cannot go on should say where")]
 
 mod baseline;
+#[path = "../cosine.rs"]
+mod cosine;
 mod filters;
 
 use std::collections::HashMap;

@@ -43,7 +43,7 @@ pub mod fusion;
 mod graph;
 mod identity;
 mod index;
-mod kernel;
+pub mod kernel;
 pub mod lexical;
 mod originals;
 mod query;

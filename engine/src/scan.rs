@@ -54,11 +54,32 @@ impl<'a> Vectors<'a> {
         (first as u32..).zip(own).map(|(passage, _)| passage)
     }
 
-    pub(crate) fn scored(&self, query: &[f32], passage: u32, room: &mut Vec<f32>) -> Scored {
+    fn scored(&self, query: &[f32], passage: u32, room: &mut Vec<f32>) -> Scored {
         Scored { score: dot(query, self.vector(passage, room)), row: self.row(passage), passage }
+    }
+
+    /// Appends what `passages` score in full precision. `false` if it is not wanted any more, which is asked every
+    /// [`ASK_EVERY`] vectors.
+    pub(crate) fn score(
+        &self,
+        query: &[f32],
+        passages: impl Iterator<Item = u32>,
+        room: &mut Vec<f32>,
+        found: &mut Vec<Scored>,
+        mut is_wanted: impl FnMut() -> bool,
+    ) -> bool {
+        for passage in passages {
+            found.push(self.scored(query, passage, room));
+            if found.len().is_multiple_of(ASK_EVERY) && !is_wanted() {
+                return false;
+            }
+        }
+        true
     }
 }
 
+/// Vectors that are compared in full precision before it is asked whether they are still wanted.
+const ASK_EVERY: usize = 32;
 /// Rows of codes that are compared at a time.
 pub(crate) const BLOCK_ROWS: usize = 256;
 
@@ -194,7 +215,8 @@ impl Scan {
         wanted
     }
 
-    /// Compares the vectors of what is left, in full precision; gives the best rows, best first.
+    /// Compares the vectors of what is left, in full precision; gives the best rows, best first, or `None` if it is not wanted
+    /// any more.
     pub(crate) fn finish(
         &mut self,
         of: &Vectors<'_>,
@@ -202,7 +224,8 @@ impl Scan {
         coded: &CodedQuery,
         query: &[f32],
         top: usize,
-    ) -> &[Scored] {
+        mut is_wanted: impl FnMut() -> bool,
+    ) -> Option<&[Scored]> {
         let bound = coded.bound(of.dimensions);
         let threshold = self.threshold();
         let errors = codes.errors;
@@ -213,22 +236,25 @@ impl Scan {
         // The likeliest first: what they truly score excludes most of the others.
         self.candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let likely = top.saturating_mul(2).min(self.candidates.len());
-        let room = &mut self.room;
-        self.found
-            .extend(self.candidates[..likely].iter().map(|&(_, passage)| of.scored(query, passage, room)));
+        let (likeliest, rest) = self.candidates.split_at(likely);
+        let likeliest = likeliest.iter().map(|&(_, passage)| passage);
+        if !of.score(query, likeliest, &mut self.room, &mut self.found, &mut is_wanted) {
+            return None;
+        }
         fold(&mut self.found);
         let certain = match top.checked_sub(1).and_then(|last| self.found.get(last)) {
             Some(last) => last.score,
             None => f32::NEG_INFINITY,
         };
-        let rest = self.candidates[likely..].iter().filter(|candidate| reach(candidate) >= certain);
+        let rest = rest.iter().filter(|candidate| reach(candidate) >= certain).map(|&(_, passage)| passage);
         let before = self.found.len();
-        let room = &mut self.room;
-        self.found.extend(rest.map(|&(_, passage)| of.scored(query, passage, room)));
+        if !of.score(query, rest, &mut self.room, &mut self.found, is_wanted) {
+            return None;
+        }
         self.rescored += (likely + self.found.len() - before) as u64;
         fold(&mut self.found);
         self.found.truncate(top);
-        &self.found
+        Some(&self.found)
     }
 }
 

@@ -91,7 +91,8 @@ impl Search<'_> {
         }
         watch.ended(Stage::Scan);
         found.clear();
-        found.extend_from_slice(scan.finish(&self.of, &self.codes, coded, vector, self.top));
+        let best = scan.finish(&self.of, &self.codes, coded, vector, self.top, || watch.is_wanted());
+        found.extend_from_slice(best.ok_or(QueryError::Cancelled)?);
         let (distances, rescored) = (scan.distances, scan.rescored);
         let bytes = distances * (self.codes.stride as u64 + 4) + rescored * self.of.vector_bytes();
         watch.ended(Stage::Rescore);
@@ -169,8 +170,9 @@ impl Search<'_> {
         watch.ended(Stage::Walk);
         // The codes order all but the closest calls; those are decided in full precision.
         let close = self.top + self.top / 2 + 4;
-        if ended && !self.rescore(scratch, graph, close, is_allowed) && scratch.found.len() < self.top {
-            self.rescore(scratch, graph, usize::MAX, is_allowed);
+        if ended && !self.rescore(scratch, graph, close, is_allowed, watch)? && scratch.found.len() < self.top
+        {
+            self.rescore(scratch, graph, usize::MAX, is_allowed, watch)?;
         }
         let Scratch { walk, found, .. } = scratch;
         let Counters { distances, hops, rescored, .. } = walk.counters;
@@ -195,7 +197,8 @@ impl Search<'_> {
         graph: &Graph<'_>,
         close: usize,
         is_allowed: impl Fn(u32) -> bool,
-    ) -> bool {
+        watch: &mut dyn Watch,
+    ) -> Result<bool, QueryError> {
         let Scratch { vector, walk, found, room, .. } = scratch;
         found.clear();
         let (mut whole, mut least) = (true, i32::MIN);
@@ -212,11 +215,13 @@ impl Search<'_> {
             let first_of_row =
                 |passage: &u32| last.replace(self.of.row(*passage)) != Some(self.of.row(*passage));
             let own = own.filter(first_of_row).take(self.top);
-            found.extend(own.map(|passage| self.of.scored(vector, passage, room)));
+            if !self.of.score(vector, own, room, found, || watch.is_wanted()) {
+                return Err(QueryError::Cancelled);
+            }
         }
         walk.counters.rescored += found.len() as u64;
         scan::fold(found);
-        whole
+        Ok(whole)
     }
 }
 
@@ -238,6 +243,7 @@ pub(crate) fn exact_together(
         }
     }
     for (_, top, Scratch { vector, coded, scan, found, .. }) in searches {
-        found.extend_from_slice(scan.finish(of, codes, coded, vector, *top));
+        // Nobody can cancel it.
+        found.extend_from_slice(scan.finish(of, codes, coded, vector, *top, || true).unwrap_or_default());
     }
 }

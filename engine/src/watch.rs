@@ -18,8 +18,8 @@ pub enum Stage {
 
 /// Is told how a search goes, and may end it.
 pub trait Watch: Send {
-    /// Whether the search is still wanted. Asked every few microseconds while codes are read or the graph is walked, not while
-    /// what is close is compared in full precision; after `false` the search ends with
+    /// Whether the search is still wanted. Asked every few microseconds while codes are read, the graph is walked, or more than
+    /// a few vectors are compared in full precision; after `false` the search ends with
     /// [`QueryError::Cancelled`](crate::QueryError::Cancelled). Where a search uses several threads, one asks at a time: it
     /// must not wait for work on rayon's threads.
     fn is_wanted(&mut self) -> bool {

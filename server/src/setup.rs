@@ -360,6 +360,7 @@ pub fn how(settings: &Settings, publishing: Publishing) -> Result<How, SetupErro
         missing: Missing::Leave,
         write_back: false,
         precision: settings.vectors,
+        builder: None,
         questions: recall_questions(settings)?,
     })
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use karute_engine::{BuildError, Guard, Index, Precision, Provenance, Store, StoreError};
+use karute_engine::{BuildError, GraphBuilder, Guard, Index, Precision, Provenance, Store, StoreError};
 use time::OffsetDateTime;
 
 use crate::embed::{EmbedError, Embedder};
@@ -97,6 +97,8 @@ pub struct How {
     pub write_back: bool,
     /// In how many bits the snapshot keeps each number of its vectors.
     pub precision: Precision,
+    /// Who builds the graph, if there is to be one whatever the number of rows; the engine decides otherwise.
+    pub builder: Option<GraphBuilder>,
     /// Questions on which the recall that a graph promises is measured besides the rows themselves. A model that is paid
     /// embeds them only where [`Missing::Embed`] lets it.
     pub questions: Vec<String>,
@@ -112,6 +114,7 @@ impl Default for How {
             missing: Missing::Leave,
             write_back: false,
             precision,
+            builder: None,
             questions: Vec::new(),
         }
     }
@@ -291,6 +294,7 @@ pub async fn run(
     };
     if let (false, Some(index), Some(seen)) = (full, &current, &seen)
         && !store.is_rolled_back()
+        && how.builder.is_none()
         && let Some(report) = told_of(index)
         && (how.missing == Missing::Leave || !report.has(Reason::NoVector))
         && is_up_to_date(index, store, source, embedder, how.precision).await?
@@ -316,7 +320,7 @@ pub async fn run(
         forced: how.publishing == Publishing::Forced,
         ..prepared.provenance(source, &seen, now)
     };
-    let sealed = prepared.build(embedder, store, how.precision, provenance, progress)?;
+    let sealed = prepared.build(embedder, store, &how, provenance, progress)?;
     progress.begin(Stage::Publishing, None);
     // Somebody may have been forgotten since the rows were read.
     let guard = Guard { after: begun.into(), ..how.publishing.guard() };
@@ -345,7 +349,7 @@ pub async fn run(
 }
 
 /// Reads all of `source`, embeds every row with `embedder`, and adds the snapshot to the store: another model is looked at
-/// before it is taken. Of `how`, only what it says of missing vectors and of precision counts. With `switch` it is
+/// before it is taken. Of `how`, only what it says of missing vectors, of precision and of the graph counts. With `switch` it is
 /// published at once, as far as the guard lets it.
 ///
 /// # Errors
@@ -366,7 +370,7 @@ pub async fn beside(
     let parent = begun.map(|id| id.to_string()).unwrap_or_default();
     let forced = switch == Some(Publishing::Forced);
     let provenance = Provenance { parent, forced, ..prepared.provenance(source, &seen, now) };
-    let sealed = prepared.build(embedder, store, how.precision, provenance, progress)?;
+    let sealed = prepared.build(embedder, store, &how, provenance, progress)?;
     progress.begin(Stage::Publishing, None);
     let id = match switch {
         Some(publishing) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use karute_engine::{
-    BuildError, Draft, Embedding, Index, Passage, Precision, Provenance, Row, Sealed, Store, Term,
+    BuildError, Draft, Embedding, GraphSettings, Index, Passage, Provenance, Row, Sealed, Store, Term,
 };
 use time::OffsetDateTime;
 
@@ -263,7 +263,7 @@ impl Prepared<'_> {
         &self,
         embedder: &dyn Embedder,
         store: &Store,
-        precision: Precision,
+        how: &How,
         provenance: Provenance,
         progress: &dyn Progress,
     ) -> Result<Sealed, SyncError> {
@@ -271,7 +271,10 @@ impl Prepared<'_> {
         progress.begin(Stage::Building, Some(rows.len() as u64));
         let mut draft =
             Draft::spooled(embedder.identity().clone(), store.directory()).map_err(SyncError::Spool)?;
-        draft.set_precision(precision)?;
+        draft.set_precision(how.precision)?;
+        if let Some(builder) = how.builder {
+            draft.set_graph(Some(GraphSettings { builder, ..GraphSettings::default() }));
+        }
         draft.set_questions(&self.questions)?;
         draft.set_terms(self.terms.clone());
         let stored = Stored {

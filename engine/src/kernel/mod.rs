@@ -14,8 +14,9 @@ mod scalar;
 
 use std::sync::OnceLock;
 
-/// Codes are stored in rows of whole blocks of this many bytes: a cache line, and the widest register.
-pub(crate) const BLOCK: usize = 64;
+/// Codes are stored in rows of whole blocks of this many bytes: a cache line, and the widest register. Kernels of codes
+/// are for lengths that are a multiple of it.
+pub const BLOCK: usize = 64;
 
 /// Codes are stored as unsigned bytes around this value.
 pub(crate) const ZERO: i32 = 128;
@@ -25,36 +26,37 @@ pub(crate) const LARGEST: f32 = 127.0;
 pub(crate) use scalar::step;
 
 /// What a gather gives for a row number that does not exist: no row scores less.
-pub(crate) const NO_ROW: i32 = i32::MIN;
+pub const NO_ROW: i32 = i32::MIN;
 
-/// Codes of a query, codes of all rows, row numbers, and a place for the result of each.
-type Gather = fn(&[i8], &[u8], &[u32], &mut [i32]);
+/// Codes of a query, codes of all rows, row numbers, and a place for the result of each. The length of the query's codes is
+/// that of a row.
+pub type Gather = fn(&[i8], &[u8], &[u32], &mut [i32]);
 
 /// The distance functions of one instruction set.
 #[derive(Clone, Copy)]
-pub(crate) struct Kernel {
+pub struct Kernel {
     /// Name of the instruction set.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Dot product of two vectors of one length; where the lengths differ, the surplus is ignored.
-    pub(crate) dot: fn(&[f32], &[f32]) -> f32,
+    pub dot: fn(&[f32], &[f32]) -> f32,
     /// Dot products of a query with consecutive rows of `query.len()` codes, one per place of the output.
-    pub(crate) scores: fn(&[i8], &[u8], &mut [i32]),
+    pub scores: fn(&[i8], &[u8], &mut [i32]),
     /// Dot products of a query with the rows that are numbered, [`NO_ROW`] for a number past the end.
-    pub(crate) gather: Gather,
+    pub gather: Gather,
     /// Writes the codes of a vector for a scale, and gives the sum of the squares of what they lost. The codes have at
     /// least as many places as the vector has numbers; further ones are left as they are.
-    pub(crate) encode: fn(&[f32], f32, &mut [u8]) -> f32,
+    pub encode: fn(&[f32], f32, &mut [u8]) -> f32,
 }
 
 impl Kernel {
     /// The fastest kernel that this processor runs.
-    pub(crate) fn detect() -> &'static Self {
+    pub fn detect() -> &'static Self {
         static CHOSEN: OnceLock<Kernel> = OnceLock::new();
         CHOSEN.get_or_init(|| Self::all().next().unwrap_or(scalar::KERNEL))
     }
 
     /// Every kernel that this processor runs, the fastest first.
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
         let native = [avx512::kernel(), avx2::kernel()];
         #[cfg(target_arch = "aarch64")]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use karute_engine::{Promise, Store, StoreError};
+use karute_engine::{GraphBuilder, Promise, Store, StoreError};
 use karute_sync::cache::Cached;
 use karute_sync::embed::Embedder;
 use karute_sync::google::scope;
@@ -54,7 +54,7 @@ pub(super) struct Options {
     #[arg(long, requires = "embed_missing")]
     write_back: bool,
     /// Embed all records anew with this model, beside the snapshot in force, and compare the two.
-    #[arg(long, value_name = "MODEL", conflicts_with_all = ["check", "watch", "embed_missing", "force", "full"])]
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["check", "watch", "embed_missing", "force", "full", "builder"])]
     re_embed: Option<String>,
     /// Make the snapshot of --re-embed the one in force.
     #[arg(long, requires = "re_embed")]
@@ -67,6 +67,10 @@ pub(super) struct Options {
     /// compare with.
     #[arg(long, requires = "push")]
     first: bool,
+    /// Build a graph with this builder, however few records there are; everything else is as ever. `hnsw_rs` is there for
+    /// comparison, in builds with the feature of that name.
+    #[arg(long, value_enum)]
+    builder: Option<Builder>,
     /// Write every finding to this file: .csv or .json.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -79,6 +83,24 @@ pub(super) struct Options {
 enum Named {
     Workbook,
     Sheets,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Builder {
+    Native,
+    #[cfg(feature = "hnsw_rs")]
+    #[value(name = "hnsw_rs")]
+    HnswRs,
+}
+
+impl From<Builder> for GraphBuilder {
+    fn from(builder: Builder) -> Self {
+        match builder {
+            Builder::Native => Self::Native,
+            #[cfg(feature = "hnsw_rs")]
+            Builder::HnswRs => Self::HnswRs,
+        }
+    }
 }
 
 fn pause(text: &str) -> Result<Duration, String> {
@@ -165,6 +187,7 @@ fn once(
         how.missing = setup::embed_missing(settings);
     }
     how.write_back = options.write_back;
+    how.builder = options.builder.map(GraphBuilder::from);
     let source: Box<dyn Source> = match options.write_back && setup::from_sheets(settings) {
         true => Box::new(setup::spreadsheet(settings, scope::WRITE)?),
         false => setup::source(settings)?,
