@@ -1,15 +1,17 @@
 //! Fear: a spreadsheet that is read dearly, half, or in silence. Everything here runs against an emulator of Google.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use karute_engine::{Precision, Store, StoreError};
 use karute_server::catalogue::Catalogue;
-use karute_sync::google::{Credentials, GoogleError, Limits};
+use karute_sync::google::{Client, Credentials, GoogleError, Limits, scope};
 use karute_sync::job::{self, How, Silent, SyncError};
 use karute_sync::lexical::Lexical;
 use karute_sync::report::{QualityReport, Reason};
-use karute_sync::source::{Source, SourceError};
+use karute_sync::source::{SheetNames, Source, SourceError};
 use karute_sync::workbook::Workbook;
+use karute_sync::{backup, layout};
 use karute_tests::google::workbook::{Cell, Tab};
 use karute_tests::google::{self, Effect, Emulator};
 use karute_tests::small::{
@@ -192,10 +194,65 @@ fn tabs_whose_file_names_would_be_one_are_backed_up_apart() {
     });
     let out = small.home().join("out");
     let sheet = source(&small.emulator, Credentials::nobody(), limits(), 2_000_000);
-    let done = block_on(karute_sync::backup::save(&sheet, &out)).expect("written");
+    let done = block_on(backup::save(&sheet, &out)).expect("written");
     let read = |name: &str| std::fs::read_to_string(out.join(name)).expect("a file");
     assert_eq!(read("a_b.csv"), "=1+1, x ,\"two\nlines \"\"quoted\"\", comma\"\n");
     assert_eq!((read("a_b (2).csv").as_str(), done.files.len()), ("other\n", 7));
+    let live = source(&small.emulator, Credentials::nobody(), limits(), 2_000_000);
+    let kept = || Workbook::at(&out, SheetNames::default());
+    let whole = block_on(backup::compare(&kept(), Some(&out), &live)).expect("read");
+    assert!(whole.only_in_backup.is_empty() && whole.only_in_source.is_empty(), "{whole:?}");
+
+    // A backup that fails leaves the one before; a tab that is gone leaves no file behind, and other files stay.
+    std::fs::write(out.join("own.csv"), "mine\n").expect("written");
+    small.emulator.edit(|book| drop(book.tabs.pop()));
+    let names = || {
+        let entries =
+            std::fs::read_dir(&out).expect("a directory").map(|entry| entry.expect("an entry").file_name());
+        entries.map(|name| name.into_string().expect("UTF-8")).collect::<BTreeSet<_>>()
+    };
+    let before = names();
+    let few = Limits { max_calls: 3, ..limits() };
+    let failing = source(&small.emulator, Credentials::nobody(), few, 2_000_000);
+    block_on(backup::save(&failing, &out)).expect_err("too few calls");
+    assert_eq!(names(), before);
+    block_on(backup::save(&live, &out)).expect("written");
+    assert_eq!(before.difference(&names()).collect::<Vec<_>>(), ["a_b (2).csv"]);
+    assert!(names().contains("own.csv"));
+}
+
+#[test]
+fn runs_that_follow_each_other_draw_on_one_quota() {
+    let small = Small::new(workbook(10));
+    // A burst of ten calls, and one more in each two seconds.
+    let pace = Limits { reads_per_minute: 40, deadline: Duration::from_secs(1), ..limits() };
+    let mut ended = Vec::new();
+    for _ in 0..12 {
+        ended.push(small.sync_within(changes(), pace).is_ok());
+    }
+    assert!(ended[0] && !ended[11], "{ended:?}");
+    assert!(small.emulator.answered().len() < 40, "{}", small.emulator.answered().len());
+}
+
+#[test]
+fn sheets_are_made_whole_or_not_at_all() {
+    let small = Small::new(workbook(3));
+    small.emulator.edit(|book| book.tabs.truncate(1));
+    let client = Client::new(
+        small.emulator.url().parse().expect("an address"),
+        Credentials::nobody(),
+        scope::WRITE,
+        limits(),
+    )
+    .expect("a client");
+    small.emulator.fault("POST", ":batchUpdate", 1, Effect::Status(400));
+    block_on(layout::create(&client, google::SPREADSHEET, &SheetNames::default())).expect_err("refused");
+    assert_eq!(small.emulator.workbook().tabs.len(), 1, "nothing that a second run would take for finished");
+    let made = block_on(layout::create(&client, google::SPREADSHEET, &SheetNames::default())).expect("made");
+    assert_eq!((made.made.len(), made.kept.len()), (3, 1));
+    for tab in &small.emulator.workbook().tabs[1..] {
+        assert!(tab.rows[0].len() >= 7, "{}", tab.title);
+    }
 }
 
 #[test]

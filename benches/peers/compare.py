@@ -101,11 +101,47 @@ PEERS = {"hnswlib": (hnswlib, "hnswlib"), "usearch": (usearch, "usearch"), "fais
          "vsag": (vsag, "pyvsag")}
 
 
+def faiss_flat(base):
+    import faiss as library
+    library.omp_set_num_threads(1)
+    index = library.IndexFlatIP(base.shape[1])
+    index.add(base)
+    return lambda asked: index.search(asked, TOP)[1]
+
+
+def usearch_exact(base):
+    from usearch.index import MetricKind, search
+    return lambda asked: search(base, asked, TOP, MetricKind.IP, exact=True, threads=1).keys
+
+
+# Exact search, on one thread.
+EXACT = {"faiss flat": (faiss_flat, "faiss-cpu"), "usearch exact": (usearch_exact, "usearch")}
+BATCH = 64
+
+
 def load(folder):
     return [numpy.load(os.path.join(folder, name + ".npy")) for name in ("base", "query", "gt")]
 
 
+def measure_exact(name, folder):
+    base, asked, _ = load(folder)
+    build, package = EXACT[name]
+    search = build(base)
+    figures = {"version": importlib.metadata.version(package)}
+    for key, size in (("exact_qps", 1), ("exact_batch_qps", BATCH)):
+        best = float("inf")
+        for _ in range(3):
+            began = time.perf_counter()
+            for first in range(0, len(asked), size):
+                search(asked[first:first + size])
+            best = min(best, time.perf_counter() - began)
+        figures[key] = len(asked) / best
+    return figures
+
+
 def measure(name, folder, threads):
+    if name in EXACT:
+        return measure_exact(name, folder)
     base, asked, truth = load(folder)
     build, package = PEERS[name]
     began = time.perf_counter()
@@ -143,6 +179,12 @@ def show(name, figures):
     return qps
 
 
+def show_exact(name, figures):
+    single, batches = (figures[key] for key in ("exact_qps", "exact_batch_qps"))
+    print(f"{name:14} {figures['version']:10} exact, one thread: {single:>8,.0f} queries/s, in batches of {BATCH} {batches:>8,.0f}", flush=True)
+    return single, batches
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
@@ -157,22 +199,30 @@ def main():
     if arguments.rows:
         make(arguments.folder, arguments.rows, arguments.dimensions)
     base = [arguments.folder, "--threads", str(arguments.threads)]
-    best = [None] * len(LEVELS)
-    for name in PEERS:
+    best, best_exact = [None] * len(LEVELS), [0, 0]
+    for name in [*PEERS, *EXACT]:
         run = subprocess.run([sys.executable, __file__, *base, "--peer", name], capture_output=True, text=True)
         if run.returncode:
             print(f"{name:10} failed: {(run.stderr.strip().splitlines() or ['?'])[-1]}")
             continue
-        qps = show(name, json.loads(run.stdout.strip().splitlines()[-1]))
+        figures = json.loads(run.stdout.strip().splitlines()[-1])
+        if name in EXACT:
+            best_exact = [max(pair) for pair in zip(best_exact, show_exact(name, figures))]
+            continue
+        qps = show(name, figures)
         best = [max(filter(None, pair), default=None) for pair in zip(best, qps)]
     with tempfile.TemporaryDirectory() as scratch:
         file = os.path.join(scratch, "ann.json")
         subprocess.run([ANN, *base, "--json", file], check=True, capture_output=True)
         with open(file, encoding="utf-8") as figures:
-            ours = show("karute", json.load(figures)["karute"])
+            figures = json.load(figures)["karute"]
+        ours, exact = show("karute", figures), show_exact("karute", figures)
     for level, own, other in zip(LEVELS, ours, best):
         if own and other:
             print(f"recall {level:.2f}: karute is {own / other:.2f} times as fast as the best peer")
+    for what, own, other in zip(("singly", "in batches"), exact, best_exact):
+        if other:
+            print(f"exact, {what}: karute is {own / other:.2f} times as fast as the best peer")
 
 
 if __name__ == "__main__":

@@ -223,7 +223,7 @@ fn credentials(settings: &Settings, user: Option<String>) -> Credentials {
     match &settings.google_key {
         _ if settings.google_anonymous && settings.google_endpoint.other().is_some() => Credentials::nobody(),
         Some(file) => Credentials::key(file, user),
-        None => Credentials::found(),
+        None => Credentials::found(settings.google_endpoint.clone()),
     }
 }
 

@@ -14,10 +14,9 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::{format_description, offset};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem};
 
-use crate::google::sheets::Tab;
 use crate::google::{Client, GoogleError, drive};
 use crate::judge::digest;
-use crate::source::{Sheet, Source, SourceError};
+use crate::source::{SheetRow, Source, SourceError};
 use crate::spreadsheet::Spreadsheet;
 
 /// What every copy's name begins with.
@@ -102,50 +101,104 @@ pub async fn copy(
     Ok(Backup { copy: Some(made.name), copy_id: Some(made.id), binned, ..Backup::default() })
 }
 
-/// Writes every tab to `directory`: `<tab>.csv`, and all of them to `spreadsheet.xlsx`.
+/// Name of the list of a backup's files.
+const LIST: &str = "backup.json";
+/// Name of the file to look at.
+const XLSX: &str = "spreadsheet.xlsx";
+
+/// What files a backup consists of: [`LIST`] in its directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct List {
+    /// The spreadsheet, as an address.
+    place: String,
+    /// One file a tab, in order.
+    tabs: Vec<ListedTab>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct ListedTab {
+    title: String,
+    file: String,
+    rows: u64,
+}
+
+impl List {
+    /// The list in `directory`, if there is one that can be read.
+    fn of(directory: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(directory.join(LIST)).ok()?).ok()
+    }
+}
+
+/// Writes every tab to `directory`: `<tab>.csv`, all of them to `spreadsheet.xlsx`, and which is which to `backup.json`.
+/// An earlier backup there is replaced once this one is whole, and stays as it is where that fails.
 ///
 /// # Errors
 /// A spreadsheet that cannot be read, a directory that cannot be written.
 pub async fn save(spreadsheet: &Spreadsheet, directory: &Path) -> Result<Backup, BackupError> {
     fs::create_dir_all(directory)?;
-    let mut files = Files { directory, workbook: Workbook::new(), open: None, backup: Backup::default() };
+    let part = tempfile::Builder::new().prefix(".part-").tempdir_in(directory)?;
+    let list = List { place: spreadsheet.place(), tabs: Vec::new() };
+    let mut files = Files {
+        directory: part.path(),
+        workbook: Workbook::new(),
+        open: None,
+        list,
+        backup: Backup::default(),
+    };
     let mut failed = Ok(());
-    let mut take = |tab: &Tab, cells: Vec<String>| {
+    let mut take = |title: &str, row: SheetRow| {
         if failed.is_ok() {
-            failed = files.row(&tab.title, &cells);
+            failed = files.row(title, &row.cells);
         }
     };
     spreadsheet.everything(&mut take).await?;
     failed?;
-    files.finish()
+    let (list, mut backup) = files.finish()?;
+    let before = List::of(directory).unwrap_or_default();
+    for name in list.tabs.iter().map(|tab| tab.file.as_str()).chain([XLSX, LIST]) {
+        fs::rename(part.path().join(name), directory.join(name))?;
+        if name != LIST {
+            backup.files.push(directory.join(name));
+        }
+    }
+    // A tab that is gone leaves no file behind; nobody else's files are touched.
+    for gone in before.tabs.iter().filter(|tab| !list.tabs.iter().any(|kept| kept.file == tab.file)) {
+        let name = Path::new(&gone.file).file_name().unwrap_or_default();
+        fs::remove_file(directory.join(name)).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })?;
+    }
+    Ok(backup)
 }
 
 /// The files of a backup while they are written.
 struct Files<'a> {
     directory: &'a Path,
     workbook: Workbook,
-    /// The tab that is written, and its next row.
-    open: Option<(String, csv::Writer<fs::File>, u32)>,
+    /// The tab that is written.
+    open: Option<csv::Writer<fs::File>>,
+    list: List,
     backup: Backup,
 }
 
 impl Files<'_> {
     fn row(&mut self, title: &str, cells: &[String]) -> Result<(), BackupError> {
-        if self.open.as_ref().is_none_or(|(open, ..)| open != title) {
+        if self.list.tabs.last().is_none_or(|tab| tab.title != title) {
             self.begin(title)?;
         }
-        let sheet = self.backup.files.len().saturating_sub(1);
-        let Some((_, writer, row)) = &mut self.open else { return Ok(()) };
+        let sheet = self.list.tabs.len().saturating_sub(1);
+        let (Some(writer), Some(tab)) = (&mut self.open, self.list.tabs.last_mut()) else { return Ok(()) };
         writer.write_record(cells).map_err(io::Error::other)?;
         let sheet = self.workbook.worksheet_from_index(sheet)?;
         for (column, text) in (0..).zip(cells).filter(|(_, text)| !text.is_empty()) {
             if text.chars().count() > XLSX_CELL {
                 self.backup.cells_in_csv_only += 1;
             } else {
-                sheet.write_string(*row, column, text)?;
+                sheet.write_string(tab.rows as u32, column, text)?;
             }
         }
-        *row += 1;
+        tab.rows += 1;
         self.backup.rows += 1;
         Ok(())
     }
@@ -156,36 +209,38 @@ impl Files<'_> {
         let unfit = |c: char| "/\\:*?\"<>|".contains(c) || c.is_control();
         let name: String = title.chars().map(|c| if unfit(c) { '_' } else { c }).collect();
         let numbered = |number: u32| match number {
-            1 => self.directory.join(format!("{name}.csv")),
-            number => self.directory.join(format!("{name} ({number}).csv")),
+            1 => format!("{name}.csv"),
+            number => format!("{name} ({number}).csv"),
         };
-        let Some(path) = (1..).map(numbered).find(|path| !self.backup.files.contains(path)) else {
-            return Ok(());
-        };
+        let is_free = |file: &String| !self.list.tabs.iter().any(|tab| tab.file == *file);
+        let Some(file) = (1..).map(numbered).find(is_free) else { return Ok(()) };
+        let path = self.directory.join(&file);
         let writer = csv::WriterBuilder::new().flexible(true).from_path(&path).map_err(io::Error::other)?;
         // Row by row to the disk: a spreadsheet of vectors is larger than memory should be.
-        let sheet = sheet_name(title, self.backup.files.len() + 1);
+        let sheet = sheet_name(title, self.list.tabs.len() + 1);
         self.workbook.add_worksheet_with_constant_memory()?.set_name(sheet)?;
-        self.backup.files.push(path);
-        self.open = Some((title.to_owned(), writer, 0));
+        self.list.tabs.push(ListedTab { title: title.to_owned(), file, rows: 0 });
+        self.open = Some(writer);
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), BackupError> {
-        if let Some((_, writer, _)) = self.open.take() {
+        if let Some(writer) = self.open.take() {
             writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?.sync_all()?;
         }
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Backup, BackupError> {
+    fn finish(mut self) -> Result<(List, Backup), BackupError> {
         self.end()?;
-        if !self.backup.files.is_empty() {
-            let path = self.directory.join("spreadsheet.xlsx");
-            self.workbook.save(&path)?;
-            self.backup.files.push(path);
+        if self.list.tabs.is_empty() {
+            // No workbook is without a sheet.
+            self.workbook.add_worksheet();
         }
-        Ok(self.backup)
+        self.workbook.save(self.directory.join(XLSX))?;
+        let list = serde_json::to_vec_pretty(&self.list).map_err(io::Error::other)?;
+        fs::write(self.directory.join(LIST), list)?;
+        Ok((self.list, self.backup))
     }
 }
 
@@ -213,36 +268,47 @@ pub struct Comparison {
     pub only_in_source: Vec<(String, u32)>,
 }
 
-/// Compares the digests of all rows of records and terms of two sources.
+/// Compares the digests of all rows of all tabs of a backup and of what it was made of: headers, vectors and all. `kept` is where
+/// the backup's files are: their list tells which file is which tab, and in a workbook long titles are cut.
 ///
 /// # Errors
 /// One that cannot be read.
-pub async fn compare(backup: &dyn Source, source: &dyn Source) -> Result<Comparison, SourceError> {
-    let (kept, live) = (backup.read(&|_| {}).await?, source.read(&|_| {}).await?);
-    let mut comparison = Comparison::default();
-    for (kept, live) in
-        [(&kept.knowledge_base, &live.knowledge_base), (&kept.medical_terms, &live.medical_terms)]
-    {
-        let mut rows = by_digest(live);
-        for row in &kept.rows {
-            match rows.get_mut(&digest(&row.cells)).and_then(Vec::pop) {
-                Some(_) => comparison.same += 1,
-                None => comparison.only_in_backup.push((kept.name.clone(), row.number)),
+pub async fn compare(
+    backup: &dyn Source,
+    kept: Option<&Path>,
+    source: &dyn Source,
+) -> Result<Comparison, SourceError> {
+    let list = kept.and_then(List::of).unwrap_or_default();
+    let is_workbook = kept.is_some_and(Path::is_file);
+    let mut rows: HashMap<(String, [u8; 32]), Vec<u32>> = HashMap::new();
+    let (mut tabs, mut last) = (0, String::new());
+    source
+        .everything(&mut |tab, row| {
+            if tabs == 0 || last != tab {
+                (tabs, last) = (tabs + 1, tab.to_owned());
             }
-        }
-        let mut left: Vec<u32> = rows.into_values().flatten().collect();
-        left.sort_unstable();
-        comparison.only_in_source.extend(left.into_iter().map(|row| (live.name.clone(), row)));
-    }
+            let tab = if is_workbook { sheet_name(tab, tabs) } else { tab.to_owned() };
+            rows.entry((tab, digest(&row.cells))).or_default().push(row.number);
+        })
+        .await?;
+    // Of equal rows the first are met first.
+    rows.values_mut().for_each(|numbers| numbers.reverse());
+    let mut comparison = Comparison::default();
+    backup
+        .everything(&mut |tab, row| {
+            let file = format!("{tab}.csv");
+            let tab = list.tabs.iter().find(|listed| listed.file == file).map_or(tab, |listed| &listed.title);
+            match rows.get_mut(&(tab.to_owned(), digest(&row.cells))).and_then(Vec::pop) {
+                Some(_) => comparison.same += 1,
+                None => comparison.only_in_backup.push((tab.to_owned(), row.number)),
+            }
+        })
+        .await?;
+    let left =
+        rows.into_iter().flat_map(|((tab, _), rows)| rows.into_iter().map(move |row| (tab.clone(), row)));
+    comparison.only_in_source.extend(left);
+    comparison.only_in_source.sort_unstable();
     Ok(comparison)
-}
-
-fn by_digest(sheet: &Sheet) -> HashMap<[u8; 32], Vec<u32>> {
-    let mut rows: HashMap<_, Vec<u32>> = HashMap::new();
-    for row in sheet.rows.iter().rev() {
-        rows.entry(digest(&row.cells)).or_default().push(row.number);
-    }
-    rows
 }
 
 #[cfg(test)]

@@ -128,6 +128,20 @@ impl<'a> Parent<'a> {
         passages.into_iter().find(same).map(Passage::into_vector)
     }
 
+    /// Whether it has a vector that was computed and could stand in the sheet, but does not: writing it back was not asked for,
+    /// or failed. What is `ambiguous` is never written.
+    pub(crate) fn owes(&self, ambiguous: &HashSet<&str>) -> bool {
+        let owed = |(id, number): (&&str, &u32)| {
+            let (Ok(row), Ok(passages)) = (self.index.row(*number), self.index.passages_of(*number)) else {
+                return false;
+            };
+            matches!(passages.as_slice(), [whole] if whole.range() == (0..row.content.len()))
+                && self.computed.contains(&computed_from(id, &passage_text(&row.title, &row.content)))
+                && !ambiguous.contains(id)
+        };
+        !self.computed.is_empty() && self.rows.iter().any(owed)
+    }
+
     /// The vector of record `id`.
     fn vector(&self, id: &str) -> Option<Cow<'a, [f32]>> {
         let number = self.rows.get(id)?;

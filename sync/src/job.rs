@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::embed::{EmbedError, Embedder};
 use crate::forget;
-use crate::gather::Stored;
+use crate::gather::{Parent, Stored};
 use crate::google::Usage;
 use crate::prepare::prepare;
 use crate::report::{QualityReport, Reason};
@@ -244,6 +244,20 @@ pub async fn is_up_to_date(
     Ok(Seen::of(index, store, source).is_some_and(|seen| seen.version == version))
 }
 
+/// Whether some computed vector of `index` could be written to `source`, but stands in the snapshot alone.
+fn owes(
+    index: &Index,
+    report: &QualityReport,
+    source: &dyn Source,
+    embedder: &dyn Embedder,
+    precision: Precision,
+) -> bool {
+    let different = report.findings.iter().filter(|finding| finding.reason == Reason::DuplicateDifferent);
+    let ambiguous = different.map(|finding| finding.id.as_str()).collect();
+    let parent = Parent::of(Some(index), embedder.identity(), precision, &source.place());
+    parent.is_some_and(|parent| parent.owes(&ambiguous))
+}
+
 /// The current snapshot, if all of it is sound.
 fn sound(store: &Store) -> Option<Index> {
     let index = store.current().ok()?.index;
@@ -297,6 +311,7 @@ pub async fn run(
         && how.builder.is_none()
         && let Some(report) = told_of(index)
         && (how.missing == Missing::Leave || !report.has(Reason::NoVector))
+        && !(how.write_back && owes(index, &report, source, embedder, how.precision))
         && is_up_to_date(index, store, source, embedder, how.precision).await?
     {
         let run = Run {

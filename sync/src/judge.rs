@@ -94,17 +94,36 @@ impl Columns {
     }
 
     /// The old batch writer left out `bm25_keywords`, so that everything behind it slid one cell to the left: a date
-    /// among the keywords, a moment under `date`, nothing under `updated_at`.
-    fn shifted(&self, cells: &[String]) -> bool {
+    /// among the keywords, a moment under `date`, nothing under `updated_at`. A row without a date looks then as a sound one
+    /// without keywords does: what its writer, the `source_table`, did to other rows decides.
+    fn shift(&self, cells: &[String]) -> Shift {
         let cell = |at: usize| cells.get(at).map_or("", |cell| cell.trim());
-        self.keywords.is_some_and(|keywords| {
-            keywords + 1 == self.date
-                && (cell(keywords).is_empty() || read_date(cell(keywords)).is_some())
-                && cell(self.date).len() > "YYYY-MM-DD".len()
-                && read_date(cell(self.date)).is_some()
-                && cell(self.updated_at).is_empty()
-        })
+        let Some(keywords) = self.keywords.filter(|keywords| keywords + 1 == self.date) else {
+            return Shift::None;
+        };
+        let slid = cell(self.date).len() > "YYYY-MM-DD".len()
+            && read_date(cell(self.date)).is_some()
+            && cell(self.updated_at).is_empty();
+        match (slid, cell(keywords)) {
+            (true, "") => Shift::Perhaps,
+            (true, text) if read_date(text).is_some() => Shift::Certain,
+            _ => Shift::None,
+        }
     }
+
+    /// The source tables of which some row is certainly shifted.
+    fn shifting<'a>(&self, sheet: &'a Sheet) -> HashSet<&'a str> {
+        let certain = sheet.rows.iter().filter(|row| self.shift(&row.cells) == Shift::Certain);
+        certain.filter_map(|row| row.cells.get(self.source_table)).map(|table| table.trim()).collect()
+    }
+}
+
+/// Whether the cells of a row stand one to the left of where they belong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shift {
+    None,
+    Perhaps,
+    Certain,
 }
 
 /// Judges the KnowledgeBase sheet.
@@ -119,9 +138,10 @@ pub(crate) fn records(
     }
     let mut judged = Judged::default();
     let mut candidates: Vec<Row> = Vec::with_capacity(sheet.rows.len());
+    let shifting = columns.shifting(sheet);
     for row in &sheet.rows {
         let mut findings = Findings::of(sheet, row);
-        let record = record(&columns, row, workbook, &sheet.name, &mut findings);
+        let record = record(&columns, &shifting, row, workbook, &sheet.name, &mut findings);
         if forgotten.contains(&record.client_id) {
             // Not even its id stays.
             findings.found.clear();
@@ -172,13 +192,21 @@ impl<'a> Findings<'a> {
 
 fn record(
     columns: &Columns,
+    shifting: &HashSet<&str>,
     row: &SheetRow,
     workbook: &str,
     sheet: &str,
     findings: &mut Findings<'_>,
 ) -> Row {
     let mut cells = row.cells.clone();
-    if let (true, Some(keywords)) = (columns.shifted(&cells), columns.keywords) {
+    let by_its_writer =
+        || cells.get(columns.source_table).is_some_and(|table| shifting.contains(table.trim()));
+    let shifted = match columns.shift(&cells) {
+        Shift::None => false,
+        Shift::Perhaps => by_its_writer(),
+        Shift::Certain => true,
+    };
+    if let (true, Some(keywords)) = (shifted, columns.keywords) {
         cells.insert(keywords, String::new());
         findings.id = cells.get(columns.id).map(|id| id.trim().to_owned()).unwrap_or_default();
         findings.add(Action::Repaired, Reason::ShiftedColumns);
@@ -468,6 +496,23 @@ mod tests {
         assert_eq!(judged.rows[0].updated_at, "2026-09-14 10:00:00");
         assert!(judged.rows[0].keywords.is_empty());
         assert_eq!(judged.repaired, 1);
+    }
+
+    #[test]
+    fn a_row_that_may_be_shifted_is_taken_as_its_writer_wrote_the_others() {
+        // Without a date a shifted row looks as a sound one without keywords: what its writer did to others decides.
+        let dateless = with(&[(11, ""), (12, "2026-09-14 10:00:00"), (13, "2026-09-14 10:00:00"), (14, "")]);
+        let certain = with(&[(0, "KB_2"), (11, "2026-09-14"), (12, "2026-09-14 10:00:00"), (14, "")]);
+        let of_another =
+            with(&[(3, "Calls"), (0, "KB_2"), (11, "2026-09-14"), (12, "2026-09-14 10:00:00"), (14, "")]);
+        let shifted = |rows: &[&[&str]]| -> Vec<u32> {
+            let found = reasons(&judged(rows)).into_iter();
+            found.filter(|(_, reason)| *reason == Reason::ShiftedColumns).map(|(row, _)| row).collect()
+        };
+        assert!(shifted(&[&dateless]).is_empty());
+        assert_eq!(judged(&[&dateless]).rows[0].date, "2026-09-14");
+        assert_eq!(shifted(&[&dateless, &of_another]), [3]);
+        assert_eq!(shifted(&[&dateless, &certain]), [2, 3]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::google::sheets::{self, Area};
+use crate::google::sheets;
 use crate::google::{Client, GoogleError};
 use crate::source::SheetNames;
 
@@ -67,22 +67,25 @@ pub async fn create(client: &Client, id: &str, names: &SheetNames) -> Result<Mad
     let there = sheets::tabs(client, id).await?;
     let mut result = Made::default();
     let mut gid = there.iter().map(|tab| tab.gid).max().unwrap_or(0);
+    let mut changes = Vec::new();
     for (name, header, colour) in wanted {
         if there.iter().any(|tab| tab.title == *name) {
             result.kept.push(name.clone());
             continue;
         }
         gid += 1;
-        sheets::change(client, id, &requests(name, gid, header.len(), colour)).await?;
-        let area = Area { tab: name, columns: (1, header.len() as u32), rows: (1, 1) };
-        let row = header.iter().map(|cell| (*cell).to_owned()).collect();
-        sheets::put(client, id, area, &[row]).await?;
+        changes.extend(requests(name, gid, header, colour));
         result.made.push(name.clone());
+    }
+    // In one call, which is carried out whole or not at all: no sheet is left without its header.
+    if !changes.is_empty() {
+        sheets::change(client, id, &changes).await?;
     }
     Ok(result)
 }
 
-fn requests(name: &str, gid: i64, columns: usize, colour: u32) -> Vec<Value> {
+fn requests(name: &str, gid: i64, header: &[&str], colour: u32) -> Vec<Value> {
+    let columns = header.len();
     let part = |shift: u32| f64::from((colour >> shift) & 0xFF) / 255.0;
     let colour = json!({"red": part(16), "green": part(8), "blue": part(0)});
     let range = |rows: Option<u32>| {
@@ -107,6 +110,11 @@ fn requests(name: &str, gid: i64, columns: usize, colour: u32) -> Vec<Value> {
             "range": range(Some(1)),
             "cell": {"userEnteredFormat": {"backgroundColor": colour, "textFormat": {"bold": true}}},
             "fields": "userEnteredFormat(backgroundColor,textFormat)",
+        }}),
+        json!({"updateCells": {
+            "start": {"sheetId": gid, "rowIndex": 0, "columnIndex": 0},
+            "rows": [{"values": header.iter().map(|name| json!({"userEnteredValue": {"stringValue": name}})).collect::<Value>()}],
+            "fields": "userEnteredValue",
         }}),
         json!({"setBasicFilter": {"filter": {"range": range(None)}}}),
     ]

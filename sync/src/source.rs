@@ -91,6 +91,9 @@ impl Sheets {
 /// Is given the cells of one row of the Embeddings sheet, by its position in [`Sheet::rows`], and says whether to go on.
 pub type TakeVector<'a> = &'a mut (dyn FnMut(usize, &[&str]) -> ControlFlow<()> + Send);
 
+/// Is given the name of a tab and one row of it.
+pub type TakeRow<'a> = &'a mut (dyn FnMut(&str, SheetRow) + Send);
+
 /// Something that holds the sheets.
 #[async_trait]
 pub trait Source: Send + Sync {
@@ -124,6 +127,12 @@ pub trait Source: Send + Sync {
         wanted: &[usize],
         take: TakeVector<'_>,
     ) -> Result<(), SourceError>;
+
+    /// Every row of every tab or sheet, whatever it is called, headers and vectors among them, in order.
+    ///
+    /// # Errors
+    /// A source that cannot be reached.
+    async fn everything(&self, take: TakeRow<'_>) -> Result<(), SourceError>;
 
     /// Appends vectors to the Embeddings sheet, each with the id of its record: one packed cell a vector, made at
     /// `moment`. Returns how many were written.

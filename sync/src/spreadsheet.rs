@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::google::sheets::{self, Area, Tab};
 use crate::google::{Client, GoogleError, Usage, drive};
 use crate::numbers::Packing;
-use crate::source::{Sheet, SheetNames, SheetRow, Sheets, Source, SourceError, TakeVector};
+use crate::source::{Sheet, SheetNames, SheetRow, Sheets, Source, SourceError, TakeRow, TakeVector};
 use crate::vectors::is_vector_column;
 
 /// Columns that are read. Sheets of this kind have fifteen; what stands far to the right is a stray cell.
@@ -85,22 +85,6 @@ impl Spreadsheet {
         }
         let mut headers = headers.into_iter();
         Ok(std::array::from_fn(|_| headers.next().unwrap_or_default()))
-    }
-
-    /// Every row of every tab, headers first, for a backup; `take` may end it.
-    ///
-    /// # Errors
-    /// As [`Source::read`].
-    pub(crate) async fn everything(
-        &self,
-        take: &mut (dyn FnMut(&Tab, Vec<String>) + Send),
-    ) -> Result<(), SourceError> {
-        for tab in sheets::tabs(&self.client, &self.id).await? {
-            let columns = vec![(1, tab.columns.clamp(1, MOST_COLUMNS))];
-            let pages = Pages { tab: &tab, columns, row_bytes: VECTOR_BYTES, first: 1 };
-            self.rows(pages, &mut |row| take(&tab, row.cells), &|_| {}).await?;
-        }
-        Ok(())
     }
 
     /// What a row is to be taken for, so that a quarter of these rows is read at a time.
@@ -264,6 +248,15 @@ impl Source for Spreadsheet {
                 }
             }
             row_bytes = next_guess(cells.bytes() / read.max(1) + 1, row_bytes).max(SHORTEST_VECTOR);
+        }
+        Ok(())
+    }
+
+    async fn everything(&self, take: TakeRow<'_>) -> Result<(), SourceError> {
+        for tab in sheets::tabs(&self.client, &self.id).await? {
+            let columns = vec![(1, tab.columns.clamp(1, MOST_COLUMNS))];
+            let pages = Pages { tab: &tab, columns, row_bytes: VECTOR_BYTES, first: 1 };
+            self.rows(pages, &mut |row| take(&tab.title, row), &|_| {}).await?;
         }
         Ok(())
     }

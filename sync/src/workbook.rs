@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use calamine::{Data, Reader, Xlsx};
 
-use crate::source::{Sheet, SheetNames, SheetRow, Sheets, Source, SourceError, TakeVector};
+use crate::source::{Sheet, SheetNames, SheetRow, Sheets, Source, SourceError, TakeRow, TakeVector};
 
 /// Largest file that is read, so that a wrong path cannot fill the memory.
 const SIZE_LIMIT: u64 = 1 << 30;
@@ -60,26 +60,35 @@ impl Workbook {
         let found = workbook.sheet_names();
         self.check_sheets(&found)?;
         let mut sheet = |name: &String| -> Result<Sheet, SourceError> {
-            let mut cells = workbook.worksheet_cells_reader(name).map_err(|error| self.unreadable(error))?;
-            // Cell by cell, because a sheet's stated extent may be any size: one stray cell in its last corner would
-            // otherwise ask for the whole rectangle.
-            let mut rows: BTreeMap<u32, Vec<String>> = BTreeMap::new();
-            while let Some(cell) = cells.next_cell().map_err(|error| self.unreadable(error))? {
-                let (number, column) = cell.get_position();
-                if column >= MOST_COLUMNS {
-                    continue;
-                }
-                let row = rows.entry(number).or_default();
-                let column = column as usize;
-                if row.len() <= column {
-                    row.resize(column + 1, String::new());
-                }
-                row[column] = text(&Data::from(cell.get_value().clone()));
-            }
-            Ok(collect(name, rows.into_iter().map(|(number, cells)| (number + 1, cells)), rows_read))
+            let rows = self.xlsx_rows(&mut workbook, name)?;
+            Ok(collect(name, rows.map(|row| (row.number, row.cells)), rows_read))
         };
         let [knowledge_base, embeddings, medical_terms] = self.needed().map(&mut sheet);
         Ok(Sheets { knowledge_base: knowledge_base?, embeddings: embeddings?, medical_terms: medical_terms? })
+    }
+
+    fn xlsx_rows<R: Read + Seek>(
+        &self,
+        workbook: &mut Xlsx<R>,
+        name: &str,
+    ) -> Result<impl Iterator<Item = SheetRow> + use<R>, SourceError> {
+        let mut cells = workbook.worksheet_cells_reader(name).map_err(|error| self.unreadable(error))?;
+        // Cell by cell, because a sheet's stated extent may be any size: one stray cell in its last corner would
+        // otherwise ask for the whole rectangle.
+        let mut rows: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        while let Some(cell) = cells.next_cell().map_err(|error| self.unreadable(error))? {
+            let (number, column) = cell.get_position();
+            if column >= MOST_COLUMNS {
+                continue;
+            }
+            let row = rows.entry(number).or_default();
+            let column = column as usize;
+            if row.len() <= column {
+                row.resize(column + 1, String::new());
+            }
+            row[column] = text(&Data::from(cell.get_value().clone()));
+        }
+        Ok(rows.into_iter().map(|(number, cells)| SheetRow { number: number + 1, cells }))
     }
 
     fn read_csv(&self, folder: &Path, rows_read: &dyn Fn(u64)) -> Result<Sheets, SourceError> {
@@ -130,6 +139,14 @@ impl Workbook {
         };
         let [knowledge_base, embeddings, medical_terms] = self.needed().map(sheet);
         Ok(Sheets { knowledge_base: knowledge_base?, embeddings: embeddings?, medical_terms: medical_terms? })
+    }
+
+    fn every_xlsx<R: Read + Seek>(&self, reader: R, take: TakeRow<'_>) -> Result<(), SourceError> {
+        let mut workbook = Xlsx::new(reader).map_err(|error| self.unreadable(error))?;
+        for name in workbook.sheet_names() {
+            self.xlsx_rows(&mut workbook, &name)?.for_each(|row| take(&name, row));
+        }
+        Ok(())
     }
 
     fn read_now(&self, rows_read: &dyn Fn(u64)) -> Result<Sheets, SourceError> {
@@ -216,6 +233,32 @@ impl Source for Workbook {
         }
         Ok(())
     }
+
+    async fn everything(&self, take: TakeRow<'_>) -> Result<(), SourceError> {
+        match &self.place {
+            Place::Sample => self.every_xlsx(Cursor::new(SAMPLE), take),
+            Place::Path(folder) if folder.is_dir() => every_csv(folder, take),
+            Place::Path(path) => self.every_xlsx(Cursor::new(read_limited(path)?), take),
+        }
+    }
+}
+
+/// Row by row from the disk: vectors of a large sheet are more than memory should hold.
+fn every_csv(folder: &Path, take: TakeRow<'_>) -> Result<(), SourceError> {
+    for path in csv_files(folder)? {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let failed = |error: csv::Error| SourceError::Unreadable {
+            name: path.display().to_string(),
+            detail: error.to_string(),
+        };
+        let mut reader =
+            csv::ReaderBuilder::new().has_headers(false).flexible(true).from_path(&path).map_err(failed)?;
+        for (number, record) in (1..).zip(reader.records()) {
+            let cells = record.map_err(failed)?.iter().map(str::to_owned).collect();
+            take(&name, SheetRow { number, cells });
+        }
+    }
+    Ok(())
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> SourceError {

@@ -10,10 +10,31 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::google::{self, Emulator};
+
 /// `binary` with an environment of its own and `home` as working and data directory.
 pub fn command(binary: &str, home: &Path) -> Command {
     let mut command = Command::new(binary);
     command.env_clear().current_dir(home).stdin(Stdio::null());
+    command
+}
+
+/// Google with the sample workbook, on a port of its own.
+///
+/// # Panics
+/// No port, or a sample that cannot be read.
+pub fn emulator() -> Emulator {
+    Emulator::start(([127, 0, 0, 1], 0).into(), google::sample().expect("the sample")).expect("a port")
+}
+
+/// `command` with `emulator` taken for Google.
+pub fn with_google(mut command: Command, emulator: &Emulator) -> Command {
+    command
+        .env("KARUTE_GOOGLE_ENDPOINT", emulator.url())
+        .env("KARUTE_GOOGLE_ANONYMOUS", "true")
+        .env("VECTOR_DB_SPREADSHEET_ID", google::SPREADSHEET)
+        // The emulator has no quota to keep to.
+        .env("KARUTE_SHEETS_READS_PER_MINUTE", "10000");
     command
 }
 

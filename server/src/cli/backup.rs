@@ -13,7 +13,7 @@ use karute_sync::workbook::Workbook;
 use time::OffsetDateTime;
 
 use super::print_json;
-use crate::config::Settings;
+use crate::config::{Settings, SpreadsheetId, Value};
 use crate::setup;
 
 /// Exit code of a backup that does not hold the rows of the source.
@@ -77,13 +77,25 @@ pub(super) struct Restore {
     #[arg(long, required = true)]
     check: bool,
     /// The backup: a folder of .csv files, or an .xlsx file.
-    backup: PathBuf,
+    #[arg(required_unless_present = "copy")]
+    backup: Option<PathBuf>,
+    /// The backup is a copy in Drive: its id.
+    #[arg(long, value_name = "ID", conflicts_with = "backup", value_parser = SpreadsheetId::parse)]
+    copy: Option<SpreadsheetId>,
 }
 
 pub(super) async fn restore(settings: Settings, options: Restore, json: bool) -> Ended {
-    let kept = Workbook::at(options.backup, settings.sheets.clone());
     let live: Box<dyn Source> = setup::source(&settings)?;
-    let comparison = backup::compare(&kept, live.as_ref()).await?;
+    let comparison = match options.backup {
+        Some(path) => {
+            let kept = Workbook::at(path.clone(), settings.sheets.clone());
+            backup::compare(&kept, Some(&path), live.as_ref()).await?
+        }
+        None => {
+            let copy = Settings { spreadsheet: options.copy, ..settings };
+            backup::compare(&setup::spreadsheet(&copy, scope::READ)?, None, live.as_ref()).await?
+        }
+    };
     let whole = comparison.only_in_backup.is_empty() && comparison.only_in_source.is_empty();
     if json {
         print_json(&comparison)?;

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gcp_auth::{CustomServiceAccount, TokenProvider};
+use gcp_auth::{ConfigDefaultCredentials, CustomServiceAccount, Error, GCloudAuthorizedUser, TokenProvider};
 use tokio::sync::Mutex;
 
-use super::GoogleError;
+use super::metadata::MetadataServer;
+use super::{GoogleError, Host};
 
 /// How long a token may take: a metadata server that is not there must not hold up a run.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,8 +23,8 @@ pub struct Credentials {
 }
 
 enum Origin {
-    /// What `gcp_auth` finds, in its own order.
-    Found,
+    /// What is found; the metadata server may be at another place.
+    Found(Host),
     /// A key file, perhaps on behalf of a user of the domain.
     Key { file: PathBuf, subject: Option<String> },
     /// No token at all.
@@ -43,8 +44,8 @@ impl Credentials {
 
     /// `GOOGLE_APPLICATION_CREDENTIALS`, else the user's application-default credentials, else the metadata server,
     /// else `gcloud`.
-    pub fn found() -> Self {
-        Self::new(Origin::Found)
+    pub fn found(host: Host) -> Self {
+        Self::new(Origin::Found(host))
     }
 
     /// The service-account key in `file`, acting for the user `subject` where one is named.
@@ -84,7 +85,7 @@ impl Credentials {
 }
 
 impl Origin {
-    async fn provider(&self) -> Result<Arc<dyn TokenProvider>, gcp_auth::Error> {
+    async fn provider(&self) -> Result<Arc<dyn TokenProvider>, Error> {
         match self {
             Self::Key { file, subject } => {
                 let account = CustomServiceAccount::from_file(file)?;
@@ -93,23 +94,43 @@ impl Origin {
                     None => Arc::new(account),
                 })
             }
-            Self::Found | Self::Nobody => gcp_auth::provider().await,
+            Self::Found(host) => found(host).await,
+            Self::Nobody => Err(Error::Str("no credentials are to be used")),
         }
+    }
+}
+
+/// What `gcp_auth` would find, in its order, but for the metadata server, which it asks without the scopes.
+async fn found(host: &Host) -> Result<Arc<dyn TokenProvider>, Error> {
+    if let Some(account) = CustomServiceAccount::from_env()? {
+        return Ok(Arc::new(account));
+    }
+    let user = match ConfigDefaultCredentials::new().await {
+        Ok(user) => return Ok(Arc::new(user)),
+        Err(error) => Box::new(error),
+    };
+    let machine = match MetadataServer::find(host).await {
+        Ok(machine) => return Ok(Arc::new(machine)),
+        Err(error) => Box::new(error),
+    };
+    match GCloudAuthorizedUser::new().await {
+        Ok(gcloud) => Ok(Arc::new(gcloud)),
+        Err(error) => Err(Error::NoAuthMethod(Box::new(error), machine, user)),
     }
 }
 
 /// An error with its causes, without what a file of keys or an answer with a token holds: serde quotes the text that it did
 /// not expect, and that may be the key.
-fn described(error: &gcp_auth::Error) -> String {
+fn described(error: &Error) -> String {
     match error {
-        gcp_auth::Error::Json(what, error) => {
+        Error::Json(what, error) => {
             return format!(
                 "{what}: it is not the JSON object of a key, at line {} column {}",
                 error.line(),
                 error.column()
             );
         }
-        gcp_auth::Error::NoAuthMethod(..) => return error.to_string(),
+        Error::NoAuthMethod(..) => return error.to_string(),
         _ => {}
     }
     let mut text = error.to_string();

@@ -1,7 +1,9 @@
 //! One HTTP client for a run: paced below Google's quota, retried with patience, bounded in calls and in time.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -78,6 +80,29 @@ pub struct Usage {
     pub bytes: u64,
 }
 
+/// The pace of calls and of retries. One pair for each place and its limits in a process: runs that follow each other, and those
+/// side by side, draw on one quota.
+fn paces(host: &Host, limits: Limits) -> Paces {
+    static SHARED: Mutex<BTreeMap<Place, Paces>> = Mutex::new(BTreeMap::new());
+    let Limits { reads_per_minute, retries_per_minute, .. } = limits;
+    let made = || {
+        let number = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        // A bucket that holds a quarter of the quota and is filled with the rest: no minute can see more than the quota.
+        let burst = (reads_per_minute / 4).max(1);
+        let rate = reads_per_minute.saturating_sub(burst).max(1);
+        let calls = Quota::per_minute(number(rate)).allow_burst(number(burst));
+        let retries = Quota::per_minute(number(retries_per_minute));
+        (Arc::new(RateLimiter::direct(calls)), Arc::new(RateLimiter::direct(retries)))
+    };
+    let place = (host.other().map(str::to_owned), reads_per_minute, retries_per_minute);
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner).entry(place).or_insert_with(made).clone()
+}
+
+/// Another address than Google's, calls a minute, retries a minute.
+type Place = (Option<String>, u32, u32);
+/// Of calls, and of retries.
+type Paces = (Arc<DefaultDirectRateLimiter>, Arc<DefaultDirectRateLimiter>);
+
 /// What a call does, which decides how it may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -117,8 +142,8 @@ pub struct Client {
     credentials: Credentials,
     scopes: &'static [&'static str],
     limits: Limits,
-    pace: DefaultDirectRateLimiter,
-    retry_budget: DefaultDirectRateLimiter,
+    pace: Arc<DefaultDirectRateLimiter>,
+    retry_budget: Arc<DefaultDirectRateLimiter>,
     until: Instant,
     calls: AtomicU64,
     retries: AtomicU64,
@@ -144,11 +169,6 @@ impl Client {
         scopes: &'static [&'static str],
         limits: Limits,
     ) -> Result<Self, GoogleError> {
-        // A bucket that holds a quarter of the quota and is filled with the rest: no minute can see more than the quota.
-        let burst = (limits.reads_per_minute / 4).max(1);
-        let rate = limits.reads_per_minute.saturating_sub(burst).max(1);
-        let number = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_minute(number(rate)).allow_burst(number(burst));
         crate::tls::choose();
         let http = reqwest::Client::builder()
             .timeout(REQUEST_TIMEOUT)
@@ -157,14 +177,15 @@ impl Client {
             .user_agent(concat!("karute/", env!("CARGO_PKG_VERSION"), " (gzip)"))
             .build()
             .map_err(|error| GoogleError::Setup { detail: error.to_string() })?;
+        let (pace, retry_budget) = paces(&host, limits);
         Ok(Self {
             http,
             host,
             credentials,
             scopes,
             limits,
-            pace: RateLimiter::direct(quota),
-            retry_budget: RateLimiter::direct(Quota::per_minute(number(limits.retries_per_minute))),
+            pace,
+            retry_budget,
             until: Instant::now().checked_add(limits.deadline).unwrap_or_else(far_away),
             calls: AtomicU64::new(0),
             retries: AtomicU64::new(0),

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod client;
 pub mod drive;
 pub mod error;
+mod metadata;
 mod plain;
 pub mod rank;
 pub mod sheets;

@@ -247,18 +247,6 @@ pub async fn append(client: &Client, id: &str, tab: &str, rows: &[Vec<String>]) 
     write(client, url, format!("rows for {tab:?} of spreadsheet {id}"), &body).await
 }
 
-/// Writes texts into `area`, row by row, as they are.
-///
-/// # Errors
-/// As [`append`].
-pub async fn put(client: &Client, id: &str, area: Area<'_>, rows: &[Vec<String>]) -> Result<(), GoogleError> {
-    let mut url = address(client, &[id, "values:batchUpdate"])?;
-    url.query_pairs_mut().append_pair("fields", "spreadsheetId");
-    let data = json!([{"range": area.to_string(), "majorDimension": "ROWS", "values": rows}]);
-    let body = json!({"valueInputOption": "RAW", "data": data});
-    write(client, url, format!("cells for {:?} of spreadsheet {id}", area.tab), &body).await
-}
-
 /// Carries out `requests` on a spreadsheet, all or none.
 ///
 /// # Errors

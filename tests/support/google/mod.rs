@@ -373,7 +373,10 @@ async fn answer(state: Shared, request: axum::extract::Request) -> Result<Respon
         headers: parts.headers,
         body,
     };
-    let path = call.path.join("/");
+    let path = match call.path.first().map(String::as_str) {
+        Some("computeMetadata") => "token".to_owned(),
+        _ => call.path.join("/"),
+    };
     let due = {
         let mut state = lock(&state);
         if let Some(at) = state.edits.iter().position(|(text, _)| path.contains(text)) {
@@ -406,6 +409,7 @@ fn carry_out(state: &mut State, call: &Call) -> Result<Value, Refusal> {
     let parts: Vec<&str> = call.path.iter().map(String::as_str).collect();
     match parts.as_slice() {
         ["token"] => return token::issue(call),
+        ["computeMetadata", "v1", rest @ ..] => return token::of_the_machine(call, rest),
         ["v4", ..] => token::check(state, call, &["spreadsheets.readonly", "spreadsheets", "drive"])?,
         ["drive", ..] => {
             token::check(state, call, &["drive.metadata.readonly", "drive.readonly", "drive"])?;
@@ -458,7 +462,7 @@ fn send(
     let mut bytes = Bytes::from(match effect {
         Some(Effect::Body(text)) => text.as_bytes().to_vec(),
         _ if streams => gemini::events(&body).into_bytes(),
-        _ => body.to_string().into_bytes(),
+        _ => body.as_str().map_or_else(|| body.to_string(), str::to_owned).into_bytes(),
     });
     let answered = Answered {
         method: call.method.to_string(),

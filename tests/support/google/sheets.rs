@@ -148,6 +148,24 @@ fn batch_update(state: &mut State, id: &str, requests: &[Value]) -> Result<Value
                 let index = workbook.tabs.len() - 1;
                 json!({"addSheet": {"properties": properties(index, &workbook.tabs[index])}})
             }
+            "updateCells" => {
+                let start = &body["start"];
+                let tab = workbook.tabs.iter_mut().find(|tab| Some(tab.gid) == start["sheetId"].as_i64());
+                let tab =
+                    tab.ok_or_else(|| Refusal::invalid("Invalid requests[0].updateCells: No grid with id"))?;
+                let at = |name: &str| start[name].as_u64().unwrap_or(0) as usize;
+                for (number, row) in (at("rowIndex")..).zip(body["rows"].as_array().into_iter().flatten()) {
+                    let values = row["values"].as_array().into_iter().flatten();
+                    for (column, value) in (at("columnIndex")..).zip(values) {
+                        let text = value["userEnteredValue"]["stringValue"].as_str().unwrap_or_default();
+                        tab.rows.resize(tab.rows.len().max(number + 1), Vec::new());
+                        let row = &mut tab.rows[number];
+                        row.resize(row.len().max(column + 1), Cell::Empty);
+                        row[column] = Cell::from(text);
+                    }
+                }
+                json!({})
+            }
             "updateSheetProperties" | "repeatCell" | "setBasicFilter" => json!({}),
             other => return Err(Refusal::invalid(format!("Unknown name \"{other}\" at 'requests[0]'"))),
         };

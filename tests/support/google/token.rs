@@ -36,9 +36,29 @@ pub(super) fn issue(call: &Call) -> Result<Value, Refusal> {
     let claims: Option<Value> = claims.and_then(|claims| serde_json::from_slice(&claims).ok());
     let scopes = claims.as_ref().and_then(|claims| claims["scope"].as_str());
     let scopes = scopes.ok_or_else(|| Refusal::invalid("invalid_grant"))?;
-    Ok(json!({
+    Ok(token(scopes))
+}
+
+/// What the metadata server of Cloud Run says: who names no scopes gets that of Google Cloud alone.
+pub(super) fn of_the_machine(call: &Call, path: &[&str]) -> Result<Value, Refusal> {
+    if call.headers.get("metadata-flavor").is_none_or(|flavor| flavor != "Google") {
+        return Err(Refusal::of(403));
+    }
+    match path {
+        ["project", "project-id"] => Ok("emulated-project".into()),
+        ["instance", "service-accounts", "default", "token"] => {
+            let cloud = format!("{SCOPE}cloud-platform");
+            let scopes = call.query("scopes").unwrap_or(&cloud).replace(',', " ");
+            Ok(token(&scopes))
+        }
+        _ => Err(Refusal::of(404)),
+    }
+}
+
+fn token(scopes: &str) -> Value {
+    json!({
         "access_token": format!("emulated.{}", STANDARD_NO_PAD.encode(scopes)), "expires_in": 3599, "token_type": "Bearer",
-    }))
+    })
 }
 
 /// Whether the call's token covers one of `scopes`.
