@@ -131,6 +131,38 @@ async fn a_client_filter_shows_that_client_only() {
 }
 
 #[tokio::test]
+async fn a_search_is_limited_by_day_kind_and_tag() {
+    let app = app();
+    let found = async |limits: Value| -> Vec<Value> {
+        let mut body = json!({ "query": "体温", "top_k": 50 });
+        body.as_object_mut().expect("an object").extend(limits.as_object().expect("an object").clone());
+        let answer = ask(&app, "/search", body).await.json();
+        answer["results"].as_array().expect("rows").clone()
+    };
+    let all = found(json!({})).await;
+    let (first, last) = ("2026-09-10", "2026-09-20");
+    let day = |row: &Value| row["date"].as_str().unwrap_or_default().to_owned();
+    let within = found(json!({ "date_from": first, "date_to": last })).await;
+    assert!(
+        !within.is_empty()
+            && within.iter().all(|row| first <= day(row).as_str() && day(row).as_str() <= last)
+    );
+    let later = found(json!({ "date_from": last })).await;
+    assert!(!later.is_empty() && later.iter().all(|row| day(row).as_str() >= last));
+    assert!(all.iter().any(|row| day(row).as_str() < first), "the limits leave something out");
+    for (name, key) in [("source_type", "source_type"), ("tags", "tags")] {
+        let some = all.iter().find(|row| row[key] != json!([])).expect("a row");
+        let value = if key == "tags" { some[key][0].clone() } else { some[key].clone() };
+        let asked = if key == "tags" { json!({ name: [value] }) } else { json!({ name: value }) };
+        let found = found(asked).await;
+        let has =
+            |row: &Value| row[key] == value || row[key].as_array().is_some_and(|tags| tags.contains(&value));
+        assert!(!found.is_empty() && found.iter().all(has), "{name} {value}");
+        assert!(!all.iter().all(has), "{name} {value} leaves something out");
+    }
+}
+
+#[tokio::test]
 async fn a_search_answers_in_the_known_shape() {
     let answer =
         ask(&app(), "/search", json!({ "query": "インスリン", "top_k": 3, "unknown": 1 })).await.json();
@@ -176,7 +208,7 @@ async fn a_search_answers_in_the_known_shape() {
 async fn every_fault_of_a_request_is_named_in_the_known_shape() {
     let long = "あ".repeat(2001);
     type Faults = &'static [(&'static str, &'static str)];
-    let cases: [(&str, Value, Faults); 12] = [
+    let cases: [(&str, Value, Faults); 14] = [
         ("/chat", json!({}), &[("message", "missing")]),
         ("/chat", json!({ "message": "" }), &[("message", "string_too_short")]),
         ("/chat/stream", json!({ "message": long }), &[("message", "string_too_long")]),
@@ -201,6 +233,16 @@ async fn every_fault_of_a_request_is_named_in_the_known_shape() {
             &[("client_id", "string_type"), ("domain", "string_type")],
         ),
         ("/search", json!({ "top_k": "x" }), &[("query", "missing"), ("top_k", "int_parsing")]),
+        (
+            "/search",
+            json!({ "query": "a", "date_from": "昨日", "tags": "x" }),
+            &[("tags", "type_error"), ("date_from", "date_parsing")],
+        ),
+        (
+            "/search",
+            json!({ "query": "a", "date_from": "2026-10-02", "date_to": "2026-10-01" }),
+            &[("date_to", "value_error")],
+        ),
     ];
     for (path, body, expected) in cases {
         let answer = ask(&app(), path, body.clone()).await;

@@ -12,6 +12,7 @@ use karute_server::app::{App, Serving};
 use karute_server::config::Sources;
 use karute_server::retrieve::caller::{Caller, Scope};
 use karute_server::retrieve::explain::explain;
+use karute_server::retrieve::limits::Limits;
 use karute_server::retrieve::{Question, retrieve};
 use karute_sync::embed::Embedder;
 use karute_sync::lexical::Lexical;
@@ -98,7 +99,7 @@ fn only(clients: &[usize], unowned: bool) -> Caller {
 /// All that a caller is shown of one question: rows, explanation, suggestions, and the answer with its metadata.
 async fn shown(app: &App, text: &str, client_id: Option<String>, caller: &Caller) -> String {
     let question = Question {
-        client_id,
+        limits: Limits { client_id, ..Limits::default() },
         top: 50,
         earlier: vec![format!("{}さんの体温は", family(7))],
         ..Question::new(text, caller.clone())
@@ -159,7 +160,11 @@ async fn what_one_may_not_see_changes_nothing_that_he_can_count() {
     let app = app();
     let caller = only(&[0], false);
     let count = |text: &str, client_id: Option<String>| {
-        let question = Question { client_id, top: 50, ..Question::new(text, caller.clone()) };
+        let question = Question {
+            limits: Limits { client_id, ..Limits::default() },
+            top: 50,
+            ..Question::new(text, caller.clone())
+        };
         let app = app.clone();
         async move { retrieve(&app, &question).await.expect("a retrieval").evidence.len() }
     };

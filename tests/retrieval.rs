@@ -11,6 +11,7 @@ use karute_engine::{Draft, Index, Passage, Provenance, Row, Term};
 use karute_server::answer::{Extractive, Step, run};
 use karute_server::app::{App, Serving};
 use karute_server::retrieve::caller::{Caller, Scope};
+use karute_server::retrieve::limits::Limits;
 use karute_server::retrieve::understand::Part;
 use karute_server::retrieve::{Question, Retrieved, retrieve};
 use karute_sync::embed::{Embedder, Task};
@@ -150,7 +151,8 @@ async fn nobody_stands_for_somebody_of_the_same_family_name() {
     let open = found(&question("佐藤さんの体温は")).await;
     assert!(!open.verdict.answerable);
     assert_eq!(open.suggested, ["佐藤 太郎", "佐藤 花子"]);
-    let limited = Question { client_id: Some("CL-3".into()), ..question("佐藤さんの体温は") };
+    let limits = Limits { client_id: Some("CL-3".into()), ..Limits::default() };
+    let limited = Question { limits, ..question("佐藤さんの体温は") };
     assert!(found(&limited).await.verdict.answerable);
     let mut steps = std::pin::pin!(run(app(), question("佐藤さんの体温は"), Vec::new()));
     let mut text = String::new();

@@ -102,6 +102,14 @@ fn of_a_changed_spreadsheet_only_changed_vectors_are_read() {
     assert_eq!(again.index.id(), outcome.index.id());
     let whole = small.sync(full()).expect("published");
     assert_eq!(reasons(&whole), [Reason::VectorStale]);
+    // The same vector under other narrow cells is as old as it was.
+    small.emulator.edit(|book| {
+        book.tabs[1].rows[5][5] = "2026-11-03 10:00:00".into();
+        book.tabs[1].rows[0].push("note".into());
+    });
+    let again = small.sync(changes()).expect("published");
+    assert!(again.run.vectors_read > 0);
+    assert_eq!(reasons(&again), [Reason::VectorStale]);
     small.emulator.edit(|book| book.tabs[1].rows[5] = vector("KB_005", 77, "2026-11-24 10:00:00"));
     assert_eq!(reasons(&small.sync(changes()).expect("published")), []);
 }
@@ -205,6 +213,8 @@ fn tabs_whose_file_names_would_be_one_are_backed_up_apart() {
 
     // A backup that fails leaves the one before; a tab that is gone leaves no file behind, and other files stay.
     std::fs::write(out.join("own.csv"), "mine\n").expect("written");
+    let beside = block_on(backup::compare(&kept(), Some(&out), &live)).expect("read");
+    assert_eq!(beside, whole, "it is no part of the backup");
     small.emulator.edit(|book| drop(book.tabs.pop()));
     let names = || {
         let entries =
@@ -225,13 +235,81 @@ fn tabs_whose_file_names_would_be_one_are_backed_up_apart() {
 fn runs_that_follow_each_other_draw_on_one_quota() {
     let small = Small::new(workbook(10));
     // A burst of ten calls, and one more in each two seconds.
-    let pace = Limits { reads_per_minute: 40, deadline: Duration::from_secs(1), ..limits() };
-    let mut ended = Vec::new();
-    for _ in 0..12 {
-        ended.push(small.sync_within(changes(), pace).is_ok());
+    let pace = Limits { reads_per_minute: 40, deadline: Duration::from_millis(300), ..limits() };
+    let begun = std::time::Instant::now();
+    let ended: Vec<bool> = (0..8).map(|_| small.sync_within(full(), pace).is_ok()).collect();
+    assert!(ended[0], "a whole run fits into the burst");
+    let calls = small.emulator.answered().len() as f64;
+    assert!(calls <= 10.0 + begun.elapsed().as_secs_f64() / 2.0 + 1.0, "{calls} calls of {ended:?}");
+}
+
+#[test]
+fn a_pause_that_is_longer_than_a_run_may_wait_ends_it() {
+    let small = Small::new(workbook(3));
+    small.emulator.fault("GET", "drive/v3/files", 1, Effect::RetryAfter(600));
+    let error = small.sync(changes()).expect_err("ten minutes").to_string();
+    assert!(error.contains("600 s") && small.emulator.answered().len() == 1, "{error}");
+}
+
+#[test]
+fn what_an_unreadable_answer_holds_reaches_no_error() {
+    for (path, body) in [
+        ("values:batchGet", r#"{"valueRanges":[{"values":["患者の記録"]}]}"#),
+        ("v4/spreadsheets", r#""患者の記録""#),
+        ("v4/spreadsheets", r#"{"sheets":"患者の記録"}"#),
+        ("drive/v3/files", r#"{"version":["患者の記録"]}"#),
+    ] {
+        let small = Small::new(workbook(3));
+        small.emulator.fault("GET", path, 9, Effect::Body(body));
+        let error = small.sync(changes()).expect_err("no answer").to_string();
+        assert!(!error.contains('患') && error.contains("line 1"), "{path} {body}: {error}");
     }
-    assert!(ended[0] && !ended[11], "{ended:?}");
-    assert!(small.emulator.answered().len() < 40, "{}", small.emulator.answered().len());
+}
+
+#[test]
+fn what_stands_under_no_header_is_named() {
+    let small = Small::new(workbook(4));
+    small.emulator.edit(|book| {
+        book.tabs[0].rows[2].extend(cells(&["", "落ちた欄"]));
+        book.tabs[0].rows[0][10] = Cell::Empty;
+    });
+    let error = small.sync(changes()).expect_err("no column for tags").to_string();
+    assert!(error.contains("tags"), "{error}");
+    small.emulator.edit(|book| book.tabs[0].rows[0][10] = "tags".into());
+    let outcome = small.sync(changes()).expect("published");
+    let named: Vec<_> = outcome.report.findings.iter().map(|finding| (finding.row, finding.reason)).collect();
+    assert_eq!(named, [(3, Reason::NoHeader)]);
+}
+
+#[test]
+fn a_backup_of_what_moves_is_that_of_one_moment() {
+    for moves in 1..=2 {
+        let small = Small::new(workbook(40));
+        for number in 0..moves {
+            small.emulator.edit_before("values:batchGet", move |book| {
+                book.tabs[0].rows.insert(1, record(900 + number, "間に入った。"));
+                drop(book.tabs[1].rows.pop());
+            });
+        }
+        let out = small.home().join("out");
+        let sheet = || source(&small.emulator, Credentials::nobody(), limits(), 20_000);
+        let saved = block_on(backup::save(&sheet(), &out)).expect("written");
+        assert_eq!(
+            saved.rows as usize,
+            small.emulator.workbook().tabs.iter().map(|tab| tab.rows.len()).sum::<usize>()
+        );
+        let kept = Workbook::at(&out, SheetNames::default());
+        let whole = block_on(backup::compare(&kept, Some(&out), &sheet())).expect("read");
+        assert!(whole.only_in_backup.is_empty() && whole.only_in_source.is_empty(), "{whole:?}");
+    }
+    let small = Small::new(workbook(3));
+    small.emulator.edit(|_| {});
+    let out = small.home().join("out");
+    let sheet = source(&small.emulator, Credentials::nobody(), limits(), 20_000);
+    block_on(backup::save(&sheet, &out)).expect("written");
+    std::fs::write(out.join("backup.json"), r#"{"place":"elsewhere","tabs":[]}"#).expect("written");
+    let error = block_on(backup::save(&sheet, &out)).expect_err("another's").to_string();
+    assert!(error.contains("elsewhere"), "{error}");
 }
 
 #[test]

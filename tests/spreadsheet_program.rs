@@ -6,7 +6,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use karute_tests::google;
+use karute_tests::google::workbook::Cell;
+use karute_tests::google::{self, Effect};
 use karute_tests::program::{self, emulator, json, text, with_google};
 use serde_json::Value;
 
@@ -198,12 +199,26 @@ fn computed_vectors_go_back_to_the_sheet_and_another_model_is_compared_before_it
     json(&on(old, &["sync", "--embed-missing", "--json"]));
     assert_eq!(emulator.workbook().tabs[1].rows.len(), 1);
     let paid = emulator.embedded();
+    // A sheet that may only be read: the run has published all the same, and a later one makes up for it. A note far below is no
+    // part of the table.
+    emulator.edit(|book| {
+        let mut note = vec!["".into(); 9];
+        note[8] = "あとで確認".into();
+        book.tabs[1].rows.resize(60, Vec::new());
+        book.tabs[1].rows.push(note);
+    });
+    emulator.fault("POST", ":append", 1, Effect::Status(403));
+    let refused = json(&on(old, &["sync", "--embed-missing", "--write-back", "--full", "--json"]));
+    assert!(refused["not_written_back"].as_str().is_some_and(|why| why.contains("share it")), "{refused}");
     let made = json(&on(old, &["sync", "--embed-missing", "--write-back", "--json"]));
     let written = made["run"]["vectors_written"].as_u64().expect("a number");
-    let computed = made["report"]["vectors_computed"].as_u64().expect("a number");
+    let computed = refused["report"]["vectors_computed"].as_u64().expect("a number");
     assert!(written > 30 && written + 1 == computed, "{written} of {computed}");
+    assert_eq!(made["snapshot_id"], refused["snapshot_id"], "nothing else had changed");
     assert_eq!(emulator.embedded(), paid);
-    assert_eq!(emulator.workbook().tabs[1].rows.len() as u64, 1 + written);
+    let filled =
+        |rows: &[Vec<Cell>]| rows.iter().filter(|row| row.first().is_some_and(|id| *id != "".into())).count();
+    assert_eq!(filled(&emulator.workbook().tabs[1].rows) as u64, 1 + written);
     let once_more = json(&on(old, &["sync", "--embed-missing", "--write-back", "--json"]));
     assert_eq!(once_more["run"]["vectors_written"], 0, "what stands there is not written again");
     let unchanged = json(&on(old, &["sync", "--embed-missing", "--write-back", "--json"]));

@@ -8,12 +8,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use karute_engine::{Draft, Embedding, GraphBuilder, Precision, Store, StoreError};
+use karute_engine::{Draft, Embedding, GraphBuilder, LexicalSettings, Precision, Store, StoreError};
 use karute_sync::embed::{EmbedError, Embedder, Task, embed_questions, passage_text};
 use karute_sync::job::{self, How, Outcome, Pass, Run, Silent, SyncError};
 use karute_sync::lexical::Lexical;
 use karute_sync::report::{Action, Reason};
 use karute_sync::source::{SheetNames, Source, SourceError};
+use karute_sync::transfer;
 use karute_sync::workbook::Workbook;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -30,7 +31,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn is_up_to_date(outcome: &Outcome, store: &Store, source: &dyn Source) -> bool {
-    let up_to_date = job::is_up_to_date(&outcome.index, store, source, &*LEXICAL, Precision::F32);
+    let how = How::default();
+    let up_to_date = job::is_up_to_date(&outcome.index, store, source, &*LEXICAL, &how);
     block_on(up_to_date).expect("readable")
 }
 
@@ -64,7 +66,7 @@ fn at(path: &Path) -> Workbook {
 #[test]
 fn the_sample_says_of_every_row_what_became_of_it() {
     let (_home, outcome) = sync(&Workbook::sample());
-    let Outcome { index, report, run } = outcome.expect("a published sample");
+    let Outcome { index, report, run, .. } = outcome.expect("a published sample");
     assert_eq!(run, Run { vectors_read: run.vectors_read, ..Run::default() }, "a workbook costs no calls");
     assert_eq!(report.records, 1_200);
     assert_eq!(report.used + report.quarantined, report.records);
@@ -326,4 +328,27 @@ fn either_builder_makes_a_graph_of_few_rows_where_it_is_named_and_both_keep_what
         assert_eq!(index.measure_recall(&[]).expect("measured"), promise, "{builder:?}");
         assert!(promise.is_none_or(|promise| promise.recall() >= 0.97), "{builder:?}");
     }
+}
+
+#[test]
+fn other_weights_of_words_are_a_reason_to_build_anew_and_stand_in_the_snapshot() {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    let pass = Pass::Changes { full_every: Duration::MAX };
+    let lexical = LexicalSettings { k1: 1.5, weight: [5.0, 1.0, 0.0, 0.5], ..LexicalSettings::default() };
+    let mut ids = Vec::new();
+    for lexical in [LexicalSettings::default(), lexical] {
+        let how = How { lexical, pass, ..How::default() };
+        let index = block_on(job::run(&Workbook::sample(), &*LEXICAL, &store, NOW, how.clone(), &Silent));
+        let index = index.expect("published").index;
+        assert_eq!(index.lexical_settings().expect("sound"), Some(lexical));
+        let ours = block_on(job::is_up_to_date(&index, &store, &Workbook::sample(), &*LEXICAL, &how));
+        assert!(ours.expect("readable"));
+        ids.push(index.id());
+    }
+    assert_ne!(ids[0], ids[1]);
+    let folder = home.path().join("exported");
+    transfer::export(&store.current().expect("a snapshot").index, &folder).expect("exported");
+    let back = transfer::import(&folder, |_| {}).expect("imported");
+    assert_eq!((back.sealed.id(), back.differs_from), (ids[1], None), "an export carries them");
 }

@@ -50,15 +50,21 @@ function karuteWrite(record) {
     if (unknown.length) throw new Error(`karute: there is no column ${unknown.join(', ')}`);
     if (!header.includes('id')) throw new Error('karute: there is no column id');
     const row = rowOf_(sheet, header.indexOf('id'), id);
-    const before = row ? sheet.getRange(row, 1, 1, header.length).getDisplayValues()[0] : header.map(() => '');
-    const after = header.map((name, column) => {
-      if (name === 'updated_at' || (name === 'created_at' && !row && !record.created_at)) return now_();
-      return name in record ? text_(name, record[name]) : before[column];
-    });
+    const stamped = (name) => name === 'updated_at' || (name === 'created_at' && !row && !record.created_at);
+    const cells = header.map((name) => (stamped(name) ? now_() : name in record ? text_(name, record[name]) : ''));
     const place = row || sheet.getLastRow() + 1;
     if (place > sheet.getMaxRows()) sheet.insertRowsAfter(sheet.getMaxRows(), 100);
     // Text format first, so that nothing becomes a date, a number or a formula on its way in.
-    sheet.getRange(place, 1, 1, header.length).setNumberFormat('@').setValues([after]);
+    const put = (first, texts) =>
+      sheet.getRange(place, first + 1, 1, texts.length).setNumberFormat('@').setValues([texts]);
+    if (!row) {
+      put(0, cells);
+    } else {
+      // Of a record that is there only what is given: what somebody else edits beside it, and how he wrote it, stays.
+      header.forEach((name, column) => {
+        if (stamped(name) || name in record) put(column, [cells[column]]);
+      });
+    }
     SpreadsheetApp.flush();
     return place;
   } finally {

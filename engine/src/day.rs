@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A calendar day: year, month and day of the month. It says nothing of time zones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Day(u32);
 
 /// A text is not a day.
@@ -13,6 +14,11 @@ pub struct Day(u32);
 pub struct NotADay(String);
 
 impl Day {
+    /// 0001-01-01, the first day that there is.
+    pub const FIRST: Self = Self(10_101);
+    /// 9999-12-31, the last.
+    pub const LAST: Self = Self(99_991_231);
+
     /// The number that the snapshot stores: 20261125 for 2026-11-25. No day is 0.
     pub(crate) fn number(self) -> u32 {
         self.0
@@ -49,6 +55,20 @@ impl FromStr for Day {
             return Err(fault());
         }
         Ok(Self(year * 10_000 + month * 100 + day))
+    }
+}
+
+impl From<Day> for String {
+    fn from(day: Day) -> Self {
+        day.to_string()
+    }
+}
+
+impl TryFrom<String> for Day {
+    type Error = NotADay;
+
+    fn try_from(text: String) -> Result<Self, NotADay> {
+        text.parse()
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use karute_engine::{Embedding, Identity};
 use karute_sync::embed::{EmbedError, Embedder, Task};
+use karute_sync::google::Usage;
 use tokio::time::Instant;
 
 use crate::money::Till;
@@ -49,6 +50,10 @@ impl Embedder for Paying {
 
     fn usd(&self, texts: u64, bytes: u64) -> f64 {
         self.inner.usd(texts, bytes)
+    }
+
+    fn usage(&self) -> Usage {
+        self.inner.usage()
     }
 
     fn holds(&self, text: &str) -> bool {

@@ -5,12 +5,14 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
+use karute_engine::Day;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::error::{Failure, Fault};
 use crate::retrieve::caller::Caller;
+use crate::retrieve::limits::Limits;
 
 /// The fields of a JSON object.
 #[derive(Debug)]
@@ -148,6 +150,30 @@ impl Fields {
                 None
             }
         }
+    }
+
+    /// A day that may be missing, null or empty.
+    fn optional_day(&mut self, name: &str) -> Option<Day> {
+        let day = self.optional_text(name)?.parse();
+        if day.is_err() {
+            self.fault(name, "date_parsing", "Input should be a valid date, YYYY-MM-DD");
+        }
+        day.ok()
+    }
+
+    /// The limits of a question.
+    pub(crate) fn limits(&mut self) -> Limits {
+        let limits = Limits {
+            client_id: self.optional_text("client_id"),
+            domain: self.optional_text("domain"),
+            source_type: self.optional_text("source_type"),
+            tags: self.optional("tags", "a valid list of strings"),
+            date_from: self.optional_day("date_from"),
+            date_to: self.optional_day("date_to"),
+        };
+        let ordered = limits.date_from.zip(limits.date_to).is_none_or(|(first, last)| first <= last);
+        self.check("date_to", ordered, "a day that is not before date_from");
+        limits
     }
 
     /// An id that may be missing, null or empty.

@@ -232,6 +232,28 @@ fn credentials(settings: &Settings, user: Option<String>) -> Credentials {
 /// # Errors
 /// Settings that do not go together.
 pub fn embedder(settings: &Settings) -> Result<Arc<dyn Embedder>, SetupError> {
+    embedder_by(settings, lasting_client)
+}
+
+/// As [`embedder`], for one run: with the run's deadline and as many calls.
+///
+/// # Errors
+/// Settings that do not go together.
+pub fn embedder_of_a_run(settings: &Settings) -> Result<Arc<dyn Embedder>, SetupError> {
+    embedder_by(settings, |settings| {
+        let limits = Limits {
+            max_calls: settings.sync_max_calls,
+            deadline: Duration::from_secs(settings.sync_deadline),
+            ..LASTING
+        };
+        Client::new(settings.google_endpoint.clone(), credentials(settings, None), scope::CLOUD, limits)
+    })
+}
+
+fn embedder_by(
+    settings: &Settings,
+    client: impl Fn(&Settings) -> Result<Client, GoogleError>,
+) -> Result<Arc<dyn Embedder>, SetupError> {
     let vertex = match settings.embedder {
         EmbedderKind::Vertex => true,
         EmbedderKind::Lexical => false,
@@ -253,23 +275,24 @@ pub fn embedder(settings: &Settings) -> Result<Arc<dyn Embedder>, SetupError> {
     if wanted > most {
         return Err(SetupError::Dimensions { model: model.name, wanted, most });
     }
-    let client = lasting_client(settings)?;
+    let client = client(settings)?;
     Ok(Arc::new(Vertex::new(client, &settings.gcp_project, &settings.gcp_location, model, wanted)))
 }
 
 /// A client for models. Not a run but a life: each question has its own deadline, and a sync its own cap on what it may
 /// spend.
 fn lasting_client(settings: &Settings) -> Result<Client, GoogleError> {
-    let limits = Limits {
-        reads_per_minute: 1_500,
-        max_calls: u64::MAX,
-        deadline: Duration::MAX,
-        attempts: 4,
-        retries_per_minute: 30,
-        first_pause: Duration::from_millis(500),
-    };
-    Client::new(settings.google_endpoint.clone(), credentials(settings, None), scope::CLOUD, limits)
+    Client::new(settings.google_endpoint.clone(), credentials(settings, None), scope::CLOUD, LASTING)
 }
+
+const LASTING: Limits = Limits {
+    reads_per_minute: 1_500,
+    max_calls: u64::MAX,
+    deadline: Duration::MAX,
+    attempts: 4,
+    retries_per_minute: 30,
+    first_pause: Duration::from_millis(500),
+};
 
 /// What turns evidence into answers, in the order in which it is asked.
 ///
@@ -360,6 +383,7 @@ pub fn how(settings: &Settings, publishing: Publishing) -> Result<How, SetupErro
         missing: Missing::Leave,
         write_back: false,
         precision: settings.vectors,
+        lexical: settings.words,
         builder: None,
         questions: recall_questions(settings)?,
     })

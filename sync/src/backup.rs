@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rust_xlsxwriter::{Workbook, XlsxError};
+use tempfile::TempDir;
 use time::format_description::well_known::Rfc3339;
 use time::macros::{format_description, offset};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem};
@@ -44,6 +45,8 @@ pub struct Backup {
     pub copy_id: Option<String>,
     /// Earlier copies that were put into Drive's bin.
     pub binned: Vec<String>,
+    /// Those that should have been, and why they were not: the rights of a shared drive may end before that.
+    pub not_binned: Vec<String>,
     /// Files that were written.
     pub files: Vec<PathBuf>,
     /// Rows in them, headers among them.
@@ -62,6 +65,14 @@ pub enum BackupError {
     /// The spreadsheet.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The directory is another spreadsheet's.
+    #[error("{} holds the backup of {place}: choose another directory", directory.display())]
+    Foreign {
+        /// The directory.
+        directory: PathBuf,
+        /// The spreadsheet whose backup it holds.
+        place: String,
+    },
     /// A file cannot be written.
     #[error("the backup cannot be written: {0}")]
     Write(#[from] io::Error),
@@ -88,19 +99,28 @@ pub async fn copy(
     now: OffsetDateTime,
 ) -> Result<Backup, BackupError> {
     let made = drive::copy(client, id, &name(now), folder).await?;
-    let mut binned = Vec::new();
+    let (mut binned, mut not_binned) = (Vec::new(), Vec::new());
     for (place, old) in drive::copies(client, id, folder).await?.into_iter().enumerate() {
         let age = OffsetDateTime::parse(&old.created_time, &Rfc3339).map(|then| now - then);
         // What has no readable age stays.
         let old_enough = age.is_ok_and(|age| age > keep.younger_than);
         if old.id != made.id && place >= keep.copies && old_enough {
-            drive::bin(client, &old.id).await?;
-            binned.push(old.name);
+            match drive::bin(client, &old.id).await {
+                Ok(()) => binned.push(old.name),
+                // The copy is made: that is what counts.
+                Err(error) => not_binned.push(format!("{}: {error}", old.name)),
+            }
         }
     }
-    Ok(Backup { copy: Some(made.name), copy_id: Some(made.id), binned, ..Backup::default() })
+    Ok(Backup { copy: Some(made.name), copy_id: Some(made.id), binned, not_binned, ..Backup::default() })
 }
 
+/// How often a source is read again because it moved.
+const ROUNDS: u32 = 3;
+/// What the name of a directory begins with in which a backup is written.
+const PART: &str = ".part-";
+/// Most bytes of a file's name before its number and its ending.
+const LONGEST_NAME: usize = 200;
 /// Name of the list of a backup's files.
 const LIST: &str = "backup.json";
 /// Name of the file to look at.
@@ -119,6 +139,8 @@ struct List {
 struct ListedTab {
     title: String,
     file: String,
+    /// Its name in the `.xlsx` file.
+    sheet: String,
     rows: u64,
 }
 
@@ -129,52 +151,103 @@ impl List {
     }
 }
 
+/// Who takes in everything that a source holds, and begins anew if it moved meanwhile.
+trait Reading: Send {
+    fn begin(&mut self) -> Result<(), BackupError>;
+    fn row(&mut self, tab: &str, row: &SheetRow) -> Result<(), BackupError>;
+}
+
+/// Reads all of `source` until it held still: an edit between two pages would double a row, or lose one.
+async fn read_still(source: &dyn Source, reading: &mut dyn Reading) -> Result<(), BackupError> {
+    let mut last = None;
+    for _ in 0..ROUNDS {
+        let version = source.version().await?;
+        reading.begin()?;
+        let (mut hasher, mut failed) = (blake3::Hasher::new(), Ok(()));
+        let mut take = |tab: &str, row: SheetRow| {
+            hasher.update(tab.as_bytes()).update(&row.number.to_le_bytes()).update(&digest(&row.cells));
+            if failed.is_ok() {
+                failed = reading.row(tab, &row);
+            }
+        };
+        source.everything(&mut take).await?;
+        failed?;
+        if source.version().await? == version {
+            return Ok(());
+        }
+        // The same cells twice: whatever made the version grow was none of them.
+        let digest = hasher.finalize();
+        if last.replace(digest) == Some(digest) {
+            return Ok(());
+        }
+    }
+    Err(SourceError::Moving { name: source.name(), rounds: ROUNDS }.into())
+}
+
 /// Writes every tab to `directory`: `<tab>.csv`, all of them to `spreadsheet.xlsx`, and which is which to `backup.json`.
-/// An earlier backup there is replaced once this one is whole, and stays as it is where that fails.
+/// An earlier backup there stays until this one is whole; a directory without `backup.json` was left while one took the other's
+/// place.
 ///
 /// # Errors
-/// A spreadsheet that cannot be read, a directory that cannot be written.
+/// A spreadsheet that cannot be read, or does not hold still; a directory that cannot be written, or holds another's backup.
 pub async fn save(spreadsheet: &Spreadsheet, directory: &Path) -> Result<Backup, BackupError> {
     fs::create_dir_all(directory)?;
-    let part = tempfile::Builder::new().prefix(".part-").tempdir_in(directory)?;
-    let list = List { place: spreadsheet.place(), tabs: Vec::new() };
-    let mut files = Files {
-        directory: part.path(),
-        workbook: Workbook::new(),
-        open: None,
-        list,
-        backup: Backup::default(),
-    };
-    let mut failed = Ok(());
-    let mut take = |title: &str, row: SheetRow| {
-        if failed.is_ok() {
-            failed = files.row(title, &row.cells);
+    let (place, before) = (spreadsheet.place(), List::of(directory).unwrap_or_default());
+    if !before.place.is_empty() && before.place != place {
+        return Err(BackupError::Foreign { directory: directory.to_owned(), place: before.place });
+    }
+    // What a run that was killed left behind.
+    for entry in fs::read_dir(directory)?.flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(PART.as_bytes()) {
+            fs::remove_dir_all(entry.path())?;
         }
-    };
-    spreadsheet.everything(&mut take).await?;
-    failed?;
-    let (list, mut backup) = files.finish()?;
-    let before = List::of(directory).unwrap_or_default();
-    for name in list.tabs.iter().map(|tab| tab.file.as_str()).chain([XLSX, LIST]) {
+    }
+    let mut saving = Saving { directory, place, files: None };
+    read_still(spreadsheet, &mut saving).await?;
+    let Some(files) = saving.files else { return Ok(Backup::default()) };
+    let (part, list, mut backup) = files.finish()?;
+    let gone = |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) };
+    fs::remove_file(directory.join(LIST)).or_else(gone)?;
+    for name in list.tabs.iter().map(|tab| tab.file.as_str()).chain([XLSX]) {
         fs::rename(part.path().join(name), directory.join(name))?;
-        if name != LIST {
-            backup.files.push(directory.join(name));
-        }
+        backup.files.push(directory.join(name));
     }
     // A tab that is gone leaves no file behind; nobody else's files are touched.
-    for gone in before.tabs.iter().filter(|tab| !list.tabs.iter().any(|kept| kept.file == tab.file)) {
-        let name = Path::new(&gone.file).file_name().unwrap_or_default();
-        fs::remove_file(directory.join(name)).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        })?;
+    for old in before.tabs.iter().filter(|tab| !list.tabs.iter().any(|kept| kept.file == tab.file)) {
+        let name = Path::new(&old.file).file_name().unwrap_or_default();
+        fs::remove_file(directory.join(name)).or_else(gone)?;
     }
+    fs::rename(part.path().join(LIST), directory.join(LIST))?;
     Ok(backup)
 }
 
-/// The files of a backup while they are written.
-struct Files<'a> {
+/// A backup that is written, from the beginning whenever the spreadsheet moved.
+struct Saving<'a> {
     directory: &'a Path,
+    place: String,
+    files: Option<Files>,
+}
+
+impl Reading for Saving<'_> {
+    fn begin(&mut self) -> Result<(), BackupError> {
+        let part = tempfile::Builder::new().prefix(PART).tempdir_in(self.directory)?;
+        let list = List { place: self.place.clone(), tabs: Vec::new() };
+        let (workbook, backup) = (Workbook::new(), Backup::default());
+        self.files = Some(Files { part, workbook, open: None, list, backup });
+        Ok(())
+    }
+
+    fn row(&mut self, tab: &str, row: &SheetRow) -> Result<(), BackupError> {
+        match &mut self.files {
+            Some(files) => files.row(tab, &row.cells),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The files of a backup while they are written.
+struct Files {
+    part: TempDir,
     workbook: Workbook,
     /// The tab that is written.
     open: Option<csv::Writer<fs::File>>,
@@ -182,7 +255,7 @@ struct Files<'a> {
     backup: Backup,
 }
 
-impl Files<'_> {
+impl Files {
     fn row(&mut self, title: &str, cells: &[String]) -> Result<(), BackupError> {
         if self.list.tabs.last().is_none_or(|tab| tab.title != title) {
             self.begin(title)?;
@@ -205,21 +278,27 @@ impl Files<'_> {
 
     fn begin(&mut self, title: &str) -> Result<(), BackupError> {
         self.end()?;
-        // A tab may be called anything; a file may not.
+        // A tab may be called anything; a file may not, nor at any length.
         let unfit = |c: char| "/\\:*?\"<>|".contains(c) || c.is_control();
-        let name: String = title.chars().map(|c| if unfit(c) { '_' } else { c }).collect();
+        let mut name: String = title.chars().map(|c| if unfit(c) { '_' } else { c }).collect();
+        name.truncate(name.floor_char_boundary(LONGEST_NAME));
         let numbered = |number: u32| match number {
             1 => format!("{name}.csv"),
             number => format!("{name} ({number}).csv"),
         };
         let is_free = |file: &String| !self.list.tabs.iter().any(|tab| tab.file == *file);
         let Some(file) = (1..).map(numbered).find(is_free) else { return Ok(()) };
-        let path = self.directory.join(&file);
+        let is_free =
+            |sheet: &String| !self.list.tabs.iter().any(|tab| tab.sheet.eq_ignore_ascii_case(sheet));
+        let first = self.list.tabs.len() + 1;
+        let Some(sheet) = (first..).map(|number| sheet_name(title, first, number)).find(is_free) else {
+            return Ok(());
+        };
+        let path = self.part.path().join(&file);
         let writer = csv::WriterBuilder::new().flexible(true).from_path(&path).map_err(io::Error::other)?;
         // Row by row to the disk: a spreadsheet of vectors is larger than memory should be.
-        let sheet = sheet_name(title, self.list.tabs.len() + 1);
-        self.workbook.add_worksheet_with_constant_memory()?.set_name(sheet)?;
-        self.list.tabs.push(ListedTab { title: title.to_owned(), file, rows: 0 });
+        self.workbook.add_worksheet_with_constant_memory()?.set_name(&sheet)?;
+        self.list.tabs.push(ListedTab { title: title.to_owned(), file, sheet, rows: 0 });
         self.open = Some(writer);
         Ok(())
     }
@@ -231,26 +310,26 @@ impl Files<'_> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(List, Backup), BackupError> {
+    fn finish(mut self) -> Result<(TempDir, List, Backup), BackupError> {
         self.end()?;
         if self.list.tabs.is_empty() {
             // No workbook is without a sheet.
             self.workbook.add_worksheet();
         }
-        self.workbook.save(self.directory.join(XLSX))?;
+        self.workbook.save(self.part.path().join(XLSX))?;
         let list = serde_json::to_vec_pretty(&self.list).map_err(io::Error::other)?;
-        fs::write(self.directory.join(LIST), list)?;
-        Ok((self.list, self.backup))
+        fs::write(self.part.path().join(LIST), list)?;
+        Ok((self.part, self.list, self.backup))
     }
 }
 
-/// What tab number `number` may be called in an `.xlsx` file: its title, unless that is too long there or has a sign that
-/// no sheet's name may have; then as much of it as may be, with the number, so that no two are the same.
-fn sheet_name(title: &str, number: usize) -> String {
+/// What tab number `first` may be called in an `.xlsx` file: its title, unless that is too long there or has a sign that
+/// no sheet's name may have; then, or for any other `number`, as much of it as may be, with the number.
+fn sheet_name(title: &str, first: usize, number: usize) -> String {
     /// Most characters of a sheet's name.
     const LONGEST: usize = 31;
     let unfit = |c: char| "[]:*?/\\'".contains(c) || c.is_control();
-    if title.chars().count() <= LONGEST && !title.contains(unfit) {
+    if number == first && title.chars().count() <= LONGEST && !title.contains(unfit) {
         return title.to_owned();
     }
     let cleaned = title.chars().map(|c| if unfit(c) { '_' } else { c });
@@ -268,8 +347,25 @@ pub struct Comparison {
     pub only_in_source: Vec<(String, u32)>,
 }
 
+/// The rows of each tab, by their digests.
+#[derive(Default)]
+struct Rows(HashMap<(String, [u8; 32]), Vec<u32>>);
+
+impl Reading for Rows {
+    fn begin(&mut self) -> Result<(), BackupError> {
+        self.0.clear();
+        Ok(())
+    }
+
+    fn row(&mut self, tab: &str, row: &SheetRow) -> Result<(), BackupError> {
+        self.0.entry((tab.to_owned(), digest(&row.cells))).or_default().push(row.number);
+        Ok(())
+    }
+}
+
 /// Compares the digests of all rows of all tabs of a backup and of what it was made of: headers, vectors and all. `kept` is where
-/// the backup's files are: their list tells which file is which tab, and in a workbook long titles are cut.
+/// the backup's files are: their list tells which file, or which sheet of the `.xlsx` file, is which tab; other files beside
+/// them are no part of it.
 ///
 /// # Errors
 /// One that cannot be read.
@@ -277,33 +373,36 @@ pub async fn compare(
     backup: &dyn Source,
     kept: Option<&Path>,
     source: &dyn Source,
-) -> Result<Comparison, SourceError> {
-    let list = kept.and_then(List::of).unwrap_or_default();
-    let is_workbook = kept.is_some_and(Path::is_file);
-    let mut rows: HashMap<(String, [u8; 32]), Vec<u32>> = HashMap::new();
-    let (mut tabs, mut last) = (0, String::new());
-    source
-        .everything(&mut |tab, row| {
-            if tabs == 0 || last != tab {
-                (tabs, last) = (tabs + 1, tab.to_owned());
-            }
-            let tab = if is_workbook { sheet_name(tab, tabs) } else { tab.to_owned() };
-            rows.entry((tab, digest(&row.cells))).or_default().push(row.number);
-        })
-        .await?;
+) -> Result<Comparison, BackupError> {
+    let directory = kept.map(|kept| if kept.is_dir() { kept } else { kept.parent().unwrap_or(kept) });
+    let list = directory.and_then(List::of);
+    let mut live = Rows::default();
+    read_still(source, &mut live).await?;
+    let Rows(mut rows) = live;
     // Of equal rows the first are met first.
     rows.values_mut().for_each(|numbers| numbers.reverse());
     let mut comparison = Comparison::default();
-    backup
-        .everything(&mut |tab, row| {
-            let file = format!("{tab}.csv");
-            let tab = list.tabs.iter().find(|listed| listed.file == file).map_or(tab, |listed| &listed.title);
-            match rows.get_mut(&(tab.to_owned(), digest(&row.cells))).and_then(Vec::pop) {
-                Some(_) => comparison.same += 1,
-                None => comparison.only_in_backup.push((tab.to_owned(), row.number)),
-            }
-        })
-        .await?;
+    let mut take = |tab: &str, row: SheetRow| {
+        let file = format!("{tab}.csv");
+        let listed = |list: &List| {
+            list.tabs
+                .iter()
+                .find(|listed| listed.file == file || listed.sheet == tab)
+                .map(|tab| tab.title.clone())
+        };
+        let title = match &list {
+            None => tab.to_owned(),
+            Some(list) => match listed(list) {
+                Some(title) => title,
+                None => return,
+            },
+        };
+        match rows.get_mut(&(title.clone(), digest(&row.cells))).and_then(Vec::pop) {
+            Some(_) => comparison.same += 1,
+            None => comparison.only_in_backup.push((title, row.number)),
+        }
+    };
+    backup.everything(&mut take).await?;
     let left =
         rows.into_iter().flat_map(|((tab, _), rows)| rows.into_iter().map(move |row| (tab.clone(), row)));
     comparison.only_in_source.extend(left);

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use karute_engine::{Embedding, Identity};
 
 use crate::embed::{EmbedError, Embedder, Task};
+use crate::google::Usage;
 
 /// An embedder that asks another one only for what is not in its directory. Questions pass through: they are as good as
 /// never the same, and their digests would be a record of who asked what.
@@ -80,6 +81,10 @@ impl Embedder for Cached<'_> {
 
     fn usd(&self, texts: u64, bytes: u64) -> f64 {
         self.inner.usd(texts, bytes)
+    }
+
+    fn usage(&self) -> Usage {
+        self.inner.usage()
     }
 
     fn holds(&self, text: &str) -> bool {

@@ -5,7 +5,7 @@ use std::io;
 use async_trait::async_trait;
 use karute_engine::{Embedding, Identity, Row};
 
-use crate::google::GoogleError;
+use crate::google::{GoogleError, Usage};
 
 /// What a text is embedded for. Some models place questions and documents differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,11 @@ pub trait Embedder: Send + Sync {
     /// Whether the vector of a document's text is at hand, so that it costs nothing.
     fn holds(&self, _text: &str) -> bool {
         self.is_free()
+    }
+
+    /// What was asked of a metered service so far.
+    fn usage(&self) -> Usage {
+        Usage::default()
     }
 
     /// Embeds up to [`Embedder::batch_size`] texts: their vectors in order, `None` for a text that says nothing to the

@@ -12,10 +12,11 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use karute_engine::{Identity, Index, OpenError, Passage, Precision};
+use karute_engine::kernel::Kernel;
+use karute_engine::{Identity, Index, OpenError, Passage, Precision, Row};
 use serde::{Deserialize, Serialize};
 
-use crate::embed::{document_text, passage_text};
+use crate::embed::{Embedder, document_text, passage_text};
 use crate::google::GoogleError;
 use crate::job::{Progress, Stage, SyncError};
 use crate::judge::{self, Judged};
@@ -27,11 +28,17 @@ use crate::vectors::{self, Digest, Group, Mark, Planned, Verdict};
 /// How often a source is read again because it moved.
 const ROUNDS: u32 = 6;
 
+/// From this cosine on two vectors of a record are one, rounded to half precision or not.
+const SAME: f32 = 1.0 - 1e-6;
+
 /// What a snapshot remembers of the Embeddings rows of one record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
     /// Of the narrow cells.
     cells: Digest,
+    /// The record; empty in what earlier versions stored.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    id: String,
     /// Of the record's text when this vector was first seen.
     text: Digest,
     /// Whether none of the rows gave a vector.
@@ -88,31 +95,38 @@ pub(crate) struct Gathered {
 pub(crate) struct Parent<'a> {
     index: &'a Index,
     known: HashMap<Digest, Known>,
+    /// The text that the vector of each record is known to be made from.
+    texts: HashMap<String, Digest>,
     computed: HashSet<Digest>,
     rows: HashMap<&'a str, u32>,
+    /// Most characters of a passage, title and all.
+    most: usize,
 }
 
 impl<'a> Parent<'a> {
-    /// What `index` knows, if its vectors are of `identity`, not rounded further than `precision`, and came from `place`. A snapshot that cannot be read gives
-    /// nothing: everything is then read anew.
+    /// What `index` knows, if its vectors are those of `embedder`, not rounded further than `precision`, and came from `place`. A
+    /// snapshot that cannot be read gives nothing: everything is then read anew.
     pub(crate) fn of(
         index: Option<&'a Index>,
-        identity: &Identity,
+        embedder: &dyn Embedder,
         precision: Precision,
         place: &str,
     ) -> Option<Self> {
         let index = index.filter(|index| {
             let fine_enough = index.precision() == Precision::F32 || index.precision() == precision;
-            fine_enough && index.identity() == identity && index.provenance().place == place
+            fine_enough && index.identity() == embedder.identity() && index.provenance().place == place
         })?;
-        let stored: Stored<serde::de::IgnoredAny> = serde_json::from_str(index.report().ok()?).ok()?;
+        let stored = stored(index)?;
         if stored.known_vectors.is_empty() && stored.computed_vectors.is_empty() {
             return None;
         }
+        let texts = stored.known_vectors.iter().filter(|known| !known.unusable);
+        let texts = texts.map(|known| (known.id.clone(), known.text.clone())).collect();
         let known = stored.known_vectors.into_iter().map(|known| (known.cells.clone(), known)).collect();
         let rows = index.ids().zip(0..).map(|(id, number)| Ok((id?, number)));
+        let rows = rows.collect::<Result<_, OpenError>>().ok()?;
         let computed = stored.computed_vectors.into_iter().collect();
-        Some(Self { index, known, computed, rows: rows.collect::<Result<_, OpenError>>().ok()? })
+        Some(Self { index, known, texts, computed, rows, most: embedder.passage_characters() })
     }
 
     /// The vector that was computed for a passage of record `id` with this text.
@@ -123,23 +137,38 @@ impl<'a> Parent<'a> {
         let number = *self.rows.get(id)?;
         let (row, passages) = (self.index.row(number).ok()?, self.index.passages_of(number).ok()?);
         let same = |passage: &Passage<'_>| {
-            row.content.get(passage.range()).is_some_and(|own| passage_text(&row.title, own) == text)
+            row.content.get(passage.range()).is_some_and(|own| made_from(&row, own, self.most) == text)
         };
         passages.into_iter().find(same).map(Passage::into_vector)
     }
 
-    /// Whether it has a vector that was computed and could stand in the sheet, but does not: writing it back was not asked for,
-    /// or failed. What is `ambiguous` is never written.
-    pub(crate) fn owes(&self, ambiguous: &HashSet<&str>) -> bool {
-        let owed = |(id, number): (&&str, &u32)| {
-            let (Ok(row), Ok(passages)) = (self.index.row(*number), self.index.passages_of(*number)) else {
-                return false;
-            };
-            matches!(passages.as_slice(), [whole] if whole.range() == (0..row.content.len()))
-                && self.computed.contains(&computed_from(id, &passage_text(&row.title, &row.content)))
+    /// The vectors that were computed and could stand in the sheet, but do not: writing them back was not asked for, or failed.
+    /// What is `ambiguous` is never written.
+    pub(crate) fn owed(&self, ambiguous: &HashSet<&str>) -> Result<Vec<(String, Vec<f32>)>, OpenError> {
+        let mut owed = Vec::new();
+        for (id, &number) in self.rows.iter().filter(|_| !self.computed.is_empty()) {
+            let (row, passages) = (self.index.row(number)?, self.index.passages_of(number)?);
+            if let Ok([whole]) = <[Passage<'_>; 1]>::try_from(passages)
+                && whole.range() == (0..row.content.len())
+                && self.computed.contains(&computed_from(id, &made_from(&row, &row.content, self.most)))
                 && !ambiguous.contains(id)
-        };
-        !self.computed.is_empty() && self.rows.iter().any(owed)
+            {
+                owed.push(((*id).to_owned(), whole.into_vector().into_owned()));
+            }
+        }
+        owed.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(owed)
+    }
+
+    /// The text that the vector of record `id` is known to be made from: noted when it was first seen, or the record's own,
+    /// where it was computed.
+    fn text(&self, id: &str) -> Option<Digest> {
+        if let Some(text) = self.texts.get(id) {
+            return Some(text.clone());
+        }
+        let row = self.index.row(*self.rows.get(id)?).ok()?;
+        let made = computed_from(id, &made_from(&row, &row.content, self.most));
+        self.computed.contains(&made).then(|| Digest::of_text(&document_text(&row)))
     }
 
     /// The vector of record `id`.
@@ -149,24 +178,58 @@ impl<'a> Parent<'a> {
     }
 }
 
+/// What a snapshot stores beside its report.
+fn stored(index: &Index) -> Option<Stored<serde::de::IgnoredAny>> {
+    serde_json::from_str(index.report().ok()?).ok()
+}
+
+/// The text of a passage of `row`: at most half of what a passage may have is the title's.
+pub(crate) fn made_from(row: &Row, passage: &str, most: usize) -> String {
+    let title: String = row.title.chars().take(most_of_title(most)).collect();
+    passage_text(&title, passage)
+}
+
+/// Characters of a title that stand before each passage of `most` characters.
+pub(crate) fn most_of_title(most: usize) -> usize {
+    most / 2
+}
+
 /// What the vector of a passage that was computed is known by.
 pub(crate) fn computed_from(id: &str, text: &str) -> Digest {
     Digest::of_text(&format!("{id}\n{text}"))
 }
 
+/// The texts that `index`, whoever made its vectors, noted of the Embeddings rows in `place`, by narrow cells.
+pub(crate) fn remembered(index: Option<&Index>, place: &str) -> HashMap<Digest, Digest> {
+    let stored = index.filter(|index| index.provenance().place == place).and_then(stored);
+    let known = stored.into_iter().flat_map(|stored| stored.known_vectors);
+    known.map(|known| (known.cells, known.text)).collect()
+}
+
 /// Reads `source`. Vectors are taken from `parent` where its narrow cells did not change, unless `full`.
+#[expect(clippy::too_many_arguments, reason = "each is another thing that is known beforehand")]
 pub(crate) async fn gather(
     source: &dyn Source,
     identity: &Identity,
     parent: Option<&Parent<'_>>,
+    remembered: HashMap<Digest, Digest>,
     forgotten: BTreeSet<String>,
     full: bool,
     directory: &Path,
     progress: &dyn Progress,
 ) -> Result<Gathered, SyncError> {
     let fetched = Spool::create(directory, identity.dimensions as usize).map_err(SyncError::Spool)?;
-    let mut gathering =
-        Gathering { source, identity, parent, full, fetched, forgotten, seen: HashMap::new(), read: 0 };
+    let mut gathering = Gathering {
+        source,
+        identity,
+        parent,
+        full,
+        fetched,
+        remembered,
+        forgotten,
+        seen: HashMap::new(),
+        read: 0,
+    };
     let (mut last, mut refused) = (None, false);
     for _ in 0..ROUNDS {
         let version = source.version().await?;
@@ -204,6 +267,8 @@ struct Gathering<'a> {
     parent: Option<&'a Parent<'a>>,
     full: bool,
     fetched: Spool,
+    /// Where there is no parent: the texts that a snapshot of other vectors noted, by narrow cells.
+    remembered: HashMap<Digest, Digest>,
     /// Clients of whom nothing is taken in.
     forgotten: BTreeSet<String>,
     /// What was found out in this run, by the narrow cells.
@@ -284,7 +349,16 @@ impl Gathering<'_> {
             let text = self.text_of(group, slot)?.unwrap_or_else(|| texts[group.id.as_str()].clone());
             found.push((
                 group.digest.clone(),
-                (Known { cells: group.digest.clone(), text, unusable: slot.is_none(), marks }, slot),
+                (
+                    Known {
+                        cells: group.digest.clone(),
+                        id: group.id.clone(),
+                        text,
+                        unusable: slot.is_none(),
+                        marks,
+                    },
+                    slot,
+                ),
             ));
         }
         self.seen.extend(found);
@@ -300,13 +374,19 @@ impl Gathering<'_> {
         self.seen.contains_key(&group.digest) || from_parent() == Some(true)
     }
 
-    /// The text that a vector was made from, where the parent has the same vector under the same narrow cells.
+    /// The text that a vector was made from, where the snapshot before knows that: it has the same vector for the record, under
+    /// the same narrow cells or others. A sheet may hold it rounded to half precision, and so may the snapshot.
     fn text_of(&self, group: &Group, slot: Option<Slot>) -> Result<Option<Digest>, SyncError> {
-        let Some((slot, parent)) = slot.zip(self.parent) else { return Ok(None) };
-        let Some(known) = parent.known.get(&group.digest) else { return Ok(None) };
+        let Some(slot) = slot else { return Ok(None) };
+        let Some(parent) = self.parent else { return Ok(self.remembered.get(&group.digest).cloned()) };
+        let (Some(before), Some(text)) = (parent.vector(&group.id), parent.text(&group.id)) else {
+            return Ok(None);
+        };
         let vector = self.fetched.read(slot).map_err(SyncError::Spool)?;
-        let as_kept = parent.index.precision().rounded(&vector);
-        Ok((parent.vector(&group.id) == Some(as_kept)).then(|| known.text.clone()))
+        // Rounding changes lengths, too.
+        let dot = Kernel::detect().dot;
+        let cosine = dot(&vector, &before) / (dot(&vector, &vector) * dot(&before, &before)).sqrt();
+        Ok((cosine > SAME).then_some(text))
     }
 
     fn finish(self, version: String, round: Round) -> Gathered {

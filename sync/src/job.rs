@@ -3,7 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use karute_engine::{BuildError, GraphBuilder, Guard, Index, Precision, Provenance, Store, StoreError};
+use karute_engine::{
+    BuildError, GraphBuilder, Guard, Index, LexicalSettings, Precision, Provenance, Store, StoreError,
+};
 use time::OffsetDateTime;
 
 use crate::embed::{EmbedError, Embedder};
@@ -13,6 +15,7 @@ use crate::google::Usage;
 use crate::prepare::prepare;
 use crate::report::{QualityReport, Reason};
 use crate::seen::{Seen, note, rfc3339};
+use crate::sound::{is_sound, remember};
 use crate::source::{Source, SourceError};
 
 /// Name and version of what builds snapshots. A snapshot of another version is rebuilt.
@@ -97,6 +100,8 @@ pub struct How {
     pub write_back: bool,
     /// In how many bits the snapshot keeps each number of its vectors.
     pub precision: Precision,
+    /// How words are weighed.
+    pub lexical: LexicalSettings,
     /// Who builds the graph, if there is to be one whatever the number of rows; the engine decides otherwise.
     pub builder: Option<GraphBuilder>,
     /// Questions on which the recall that a graph promises is measured besides the rows themselves. A model that is paid
@@ -114,6 +119,7 @@ impl Default for How {
             missing: Missing::Leave,
             write_back: false,
             precision,
+            lexical: LexicalSettings::default(),
             builder: None,
             questions: Vec::new(),
         }
@@ -156,6 +162,9 @@ pub struct Outcome {
     pub report: QualityReport,
     /// What this run did.
     pub run: Run,
+    /// Why computed vectors were not appended to the source, where they should have been. The snapshot holds them: the next run
+    /// that may write tries again.
+    pub not_written: Option<SourceError>,
 }
 
 /// What a run did. Two runs over the same source differ here, never in the report.
@@ -193,9 +202,6 @@ pub enum SyncError {
         "vectors cannot be kept in the data directory on their way: {0}. Free some space, then sync again"
     )]
     Spool(io::Error),
-    /// The snapshot is published, but its vectors are not in the source.
-    #[error("the snapshot is published, but computed vectors could not be written back: {0}")]
-    WriteBack(#[source] SourceError),
     /// The snapshot could not be built.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -225,7 +231,7 @@ impl From<forget::ForgetError> for SyncError {
     }
 }
 
-/// Whether `index` is what a sync of `source` with `embedder` and `precision` would build again.
+/// Whether `index` is what a sync of `source` with `embedder` would build again: of `how`, precision and words count.
 ///
 /// # Errors
 /// A source that cannot be reached.
@@ -234,9 +240,12 @@ pub async fn is_up_to_date(
     store: &Store,
     source: &dyn Source,
     embedder: &dyn Embedder,
-    precision: Precision,
+    how: &How,
 ) -> Result<bool, SourceError> {
-    let as_wanted = index.identity() == embedder.identity() && index.precision() == precision;
+    let as_wanted = index.identity() == embedder.identity()
+        && index.precision() == how.precision
+        // Damage is none of this question's.
+        && index.lexical_settings().ok().flatten().is_none_or(|words| words == how.lexical);
     if index.provenance().builder != BUILDER || !as_wanted {
         return Ok(false);
     }
@@ -244,29 +253,31 @@ pub async fn is_up_to_date(
     Ok(Seen::of(index, store, source).is_some_and(|seen| seen.version == version))
 }
 
-/// Whether some computed vector of `index` could be written to `source`, but stands in the snapshot alone.
-fn owes(
+/// Appends to `source` what `index` computed and the sheet lacks; `index` is what the source holds otherwise.
+async fn write_owed(
     index: &Index,
     report: &QualityReport,
     source: &dyn Source,
     embedder: &dyn Embedder,
-    precision: Precision,
-) -> bool {
+    how: &How,
+    now: OffsetDateTime,
+) -> Result<u64, SourceError> {
     let different = report.findings.iter().filter(|finding| finding.reason == Reason::DuplicateDifferent);
     let ambiguous = different.map(|finding| finding.id.as_str()).collect();
-    let parent = Parent::of(Some(index), embedder.identity(), precision, &source.place());
-    parent.is_some_and(|parent| parent.owes(&ambiguous))
+    let parent = Parent::of(Some(index), embedder, how.precision, &source.place());
+    let owed = parent.and_then(|parent| parent.owed(&ambiguous).ok()).unwrap_or_default();
+    if owed.is_empty() {
+        return Ok(0);
+    }
+    let sheets = source.read(&|_| {}).await?;
+    source.append_vectors(&sheets, &owed, &embedder.identity().model, &rfc3339(now)).await
 }
 
-/// The current snapshot, if all of it is sound.
-fn sound(store: &Store) -> Option<Index> {
-    let index = store.current().ok()?.index;
-    match index.verify() {
-        Ok(_) => Some(index),
-        Err(error) => {
-            tracing::warn!(snapshot = index.id().short(), %error, "the current snapshot is damaged: everything is read anew");
-            None
-        }
+/// How many were written, and why not all.
+fn unzipped(written: Result<u64, SourceError>) -> (u64, Option<SourceError>) {
+    match written {
+        Ok(written) => (written, None),
+        Err(error) => (0, Some(error)),
     }
 }
 
@@ -293,12 +304,11 @@ pub async fn run(
     if let Err(error) = forget::keep_out(store) {
         tracing::warn!(%error, "somebody who is to be forgotten may still be in a snapshot");
     }
-    let begun = store.current_id();
-    // Nothing is taken over from a damaged snapshot: it would be signed anew, damage and all.
-    let current = sound(store);
-    let seen = current.as_ref().and_then(|index| Seen::of(index, store, source));
+    let (begun, spent) = (store.current_id(), embedder.usage());
+    let opened = store.current().ok().map(|opened| opened.index);
+    let seen = opened.as_ref().and_then(|index| Seen::of(index, store, source));
     // Another version may judge vector cells otherwise.
-    let other_builder = current.as_ref().is_some_and(|index| index.provenance().builder != BUILDER);
+    let other_builder = opened.as_ref().is_some_and(|index| index.provenance().builder != BUILDER);
     let full = match (how.pass, &seen) {
         _ if other_builder => true,
         (Pass::Changes { full_every }, Some(seen)) => {
@@ -306,21 +316,27 @@ pub async fn run(
         }
         _ => true,
     };
+    // Nothing is taken over from a damaged snapshot: it would be signed anew, damage and all.
+    let current = opened.filter(|index| is_sound(store, index, full));
     if let (false, Some(index), Some(seen)) = (full, &current, &seen)
         && !store.is_rolled_back()
         && how.builder.is_none()
         && let Some(report) = told_of(index)
         && (how.missing == Missing::Leave || !report.has(Reason::NoVector))
-        && !(how.write_back && owes(index, &report, source, embedder, how.precision))
-        && is_up_to_date(index, store, source, embedder, how.precision).await?
+        && is_up_to_date(index, store, source, embedder, &how).await?
     {
+        let (vectors_written, not_written) = match how.write_back {
+            true => unzipped(write_owed(index, &report, source, embedder, &how, now).await),
+            false => (0, None),
+        };
         let run = Run {
             unchanged: true,
+            vectors_written,
             full_pass: seen.full_pass.clone(),
-            usage: source.usage(),
+            usage: source.usage() + (embedder.usage() - spent),
             ..Run::default()
         };
-        return Ok(Outcome { index: store.find(&index.id().to_string())?, report, run });
+        return Ok(Outcome { index: store.find(&index.id().to_string())?, report, run, not_written });
     }
     let prepared = prepare(source, embedder, store, current.as_ref(), full, &how, progress).await?;
     let full_pass = match (source.leaves_vectors_out(), full, &seen) {
@@ -340,31 +356,33 @@ pub async fn run(
     // Somebody may have been forgotten since the rows were read.
     let guard = Guard { after: begun.into(), ..how.publishing.guard() };
     let id = forget::publish(store, &sealed, &prepared.forgotten, &guard)?;
+    remember(store, id);
     progress.finish();
     let index = store.find(&id.to_string())?;
     if let Err(error) = store.note(&note(&index, source, &seen)) {
         tracing::warn!(%error, "the snapshot is published, but the next start will sync once more");
     }
-    let vectors_written = match how.write_back {
-        true => prepared.write_back(source, embedder, now).await?,
-        false => 0,
+    let (vectors_written, not_written) = match how.write_back {
+        true => unzipped(prepared.write_back(source, embedder, now).await),
+        false => (0, None),
     };
     Ok(Outcome {
         index,
+        not_written,
         run: Run {
             unchanged: false,
             vectors_written,
             vectors_read: prepared.gathered.vectors_read,
             vectors_reused: prepared.gathered.vectors_reused,
             full_pass: seen.full_pass,
-            usage: source.usage(),
+            usage: source.usage() + (embedder.usage() - spent),
         },
         report: prepared.report,
     })
 }
 
 /// Reads all of `source`, embeds every row with `embedder`, and adds the snapshot to the store: another model is looked at
-/// before it is taken. Of `how`, only what it says of missing vectors, of precision and of the graph counts. With `switch` it is
+/// before it is taken. Of `how`, only what it says of missing vectors, precision, words and graph counts. With `switch` it is
 /// published at once, as far as the guard lets it.
 ///
 /// # Errors
@@ -378,7 +396,7 @@ pub async fn beside(
     switch: Option<Publishing>,
     progress: &dyn Progress,
 ) -> Result<Outcome, SyncError> {
-    let begun = store.current_id();
+    let (begun, spent) = (store.current_id(), embedder.usage());
     let prepared = prepare(source, embedder, store, None, true, &how, progress).await?;
     let full_pass = if source.leaves_vectors_out() { rfc3339(now) } else { String::new() };
     let seen = Seen { version: prepared.gathered.version.clone(), full_pass: full_pass.clone() };
@@ -395,8 +413,9 @@ pub async fn beside(
         None => forget::add(store, &sealed, &prepared.forgotten)?,
     };
     progress.finish();
-    let run = Run { full_pass, usage: source.usage(), ..Run::default() };
-    Ok(Outcome { index: store.find(&id.to_string())?, report: prepared.report, run })
+    let usage = source.usage() + (embedder.usage() - spent);
+    let run = Run { full_pass, usage, ..Run::default() };
+    Ok(Outcome { index: store.find(&id.to_string())?, report: prepared.report, run, not_written: None })
 }
 
 /// Reads and judges all of `source`, publishes nothing.
@@ -410,7 +429,8 @@ pub async fn check(
     progress: &dyn Progress,
 ) -> Result<(QualityReport, Run), SyncError> {
     // What is known of the source from before decides, as in a sync, which vectors are stale and which are there.
-    let current = sound(store);
+    let current = store.current().ok().map(|opened| opened.index);
+    let current = current.filter(|index| is_sound(store, index, true));
     let prepared =
         prepare(source, embedder, store, current.as_ref(), true, &How::default(), progress).await?;
     let run = Run { vectors_read: prepared.gathered.vectors_read, usage: source.usage(), ..Run::default() };

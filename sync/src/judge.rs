@@ -46,6 +46,8 @@ struct Columns {
     updated_at: usize,
     /// Columns that karute does not know, with their names: what stands in them is kept as metadata.
     unknown: Vec<(usize, String)>,
+    /// The places of all columns that have a name.
+    named: HashSet<usize>,
 }
 
 pub(crate) fn column(sheet: &Sheet, workbook: &str, name: &str) -> Result<usize, SourceError> {
@@ -61,6 +63,7 @@ impl Columns {
         let column = |name| column(sheet, workbook, name);
         let mut columns = Self {
             unknown: Vec::new(),
+            named: HashSet::new(),
             id: column("id")?,
             domain: column("domain")?,
             source_type: column("source_type")?,
@@ -81,6 +84,7 @@ impl Columns {
         let unknown = sheet.header.iter().map(|name| name.trim()).enumerate();
         let unknown = unknown.filter(|(at, name)| !name.is_empty() && !known.contains(at));
         columns.unknown = unknown.map(|(at, name)| (at, name.to_owned())).collect();
+        columns.named = known.iter().copied().chain(columns.unknown.iter().map(|(at, _)| *at)).collect();
         Ok(columns)
     }
 
@@ -101,9 +105,12 @@ impl Columns {
         let Some(keywords) = self.keywords.filter(|keywords| keywords + 1 == self.date) else {
             return Shift::None;
         };
-        let slid = cell(self.date).len() > "YYYY-MM-DD".len()
-            && read_date(cell(self.date)).is_some()
-            && cell(self.updated_at).is_empty();
+        // A moment has a time behind its day, in whatever form that is written.
+        let is_moment = |text: &str| {
+            read_date(text).is_some()
+                && text.split_once([' ', 'T']).is_some_and(|(_, time)| time.contains(':'))
+        };
+        let slid = is_moment(cell(self.date)) && cell(self.updated_at).is_empty();
         match (slid, cell(keywords)) {
             (true, "") => Shift::Perhaps,
             (true, text) if read_date(text).is_some() => Shift::Certain,
@@ -219,6 +226,10 @@ fn record(
     findings.id.clone_from(&id);
     if id.is_empty() {
         findings.add(Action::Quarantined, Reason::EmptyId);
+    }
+    let nameless = |(at, cell): (usize, &String)| !columns.named.contains(&at) && !cell.trim().is_empty();
+    if cells.iter().enumerate().any(nameless) {
+        findings.add(Action::Noted, Reason::NoHeader);
     }
     let (title, content) = (cell(columns.title), cell(columns.content));
     if title.is_empty() && content.is_empty() {
@@ -513,6 +524,10 @@ mod tests {
         assert_eq!(judged(&[&dateless]).rows[0].date, "2026-09-14");
         assert_eq!(shifted(&[&dateless, &of_another]), [3]);
         assert_eq!(shifted(&[&dateless, &certain]), [2, 3]);
+        // A day in Japanese is long, and no moment.
+        let japanese = with(&[(11, ""), (12, "2026年9月14日"), (13, "2026-09-14 10:00:00"), (14, "")]);
+        assert_eq!(shifted(&[&japanese, &certain]), [3]);
+        assert_eq!(judged(&[&japanese, &certain]).rows[0].date, "2026-09-14");
     }
 
     #[test]

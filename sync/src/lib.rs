@@ -34,6 +34,7 @@ pub mod passages;
 mod prepare;
 pub mod report;
 mod seen;
+mod sound;
 pub mod source;
 mod spool;
 pub mod spreadsheet;

@@ -1,6 +1,6 @@
 //! From a source to everything that a snapshot is built of: gathered, embedded where something is missing, reported.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use karute_engine::{
@@ -8,14 +8,14 @@ use karute_engine::{
 };
 use time::OffsetDateTime;
 
-use crate::embed::{EmbedError, Embedder, Task, embed_questions, passage_text};
+use crate::embed::{EmbedError, Embedder, Task, embed_questions};
 use crate::forget;
-use crate::gather::{self, Gathered, Parent, Stored};
+use crate::gather::{self, Gathered, Parent, Stored, made_from, most_of_title};
 use crate::job::{BUILDER, How, Missing, Progress, Stage, SyncError};
 use crate::passages::passages;
 use crate::report::{Action, Finding, QualityReport, Reason};
 use crate::seen::{Seen, rfc3339};
-use crate::source::Source;
+use crate::source::{Source, SourceError};
 use crate::spool::{Slot, Spool};
 use crate::terms;
 use crate::vectors::Digest;
@@ -63,12 +63,18 @@ pub(crate) async fn prepare<'a>(
 ) -> Result<Prepared<'a>, SyncError> {
     let How { missing, precision, .. } = *how;
     let identity = embedder.identity();
-    let parent = Parent::of(current, identity, precision, &source.place());
+    let place = source.place();
+    let parent = Parent::of(current, embedder, precision, &place);
     let newest = store.current().ok().map(|opened| opened.index);
+    let remembered = match &parent {
+        Some(_) => HashMap::new(),
+        None => gather::remembered(newest.as_ref(), &place),
+    };
     let forgotten = forget::known(store.directory(), newest.as_ref())?;
     let directory = store.directory();
+    let parent_of = parent.as_ref();
     let gathering =
-        gather::gather(source, identity, parent.as_ref(), forgotten.clone(), full, directory, progress);
+        gather::gather(source, identity, parent_of, remembered, forgotten.clone(), full, directory, progress);
     let gathered = gathering.await?;
     let (terms, term_findings) = terms::judge(&gathered.sheets.medical_terms, &source.name())?;
     let mut made =
@@ -158,17 +164,11 @@ pub(crate) async fn prepare<'a>(
     Ok(Prepared { gathered, forgotten, parent, computed, made, paid, questions, terms, report })
 }
 
-/// Characters of a title that stand before each passage of `most` characters.
-fn most_of_title(most: usize) -> usize {
-    most / 2
-}
-
 /// The passages of a record, each with its text: the title, then the passage, together at most `most` characters.
 fn bare(at: usize, row: &Row, most: usize) -> Vec<Bare> {
-    let title: String = row.title.chars().take(most_of_title(most)).collect();
     // One for the line break between them.
-    let room = most.saturating_sub(title.chars().count() + 1);
-    let text = |range: &Range<usize>| passage_text(&title, &row.content[range.clone()]);
+    let room = most.saturating_sub(row.title.chars().take(most_of_title(most)).count() + 1);
+    let text = |range: &Range<usize>| made_from(row, &row.content[range.clone()], most);
     passages(&row.content, room).into_iter().map(|range| Bare { at, text: text(&range), range }).collect()
 }
 
@@ -244,19 +244,19 @@ impl Prepared<'_> {
         source: &dyn Source,
         embedder: &dyn Embedder,
         now: OffsetDateTime,
-    ) -> Result<u64, SyncError> {
+    ) -> Result<u64, SourceError> {
         let mut vectors = Vec::new();
         for (row, passages) in self.gathered.judged.rows.iter().zip(&self.computed) {
             if let [Made { range, slot }] = passages.as_slice()
                 && *range == (0..row.content.len())
                 && !self.gathered.judged.ambiguous.contains(&row.id)
             {
-                vectors.push((row.id.clone(), self.made.read(*slot).map_err(SyncError::Spool)?));
+                let made = self.made.read(*slot).map_err(|error| SourceError::Spool { source: error })?;
+                vectors.push((row.id.clone(), made));
             }
         }
         let (model, moment) = (&embedder.identity().model, rfc3339(now));
-        let written = source.append_vectors(&self.gathered.sheets, &vectors, model, &moment);
-        written.await.map_err(SyncError::WriteBack)
+        source.append_vectors(&self.gathered.sheets, &vectors, model, &moment).await
     }
 
     pub(crate) fn build(
@@ -272,6 +272,7 @@ impl Prepared<'_> {
         let mut draft =
             Draft::spooled(embedder.identity().clone(), store.directory()).map_err(SyncError::Spool)?;
         draft.set_precision(how.precision)?;
+        draft.set_lexical(how.lexical);
         if let Some(builder) = how.builder {
             draft.set_graph(Some(GraphSettings { builder, ..GraphSettings::default() }));
         }

@@ -56,6 +56,7 @@ reasons! {
     DuplicateSame, "duplicate_same", "another row has the same id and the same content";
     DuplicateDifferent, "duplicate_different", "a newer row has the same id but other content";
     ShiftedColumns, "shifted_columns", "14 cells under 15 headers: the cells behind tags were moved one to the right";
+    NoHeader, "no_header", "a cell stands under no header and is left out: name the column in row 1";
     DateFormat, "date_format", "the date was written in another form than YYYY-MM-DD";
     DateUnreadable, "date_unreadable", "the date cannot be read and was left empty";
     MissingClient, "missing_client", "no client is named";

@@ -195,6 +195,12 @@ pub enum SourceError {
     /// Google, or the way there.
     #[error(transparent)]
     Google(#[from] GoogleError),
+    /// Vectors that wait on the disk cannot be read.
+    #[error("vectors that wait in the data directory cannot be read: {source}")]
+    Spool {
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// Vectors cannot be written back.
     #[error("{name} is only read: vectors are written back to a Google spreadsheet alone")]
     ReadOnly {

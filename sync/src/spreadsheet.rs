@@ -49,6 +49,11 @@ impl Spreadsheet {
         Self { client, id: id.into(), names, payload }
     }
 
+    /// What its calls are made with.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The address of the spreadsheet for people.
     fn address(&self) -> String {
         format!("https://docs.google.com/spreadsheets/d/{}", self.id)
@@ -188,7 +193,8 @@ impl Source for Spreadsheet {
         {
             let columns = match tab.title == self.names.embeddings {
                 true => stretches(&header, narrow),
-                false => stretches(&header, |_| true),
+                // What stands beyond the header is read, too: nothing is left out without a word.
+                false => vec![(1, tab.columns.clamp(1, MOST_COLUMNS))],
             };
             let mut rows = Vec::new();
             let pages = Pages { tab, columns, row_bytes, first: 2 };
@@ -254,7 +260,7 @@ impl Source for Spreadsheet {
 
     async fn everything(&self, take: TakeRow<'_>) -> Result<(), SourceError> {
         for tab in sheets::tabs(&self.client, &self.id).await? {
-            let columns = vec![(1, tab.columns.clamp(1, MOST_COLUMNS))];
+            let columns = vec![(1, tab.columns.max(1))];
             let pages = Pages { tab: &tab, columns, row_bytes: VECTOR_BYTES, first: 1 };
             self.rows(pages, &mut |row| take(&tab.title, row), &|_| {}).await?;
         }

@@ -16,7 +16,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use karute_engine::{
-    BuildError, Draft, Identity, Index, OpenError, Passage, Precision, Provenance, Row, Sealed, Term,
+    BuildError, Draft, Identity, Index, LexicalSettings, OpenError, Passage, Precision, Provenance, Row,
+    Sealed, Term,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -36,6 +37,9 @@ struct Manifest {
     /// Exports of earlier versions do not say, and have 32 bits.
     #[serde(default)]
     precision: Precision,
+    /// Nor of words, which had the default then.
+    #[serde(default)]
+    lexical: LexicalSettings,
     rows: u32,
     passages: u32,
     provenance: Provenance,
@@ -122,6 +126,7 @@ pub fn export(index: &Index, folder: &Path) -> Result<(), TransferError> {
         id: index.id().to_string(),
         identity: index.identity().clone(),
         precision: index.precision(),
+        lexical: index.lexical_settings()?.unwrap_or_default(),
         rows: index.len(),
         passages: index.passages(),
         provenance: index.provenance().clone(),
@@ -143,8 +148,8 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), TransferError> 
 pub struct Imported {
     /// The snapshot.
     pub sealed: Sealed,
-    /// The id of the snapshot that was exported, where it is another one: another engine built it, or with other settings of graph
-    /// and words, or the files were changed since.
+    /// The id of the snapshot that was exported, where it is another one: another engine built it, or with other settings of the
+    /// graph, or the files were changed since.
     pub differs_from: Option<String>,
 }
 
@@ -158,6 +163,7 @@ pub fn import(folder: &Path, adjust: impl FnOnce(&mut Provenance)) -> Result<Imp
     let mut draft = Draft::new(manifest.identity.clone());
     let terms: Vec<Term> = read_json(&folder.join(TERMS))?;
     draft.set_precision(manifest.precision)?;
+    draft.set_lexical(manifest.lexical);
     draft.set_terms(terms);
     draft.set_report(read_text(&folder.join(REPORT))?);
 

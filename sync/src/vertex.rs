@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::embed::{EmbedError, Embedder, Task};
 use crate::google::client::{Call, Effect};
 use crate::google::drive::built;
-use crate::google::{Client, GoogleError, vertex_host};
+use crate::google::error::place;
+use crate::google::{Client, GoogleError, Usage, vertex_host};
 use crate::models::{EmbeddingModel, Verb};
 
 const SERVICE: &str = "Vertex AI";
@@ -98,15 +99,15 @@ impl Vertex {
     /// The vectors of texts that are all put into their templates.
     async fn vectors(&self, texts: &[String], task: Task) -> Result<Vec<Vec<f32>>, GoogleError> {
         let (task, effect) = match task {
-            // A sync of thousands is not given up over a call that may be made, and cost a fraction of a yen, twice.
-            Task::Document => ("RETRIEVAL_DOCUMENT", Effect::Read),
+            // A sync of thousands is not given up because Google is busy; what was paid for before is kept.
+            Task::Document => ("RETRIEVAL_DOCUMENT", Effect::PaidAlong),
             // A question's call stands in the ledger, once.
             Task::Query => ("RETRIEVAL_QUERY", Effect::Paid),
         };
         let malformed = |error: serde_json::Error| GoogleError::Malformed {
             service: SERVICE,
             what: self.model.name.clone(),
-            detail: error.to_string(),
+            detail: place(&error),
         };
         match self.model.verb {
             Verb::Predict => {
@@ -151,6 +152,10 @@ impl Vertex {
 impl Embedder for Vertex {
     fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    fn usage(&self) -> Usage {
+        self.client.usage()
     }
 
     fn batch_size(&self) -> usize {

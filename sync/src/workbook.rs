@@ -60,7 +60,7 @@ impl Workbook {
         let found = workbook.sheet_names();
         self.check_sheets(&found)?;
         let mut sheet = |name: &String| -> Result<Sheet, SourceError> {
-            let rows = self.xlsx_rows(&mut workbook, name)?;
+            let rows = self.xlsx_rows(&mut workbook, name, MOST_COLUMNS)?;
             Ok(collect(name, rows.map(|row| (row.number, row.cells)), rows_read))
         };
         let [knowledge_base, embeddings, medical_terms] = self.needed().map(&mut sheet);
@@ -71,6 +71,7 @@ impl Workbook {
         &self,
         workbook: &mut Xlsx<R>,
         name: &str,
+        most_columns: u32,
     ) -> Result<impl Iterator<Item = SheetRow> + use<R>, SourceError> {
         let mut cells = workbook.worksheet_cells_reader(name).map_err(|error| self.unreadable(error))?;
         // Cell by cell, because a sheet's stated extent may be any size: one stray cell in its last corner would
@@ -78,7 +79,7 @@ impl Workbook {
         let mut rows: BTreeMap<u32, Vec<String>> = BTreeMap::new();
         while let Some(cell) = cells.next_cell().map_err(|error| self.unreadable(error))? {
             let (number, column) = cell.get_position();
-            if column >= MOST_COLUMNS {
+            if column >= most_columns {
                 continue;
             }
             let row = rows.entry(number).or_default();
@@ -144,7 +145,7 @@ impl Workbook {
     fn every_xlsx<R: Read + Seek>(&self, reader: R, take: TakeRow<'_>) -> Result<(), SourceError> {
         let mut workbook = Xlsx::new(reader).map_err(|error| self.unreadable(error))?;
         for name in workbook.sheet_names() {
-            self.xlsx_rows(&mut workbook, &name)?.for_each(|row| take(&name, row));
+            self.xlsx_rows(&mut workbook, &name, u32::MAX)?.for_each(|row| take(&name, row));
         }
         Ok(())
     }

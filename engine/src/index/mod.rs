@@ -11,7 +11,7 @@ use crate::graph::recall::{self, Promise};
 use crate::graph::search::Counters;
 use crate::identity::{Embedding, Identity};
 use crate::kernel::Kernel;
-use crate::lexical::{self, search::KeywordHit};
+use crate::lexical::{self, LexicalSettings, search::KeywordHit};
 use crate::originals::{Originals, Precision};
 use crate::query::Query;
 use crate::row::{Provenance, Row, Term};
@@ -202,6 +202,14 @@ impl Index {
             0 => Vec::new(),
             top => lexical::search::search(&lexical, tokens, top, allowed.as_ref()),
         }))
+    }
+
+    /// How its words are weighed; `None` if it has none, as those of earlier builds.
+    ///
+    /// # Errors
+    /// A snapshot that turns out to be damaged.
+    pub fn lexical_settings(&self) -> Result<Option<LexicalSettings>, OpenError> {
+        Ok(self.snapshot.lexical()?.map(|lexical| lexical.settings()))
     }
 
     /// The query's vector at unit length, once it is known to belong to this snapshot.

@@ -17,14 +17,14 @@ pub const FIELDS: usize = 4;
 pub(crate) const WHOLE: f32 = 65_535.0;
 
 /// How words are weighed. Chosen by evaluation on halves of three sets (see `benches/README.md`).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LexicalSettings {
     /// How soon further occurrences stop counting: Okapi's k1, more than 0.
     pub k1: f32,
     /// How far the length of each field counts against it: Okapi's b, 0 to 1.
-    pub b: [f32; FIELDS],
+    pub b: [f32; self::FIELDS],
     /// What an occurrence in each field is worth, 0 or more.
-    pub weight: [f32; FIELDS],
+    pub weight: [f32; self::FIELDS],
 }
 
 impl Default for LexicalSettings {
@@ -35,7 +35,7 @@ impl Default for LexicalSettings {
 
 impl LexicalSettings {
     /// What is out of range, or `None`.
-    pub(crate) fn fault(&self) -> Option<String> {
+    pub fn fault(&self) -> Option<String> {
         let sound = self.k1.is_finite()
             && self.k1 > 0.0
             && self.b.iter().all(|b| (0.0..=1.0).contains(b))
@@ -93,6 +93,12 @@ impl<'a> Lexical<'a> {
             rows: bytemuck::try_cast_slice(found).ok()?,
             shares: bytemuck::try_cast_slice(shares).ok()?,
         })
+    }
+
+    /// What it was built with.
+    pub(crate) fn settings(&self) -> LexicalSettings {
+        let LexicalHeader { k1, b, weight, .. } = self.header;
+        LexicalSettings { k1, b, weight }
     }
 
     /// The rows and shares of a token; empty for one that no row has, or whose place is damaged.

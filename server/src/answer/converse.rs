@@ -16,6 +16,7 @@ use super::{Exchange, Step, Summary, run};
 use crate::app::App;
 use crate::error::Failure;
 use crate::retrieve::caller::Caller;
+use crate::retrieve::limits::Limits;
 use crate::retrieve::understand::Part;
 use crate::retrieve::{Evidence, Question, Retrieved};
 use crate::state::{Entry, Shown};
@@ -55,10 +56,9 @@ pub struct Replayable {
     pub text: String,
     /// Questions before it.
     pub earlier: Vec<String>,
-    /// The client that it was limited to.
-    pub client_id: Option<String>,
-    /// The domain that it was limited to.
-    pub domain: Option<String>,
+    /// The rows that it was limited to.
+    #[serde(flatten)]
+    pub limits: Limits,
     /// Rows that were wanted.
     pub top: usize,
     /// Parts of the understanding that were switched off.
@@ -69,15 +69,15 @@ pub struct Replayable {
 
 impl Replayable {
     fn of(question: &Question, asked_at: OffsetDateTime) -> Self {
-        let Question { text, earlier, client_id, domain, top, without, .. } = question.clone();
-        Self { text, earlier, client_id, domain, top, without, asked_at: asked_at.unix_timestamp() }
+        let Question { text, earlier, limits, top, without, .. } = question.clone();
+        Self { text, earlier, limits, top, without, asked_at: asked_at.unix_timestamp() }
     }
 
     /// The question again, of `caller`.
     pub fn question(self, caller: Caller) -> Question {
-        let Self { text, earlier, client_id, domain, top, without, asked_at } = self;
+        let Self { text, earlier, limits, top, without, asked_at } = self;
         let asked_at = OffsetDateTime::from_unix_timestamp(asked_at).ok();
-        Question { earlier, client_id, domain, top, without, asked_at, ..Question::new(text, caller) }
+        Question { earlier, limits, top, without, asked_at, ..Question::new(text, caller) }
     }
 }
 

@@ -34,19 +34,21 @@ pub(super) struct Options {
 
 pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Ended {
     let mut done = Backup::default();
+    let scopes = if options.files_only { scope::READ } else { scope::BACKUP };
+    let spreadsheet = setup::spreadsheet(&settings, scopes)?;
     if !options.files_only {
-        let client = setup::client(&settings, scope::BACKUP)?;
         let keep = Keep {
             copies: settings.backup_keep,
             younger_than: Duration::from_secs(settings.backup_days * 24 * 3_600),
         };
         let folder = Some(settings.backup_folder.as_str()).filter(|folder| !folder.is_empty());
         let id = setup::spreadsheet_id(&settings)?;
-        done = backup::copy(&client, id, folder, keep, OffsetDateTime::now_utc()).await?;
+        done = backup::copy(spreadsheet.client(), id, folder, keep, OffsetDateTime::now_utc()).await?;
     }
     if let Some(directory) = &options.out {
-        let files = backup::save(&setup::spreadsheet(&settings, scope::READ)?, directory).await?;
-        done = Backup { copy: done.copy, copy_id: done.copy_id, binned: done.binned, ..files };
+        let files = backup::save(&spreadsheet, directory).await?;
+        let Backup { copy, copy_id, binned, not_binned, .. } = done;
+        done = Backup { copy, copy_id, binned, not_binned, ..files };
     }
     if json {
         print_json(&done)?;
@@ -57,6 +59,9 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> End
     }
     for name in &done.binned {
         say!("binned   {name}")?;
+    }
+    for name in &done.not_binned {
+        say!("stays    {name}")?;
     }
     for file in &done.files {
         say!("written  {}", file.display())?;

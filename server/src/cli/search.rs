@@ -1,7 +1,7 @@
 //! `karute search`: the records nearest to a question.
 
 use clap::Args;
-use karute_engine::{Explained, Plan};
+use karute_engine::{Day, Explained, Plan};
 use serde_json::json;
 
 use super::{Outcome, asking, plain, prepare, print_json};
@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::error::Failure;
 use crate::retrieve::caller::Caller;
 use crate::retrieve::explain::explain;
+use crate::retrieve::limits::Limits;
 use crate::retrieve::understand::Part;
 use crate::retrieve::{Evidence, Lap, Planned, Question, Stages, retrieve};
 
@@ -48,6 +49,18 @@ pub(super) struct Scope {
     /// Only records of this domain: nursing, clients, calls, sales.
     #[arg(long)]
     domain: Option<String>,
+    /// Only records of this kind, such as care_record.
+    #[arg(long, value_name = "KIND")]
+    source_type: Option<String>,
+    /// Only records with one of these tags.
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Only records of this day or later ones, YYYY-MM-DD.
+    #[arg(long, value_name = "DAY")]
+    from: Option<Day>,
+    /// Only records of this day or earlier ones, YYYY-MM-DD.
+    #[arg(long, value_name = "DAY")]
+    to: Option<Day>,
 }
 
 impl Scope {
@@ -55,7 +68,10 @@ impl Scope {
     pub(super) fn question(self, text: String, top: usize) -> Question {
         // Whoever runs the program can read the snapshot itself.
         let all = Question::new(text, Caller::operator());
-        Question { client_id: self.client, domain: self.domain, top, ..all }
+        let Self { client, domain, source_type, tag, from, to } = self;
+        let limits =
+            Limits { client_id: client, domain, source_type, tags: tag, date_from: from, date_to: to };
+        Question { limits, top, ..all }
     }
 }
 

@@ -133,18 +133,14 @@ pub(super) fn run(mut settings: Settings, options: &Options, json: bool) -> Ende
     let runtime = runtime()?;
     let _context = runtime.enter();
     let store = Store::open(&settings.data_dir)?;
-    let mut embedder = setup::embedder(&settings)?;
-    if options.embed_missing && !embedder.is_free() {
-        embedder = paying(&settings, embedder, &runtime)?;
-    }
     if let Some(model) = &options.re_embed {
         return re_embed(settings.clone(), model, options.switch, &store, &runtime, json);
     }
     if options.check {
-        return check(&settings, options, &store, embedder.as_ref(), json);
+        return check(&settings, options, &store, setup::embedder_of_a_run(&settings)?.as_ref(), json);
     }
     loop {
-        let synced = once(&settings, options, &store, embedder.as_ref(), &runtime, json);
+        let synced = once(&settings, options, &store, &runtime, json);
         let Some(pause) = options.watch else { return synced.map(|()| ExitCode::SUCCESS) };
         if let Err(error) = synced {
             // Waiting mends no setting.
@@ -173,10 +169,13 @@ fn once(
     settings: &Settings,
     options: &Options,
     store: &Store,
-    embedder: &dyn Embedder,
     runtime: &Runtime,
     json: bool,
 ) -> Result<(), Box<dyn std::error::Error>> {
+    let mut embedder = setup::embedder_of_a_run(settings)?;
+    if options.embed_missing && !embedder.is_free() {
+        embedder = paying(settings, embedder, runtime)?;
+    }
     let around = options.push.then(|| Around::begin(settings, store, options.first, runtime)).transpose()?;
     let publishing = if options.force { Publishing::Forced } else { start::guarded(settings) };
     let mut how = setup::how(settings, publishing)?;
@@ -192,11 +191,17 @@ fn once(
         true => Box::new(setup::spreadsheet(settings, scope::WRITE)?),
         false => setup::source(settings)?,
     };
-    let Outcome { index, report, run } =
-        start::sync(source.as_ref(), embedder, store, how, progress::for_stderr().as_ref())?;
+    let Outcome { index, report, run, not_written } =
+        start::sync(source.as_ref(), embedder.as_ref(), store, how, progress::for_stderr().as_ref())?;
+    // The snapshot is published all the same, and the next run tries again.
+    let not_written = not_written.map(|error| error.to_string());
+    if let Some(error) = &not_written {
+        tracing::error!(%error, "computed vectors could not be written back");
+    }
     let pushed = around.map(|around| around.end(settings, store, index.id(), runtime)).transpose()?;
     let summary = json!({
         "pushed": pushed,
+        "not_written_back": not_written,
         "snapshot_id": index.id().to_string(),
         "source": index.provenance().source,
         "embedder": index.identity().model,
@@ -243,7 +248,7 @@ fn re_embed(
     let before = store.current()?.index;
     model.clone_into(&mut settings.embedding_model);
     settings.embedder = if model == lexical::MODEL { EmbedderKind::Lexical } else { EmbedderKind::Vertex };
-    let mut inner = setup::embedder(&settings)?;
+    let mut inner = setup::embedder_of_a_run(&settings)?;
     if !inner.is_free() {
         inner = paying(&settings, inner, runtime)?;
     }

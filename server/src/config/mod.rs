@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use karute_engine::Precision;
+use karute_engine::{LexicalSettings, Precision};
 use karute_sync::bucket::{BucketUrl, Endpoint};
 use karute_sync::google::Host;
 use karute_sync::source::SheetNames;
@@ -136,6 +136,8 @@ settings! {
         "What turns texts into vectors: lexical (on this machine, by wording), vertex (Google), or auto: vertex if records come from a spreadsheet";
     vectors: Precision = "KARUTE_VECTORS", default "f32", any,
         "Bits of each number of a vector in a snapshot: f32, or f16, which takes half the room and rounds to 11 significant bits";
+    words: LexicalSettings = "KARUTE_BM25", default "k1=0.9 b=0.75 title=2.5 content=1 tags=1 keywords=1", any,
+        "How a sync weighs words (BM25F): k1 more than 0, b 0 to 1, and what a word in each field is worth, 0 or more; what is not named keeps its default";
     recall_questions: Option<PathBuf> = "KARUTE_RECALL_QUESTIONS", default "", any,
         "File of real questions, one a line, on which the recall that a snapshot promises is measured too; empty for its own records alone";
     gcp_project: String = "GCP_PROJECT_ID", default "", any,

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use karute_engine::Precision;
+use karute_engine::lexical::FIELDS;
+use karute_engine::{LexicalSettings, Precision};
 use karute_sync::bucket::{BucketUrl, Endpoint};
 use karute_sync::google::Host;
 use karute_sync::source::SheetNames;
@@ -125,6 +126,32 @@ impl Value for Precision {
         self.name().into()
     }
 }
+
+impl Value for LexicalSettings {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut settings = Self::default();
+        for part in text.split_whitespace() {
+            let (name, number) = part.split_once('=').ok_or_else(|| format!("{part:?} is no name=number"))?;
+            let number: f32 = number.parse().map_err(|_| format!("{part:?} is no name=number"))?;
+            match name {
+                "k1" => settings.k1 = number,
+                "b" => settings.b = [number; FIELDS],
+                _ => match WORDS.iter().position(|field| *field == name) {
+                    Some(field) => settings.weight[field] = number,
+                    None => return Err(format!("{name:?} is none of k1, b, {}", WORDS.join(", "))),
+                },
+            }
+        }
+        settings.fault().map_or(Ok(settings), Err)
+    }
+    fn show(&self) -> String {
+        let weights = WORDS.iter().zip(self.weight).map(|(name, weight)| format!(" {name}={weight}"));
+        format!("k1={} b={}{}", self.k1, self.b[0], weights.collect::<String>())
+    }
+}
+
+/// The fields whose words are searched.
+const WORDS: [&str; FIELDS] = ["title", "content", "tags", "keywords"];
 
 impl Value for Host {
     fn parse(text: &str) -> Result<Self, String> {

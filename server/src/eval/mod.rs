@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use karute_engine::lexical::tokens::counted;
-use karute_engine::{Facet, Filter, Query};
+use karute_engine::{Filter, Query};
 use karute_sync::embed::Task;
 use serde::{Deserialize, Serialize};
 use time::macros::{date, format_description, offset, time};
@@ -23,6 +23,7 @@ use crate::error::Failure;
 use crate::money::Payer;
 use crate::retrieve::caller::{ANONYMOUS, Caller};
 use crate::retrieve::gate::features;
+use crate::retrieve::limits::Limits;
 use crate::retrieve::understand::Part;
 use crate::retrieve::{Evidence, Question, Retrieved, Stages, retrieve};
 use calibrate::Example;
@@ -62,6 +63,10 @@ pub struct Judged {
 const ASKED_ON: Date = date!(2026 - 11 - 25);
 
 impl Judged {
+    fn limits(&self) -> Limits {
+        Limits { client_id: self.client_id.clone(), domain: self.domain.clone(), ..Limits::default() }
+    }
+
     /// Noon of the day on which it is asked; `None` for a text that is no day.
     fn asked_at(&self) -> Option<OffsetDateTime> {
         let written = format_description!("[year]-[month]-[day]");
@@ -268,8 +273,7 @@ fn without_name(part: Part) -> String {
 
 async fn ask(app: &App, judged: &Judged, number: usize, without: &[Part]) -> Result<Retrieved, EvalError> {
     let question = Question {
-        client_id: judged.client_id.clone(),
-        domain: judged.domain.clone(),
+        limits: judged.limits(),
         earlier: judged.earlier.clone(),
         asked_at: judged.asked_at(),
         top: DEPTH,
@@ -310,12 +314,7 @@ async fn alone(
     let until = tokio::time::Instant::now() + app.deadline();
     let embedded = till.pay(&app.upstreams.embedder, "embed", usd, until, call).await;
     let embedding = embedded.map_err(told)?.into_iter().next().flatten();
-    let mut filter = Filter::everything();
-    for (facet, value) in [(Facet::Client, &judged.client_id), (Facet::Domain, &judged.domain)] {
-        if let Some(value) = value {
-            filter = filter.only(facet, [value]);
-        }
-    }
+    let filter = judged.limits().narrow(Filter::everything());
     let of_rows = |rows: Vec<u32>| -> Result<Vec<String>, EvalError> {
         rows.into_iter()
             .map(|row| index.row(row).map(|row| row.id).map_err(|e| failed(e.to_string())))

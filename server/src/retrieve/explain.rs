@@ -6,6 +6,7 @@ use karute_engine::{Index, Origin, Promise};
 use serde::Serialize;
 
 use super::highlight::Highlighter;
+use super::limits::Limits;
 use super::signals::Signals;
 use super::understand::Understood;
 use super::{Evidence, Planned, Question, Retrieved, Stages, gate};
@@ -29,15 +30,6 @@ pub struct Explanation {
     pub microseconds: Stages,
     /// Every row, in the order of the results.
     pub hits: Vec<Hit>,
-}
-
-/// What a search was limited to by the request; what the caller may see limits it besides.
-#[derive(Debug, Serialize)]
-pub struct Limits {
-    /// Only rows of this client.
-    pub client_id: Option<String>,
-    /// Only rows of this domain.
-    pub domain: Option<String>,
 }
 
 /// The gate's decision with what it looked at.
@@ -139,7 +131,7 @@ pub fn explain(
     };
     Ok(Explanation {
         understood: retrieved.understood.clone(),
-        filter: Limits { client_id: question.client_id.clone(), domain: question.domain.clone() },
+        filter: question.limits.clone(),
         plan: retrieved.explained.clone(),
         recall: index.promise()?,
         gate: Judged {

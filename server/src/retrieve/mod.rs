@@ -7,6 +7,7 @@ mod duplicates;
 pub mod explain;
 pub mod gate;
 pub mod highlight;
+pub mod limits;
 pub(crate) mod relevance;
 pub mod rerank;
 pub mod signals;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use karute_engine::{Embedding, Facet, Filter, Index, Origin, Plan, Row, SnapshotId};
+use karute_engine::{Embedding, Filter, Index, Origin, Plan, Row, SnapshotId};
 use karute_sync::embed::Task;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -30,6 +31,7 @@ use crate::money::Payer;
 pub use arms::{Lap, Planned, Silence};
 use caller::Caller;
 use gate::Verdict;
+use limits::Limits;
 use rerank::{Local, Reranker};
 use signals::{Candidate, Signals, signals};
 use understand::{Asked, Part, Understood, suggest, understand};
@@ -60,10 +62,8 @@ pub struct Question {
     pub text: String,
     /// Questions of the same conversation before it, the latest last.
     pub earlier: Vec<String>,
-    /// Only rows of this client (利用者), by id.
-    pub client_id: Option<String>,
-    /// Only rows of this domain.
-    pub domain: Option<String>,
+    /// Which rows it is limited to.
+    pub limits: Limits,
     /// Rows to retrieve.
     pub top: usize,
     /// How the nearest rows are looked for.
@@ -86,8 +86,7 @@ impl Question {
         Self {
             text: text.into(),
             earlier: Vec::new(),
-            client_id: None,
-            domain: None,
+            limits: Limits::default(),
             top: 10,
             plan: Plan::Auto,
             without: Vec::new(),
@@ -104,14 +103,7 @@ impl Question {
     }
 
     fn filter(&self) -> Filter {
-        let mut filter = self.caller.narrow(Filter::everything());
-        if let Some(client) = &self.client_id {
-            filter = filter.only(Facet::Client, [client]);
-        }
-        if let Some(domain) = &self.domain {
-            filter = filter.only(Facet::Domain, [domain]);
-        }
-        filter
+        self.limits.narrow(self.caller.narrow(Filter::everything()))
     }
 }
 
@@ -193,23 +185,12 @@ impl Retrieved {
 
 /// What the rows found for `question` in `index` depend on. The day is part of it, since questions speak of 昨日.
 pub(crate) fn question_key(app: &App, question: &Question, index: &Index) -> Key {
-    let Question {
-        text,
-        earlier,
-        client_id,
-        domain,
-        top,
-        plan,
-        without,
-        at_once: _,
-        asked_at,
-        answer_id: _,
-        caller,
-    } = question;
+    let Question { text, earlier, limits, top, plan, without, at_once: _, asked_at, answer_id: _, caller } =
+        question;
     let Caller { name: _, role: _, permissions: _, clients, domains, unowned } = caller;
     let today = understand::japan(asked_at.unwrap_or_else(app.now)).date();
     let asked = format!(
-        "{text:?} {earlier:?} {client_id:?} {domain:?} {top} {plan:?} {without:?} {clients:?} {domains:?} {unowned} {today}"
+        "{text:?} {earlier:?} {limits:?} {top} {plan:?} {without:?} {clients:?} {domains:?} {unowned} {today}"
     );
     let reranker = app.reranker.as_ref().map_or("", |reranker| reranker.model());
     key([b"question".as_slice(), index.id().as_bytes(), asked.as_bytes(), reranker.as_bytes()])
@@ -363,7 +344,7 @@ fn understand_question(
     index: &Index,
 ) -> Result<Understood, Failure> {
     let catalogue = app.catalogue(index)?;
-    let client = question.client_id.as_deref();
+    let client = question.limits.client_id.as_deref();
     let asked = Asked { now, index, catalogue: &catalogue, caller: &question.caller, client };
     Ok(understand(&question.text, &question.earlier, &question.without, asked)?)
 }

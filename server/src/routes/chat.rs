@@ -49,6 +49,14 @@ pub(super) struct ChatRequest {
     client_id: Option<String>,
     /// Only records of this domain: nursing, clients, calls, sales.
     domain: Option<String>,
+    /// Only records of this kind, such as care_record.
+    source_type: Option<String>,
+    /// Only records with one of these tags.
+    tags: Option<Vec<String>>,
+    /// Only records of this day or later ones, YYYY-MM-DD.
+    date_from: Option<String>,
+    /// Only records of this day or earlier ones, YYYY-MM-DD.
+    date_to: Option<String>,
     /// Not used.
     context_ids: Option<Vec<String>>,
     /// Records that the answer may rest on.
@@ -64,8 +72,7 @@ pub(super) struct ChatRequest {
 fn read(mut fields: Fields, caller: Caller) -> Result<Turn, Failure> {
     let text = fields.required_text("message", LONGEST_MESSAGE);
     let question = Question {
-        client_id: fields.optional_text("client_id"),
-        domain: fields.optional_text("domain"),
+        limits: fields.limits(),
         top: fields.number("context_size", 1, MOST_CONTEXT, MOST_CONTEXT, NULL_CONTEXT),
         without: fields.names("without", Part::KNOWN),
         ..Question::new(text, caller)

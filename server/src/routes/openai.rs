@@ -74,6 +74,14 @@ pub(super) struct CompletionRequest {
     client_id: Option<String>,
     /// Only records of this domain; a field of karute's own.
     domain: Option<String>,
+    /// Only records of this kind; a field of karute's own.
+    source_type: Option<String>,
+    /// Only records with one of these tags; a field of karute's own.
+    tags: Option<Vec<String>>,
+    /// Only records of this day or later ones, YYYY-MM-DD; a field of karute's own.
+    date_from: Option<String>,
+    /// Only records of this day or earlier ones, YYYY-MM-DD; a field of karute's own.
+    date_to: Option<String>,
 }
 
 /// A failure in the shape of OpenAI's errors.
@@ -184,7 +192,7 @@ fn read(mut fields: Fields, caller: Caller) -> Result<(Question, Vec<Exchange>, 
         streamed: fields.optional::<Option<bool>>("stream", "true or false").unwrap_or(false),
         with_usage: options.get("include_usage") == Some(&Value::Bool(true)),
     };
-    let (client_id, domain) = (fields.optional_text("client_id"), fields.optional_text("domain"));
+    let limits = fields.limits();
     let text = messages.last().filter(|last| last.role == "user").map(ChatMessage::text).unwrap_or_default();
     fields.check(
         "messages",
@@ -194,8 +202,7 @@ fn read(mut fields: Fields, caller: Caller) -> Result<(Question, Vec<Exchange>, 
     fields.finish()?;
     let earlier = exchanges(&messages[messages.len().saturating_sub(MESSAGES)..]);
     let question = Question {
-        client_id,
-        domain,
+        limits,
         top: MOST_CONTEXT,
         earlier: earlier.iter().map(|exchange| exchange.question.clone()).collect(),
         ..Question::new(text, caller)

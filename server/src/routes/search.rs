@@ -31,6 +31,14 @@ pub(super) struct SearchRequest {
     domain: Option<String>,
     /// Only records of this client.
     client_id: Option<String>,
+    /// Only records of this kind, such as care_record.
+    source_type: Option<String>,
+    /// Only records with one of these tags.
+    tags: Option<Vec<String>>,
+    /// Only records of this day or later ones, YYYY-MM-DD.
+    date_from: Option<String>,
+    /// Only records of this day or earlier ones, YYYY-MM-DD.
+    date_to: Option<String>,
     /// Not used: who asks follows from who is signed in.
     user_id: Option<String>,
     /// Rows; SEARCH_FINAL_TOP_K if it is not there.
@@ -93,8 +101,7 @@ pub(super) async fn search(
     let default = app.settings.search_top_k;
     let text = fields.required_text("query", LONGEST_QUERY);
     let question = Question {
-        client_id: fields.optional_text("client_id"),
-        domain: fields.optional_text("domain"),
+        limits: fields.limits(),
         top: fields.number("top_k", 1, MOST_ROWS, default, default),
         without: fields.names("without", Part::KNOWN),
         ..Question::new(text, caller)

@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::sse::{Event, Parser};
-use super::{Cost, Delta, Deltas, Finish, Finished, GenerateError, Generator, Prompt, Role, Usage, place};
+use super::{Cost, Delta, Deltas, Finish, Finished, GenerateError, Generator, Prompt, Role, Usage};
 use crate::google::client::{Call, Effect};
 use crate::google::drive::built;
+use crate::google::error::place;
 use crate::google::{Client, vertex_host};
 use crate::models::{GenerationModel, Thinking};
 

@@ -109,11 +109,6 @@ pub enum Delta {
 /// The parts of an answer. It ends behind [`Delta::Done`] or the first error; dropping it ends the call.
 pub type Deltas = BoxStream<'static, Result<Delta, GenerateError>>;
 
-/// Where a text stops being JSON of the right shape. The error's own words quote the text, which may quote a record.
-fn place(error: &serde_json::Error) -> String {
-    format!("JSON error at line {} column {}", error.line(), error.column())
-}
-
 /// A language model.
 #[async_trait]
 pub trait Generator: Send + Sync {

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::sse::{Event, Parser};
-use super::{Cost, Delta, Deltas, Finish, Finished, GenerateError, Generator, Prompt, Role, Usage, place};
+use super::{Cost, Delta, Deltas, Finish, Finished, GenerateError, Generator, Prompt, Role, Usage};
+use crate::google::error::place;
 
 /// A model behind `{base}/chat/completions`.
 pub struct OpenAi {

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::auth::Credentials;
 use super::error::Said;
 use super::trace::Trace;
-use super::{GoogleError, Host};
+use super::{GoogleError, Host, scope};
 
 /// Largest answer that is held.
 const MOST_BYTES: usize = 64 << 20;
@@ -80,9 +80,9 @@ pub struct Usage {
     pub bytes: u64,
 }
 
-/// The pace of calls and of retries. One pair for each place and its limits in a process: runs that follow each other, and those
-/// side by side, draw on one quota.
-fn paces(host: &Host, limits: Limits) -> Paces {
+/// The pace of calls and of retries. Of spreadsheets one pair for each place and its limits in a process: runs that follow each
+/// other, and those side by side, draw on one quota.
+fn paces(host: &Host, scopes: &[&str], limits: Limits) -> Paces {
     static SHARED: Mutex<BTreeMap<Place, Paces>> = Mutex::new(BTreeMap::new());
     let Limits { reads_per_minute, retries_per_minute, .. } = limits;
     let made = || {
@@ -94,6 +94,9 @@ fn paces(host: &Host, limits: Limits) -> Paces {
         let retries = Quota::per_minute(number(retries_per_minute));
         (Arc::new(RateLimiter::direct(calls)), Arc::new(RateLimiter::direct(retries)))
     };
+    if scopes == scope::CLOUD {
+        return made();
+    }
     let place = (host.other().map(str::to_owned), reads_per_minute, retries_per_minute);
     SHARED.lock().unwrap_or_else(PoisonError::into_inner).entry(place).or_insert_with(made).clone()
 }
@@ -103,6 +106,30 @@ type Place = (Option<String>, u32, u32);
 /// Of calls, and of retries.
 type Paces = (Arc<DefaultDirectRateLimiter>, Arc<DefaultDirectRateLimiter>);
 
+impl std::ops::Add for Usage {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            calls: self.calls + other.calls,
+            retries: self.retries + other.retries,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
+impl std::ops::Sub for Usage {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_sub(before.calls),
+            retries: self.retries.saturating_sub(before.retries),
+            bytes: self.bytes.saturating_sub(before.bytes),
+        }
+    }
+}
+
 /// What a call does, which decides how it may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -111,6 +138,8 @@ pub enum Effect {
     /// It costs money each time that it is carried out, and stands in a ledger: it is made once, and whoever makes it decides, and
     /// writes down, whether it is made again.
     Paid,
+    /// As [`Effect::Paid`], but one of thousands: made again where the service itself refused, so that nothing was done.
+    PaidAlong,
     /// Something may have changed although the answer says otherwise: only a refusal for quota is tried again.
     Write,
 }
@@ -177,7 +206,7 @@ impl Client {
             .user_agent(concat!("karute/", env!("CARGO_PKG_VERSION"), " (gzip)"))
             .build()
             .map_err(|error| GoogleError::Setup { detail: error.to_string() })?;
-        let (pace, retry_budget) = paces(&host, limits);
+        let (pace, retry_budget) = paces(&host, scopes, limits);
         Ok(Self {
             http,
             host,
@@ -250,7 +279,9 @@ impl Client {
             .with_max_delay(Duration::from_secs(60))
             .with_max_times(match call.effect {
                 Effect::Paid => 0,
-                Effect::Read | Effect::Write => self.limits.attempts.saturating_sub(1) as usize,
+                Effect::Read | Effect::PaidAlong | Effect::Write => {
+                    self.limits.attempts.saturating_sub(1) as usize
+                }
             })
             .with_jitter()
             .build();
@@ -263,19 +294,18 @@ impl Client {
                 Err(Ended::Again { reason, after, refused }) => (reason, after, refused),
             };
             all_refused &= refused;
-            // A service that is in trouble is not asked ever more often because of it.
-            let in_budget = || self.retry_budget.check().is_ok();
+            // A service that is in trouble is not asked ever more often because of it, nor before it wants to be.
+            let too_long = after.is_some_and(|asked| asked > LONGEST_PAUSE);
+            let in_budget = || !too_long && self.retry_budget.check().is_ok();
             let Some(pause) = pauses.next().filter(|_| in_budget()) else {
                 let (service, what) = (call.service, call.what.clone());
-                return Err(GoogleError::Unavailable {
-                    service,
-                    what,
-                    attempts,
-                    last: reason,
-                    refused: all_refused,
-                });
+                let last = match after {
+                    Some(asked) if too_long => format!("{reason} (it asks for {} s)", asked.as_secs()),
+                    _ => reason,
+                };
+                return Err(GoogleError::Unavailable { service, what, attempts, last, refused: all_refused });
             };
-            let pause = after.map_or(pause, |asked| asked.clamp(pause, LONGEST_PAUSE));
+            let pause = after.map_or(pause, |asked| asked.max(pause));
             tracing::warn!(
                 service = call.service,
                 reason,
@@ -350,7 +380,7 @@ impl Client {
         let nothing_done = in_time || status == StatusCode::SERVICE_UNAVAILABLE;
         let again = match call.effect {
             Effect::Read => in_time || passing,
-            Effect::Paid => nothing_done,
+            Effect::Paid | Effect::PaidAlong => nothing_done,
             Effect::Write => in_time,
         };
         if again {

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::client::{Call, Client, Effect};
-use super::error::GoogleError;
+use super::error::{GoogleError, place};
 
 pub(crate) const GOOGLE: &str = "https://www.googleapis.com";
 pub(crate) const SERVICE: &str = "Google Drive";
@@ -147,7 +147,7 @@ async fn ask<T: DeserializeOwned>(
     serde_json::from_slice(&answer).map_err(|error| GoogleError::Malformed {
         service: SERVICE,
         what,
-        detail: error.to_string(),
+        detail: place(&error),
     })
 }
 

@@ -72,7 +72,7 @@ pub enum GoogleError {
         what: String,
     },
     /// 400: the request is not understood.
-    #[error("{service} refuses the request for {what}: {message}")]
+    #[error("{service} refuses the request for {what}: {message}. Check names and ids in the settings")]
     Refused {
         /// Which of Google's services.
         service: &'static str,
@@ -82,7 +82,9 @@ pub enum GoogleError {
         message: String,
     },
     /// 429 or 5xx, or a broken connection, however often it was tried.
-    #[error("{service} did not answer the request for {what} in {attempts} attempts: {last}")]
+    #[error(
+        "{service} did not answer the request for {what} in {attempts} attempts: {last}. Try again later"
+    )]
     Unavailable {
         /// Which of Google's services.
         service: &'static str,
@@ -97,20 +99,24 @@ pub enum GoogleError {
     },
     /// The run may make no more calls.
     #[error(
-        "{limit} calls were made, as many as a run may make (KARUTE_SYNC_MAX_CALLS); nothing was published"
+        "{limit} calls were made, as many as a run may make: see why it needs so many, or raise KARUTE_SYNC_MAX_CALLS"
     )]
     TooManyCalls {
         /// Most calls.
         limit: u64,
     },
     /// The run may take no more time.
-    #[error("it did not end within {seconds} s (KARUTE_SYNC_DEADLINE); nothing was published")]
+    #[error(
+        "it did not end within {seconds} s: try again when Google answers sooner, or raise KARUTE_SYNC_DEADLINE"
+    )]
     Deadline {
         /// Longest run.
         seconds: u64,
     },
     /// An answer larger than karute holds.
-    #[error("{service} answered with more than {limit} bytes to the request for {what}")]
+    #[error(
+        "{service} answered with more than {limit} bytes to the request for {what}: one row alone is too long for karute"
+    )]
     TooLarge {
         /// Which of Google's services.
         service: &'static str,
@@ -120,7 +126,9 @@ pub enum GoogleError {
         limit: usize,
     },
     /// An answer that is not what the API's documents say.
-    #[error("{service} gave an answer that karute cannot read to the request for {what}: {detail}")]
+    #[error(
+        "{service} gave an answer that karute cannot read to the request for {what}: {detail}. Is a proxy between?"
+    )]
     Malformed {
         /// Which of Google's services.
         service: &'static str,
@@ -130,7 +138,7 @@ pub enum GoogleError {
         detail: String,
     },
     /// The HTTP client cannot be set up.
-    #[error("the HTTP client cannot be set up: {detail}")]
+    #[error("the HTTP client cannot be set up: {detail}. Check this machine's certificates")]
     Setup {
         /// Why.
         detail: String,
@@ -151,6 +159,16 @@ impl GoogleError {
             _ => false,
         }
     }
+}
+
+/// Where an answer stops being what it should be. serde quotes what it did not expect, and that may be a record or a key.
+pub(crate) fn place(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "something else is expected",
+        serde_json::error::Category::Eof => "it breaks off",
+        _ => "it is no JSON",
+    };
+    format!("{what} at line {} column {}", error.line(), error.column())
 }
 
 /// Google's error body.

@@ -17,6 +17,8 @@ use super::Host;
 
 /// Where it is on any machine at Google.
 const PLACE: &str = "http://metadata.google.internal";
+/// The header that both sides send.
+const FLAVOR: &str = "Metadata-Flavor";
 /// It is on the machine itself: who takes longer is not there.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -61,9 +63,14 @@ impl MetadataServer {
         if let Some(scopes) = scopes {
             url.query_pairs_mut().append_pair("scopes", scopes);
         }
-        let request = self.http.get(url).header("Metadata-Flavor", "Google");
+        let request = self.http.get(url).header(FLAVOR, "Google");
         let failed = |error: reqwest::Error| Error::Other("the metadata server", error.without_url().into());
-        request.send().await.and_then(reqwest::Response::error_for_status).map_err(failed)
+        let answer = request.send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
+        // Some networks answer for every name.
+        match answer.headers().get(FLAVOR) {
+            Some(flavor) if flavor == "Google" => Ok(answer),
+            _ => Err(Error::Str("what answers for the metadata server is none")),
+        }
     }
 }
 
@@ -80,8 +87,10 @@ impl TokenProvider for MetadataServer {
             ExponentialBuilder::default().with_min_delay(Duration::from_millis(50)).with_max_times(4);
         let answer = fetch.retry(patience).await?;
         let unreadable =
-            |error: reqwest::Error| Error::Other("the metadata server's token", error.without_url().into());
-        let token = Arc::new(answer.json::<Token>().await.map_err(unreadable)?);
+            |error: reqwest::Error| Error::Other("the metadata server", error.without_url().into());
+        let body = answer.bytes().await.map_err(unreadable)?;
+        let token = serde_json::from_slice::<Token>(&body);
+        let token = Arc::new(token.map_err(|error| Error::Json("the metadata server's token", error))?);
         tokens.insert(scopes, token.clone());
         Ok(token)
     }

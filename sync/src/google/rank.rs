@@ -101,7 +101,7 @@ impl Ranker {
             detail,
         };
         let ranked: Ranked = serde_json::from_slice(&self.client.call(&call).await?)
-            .map_err(|error| malformed(error.to_string()))?;
+            .map_err(|error| malformed(super::error::place(&error)))?;
         let mut scores = vec![0.0; records.len()];
         for Scored { id, score } in &ranked.records {
             let place = id.parse::<usize>().ok().and_then(|number| scores.get_mut(number));

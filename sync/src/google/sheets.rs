@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::client::{Call, Client, Effect};
 use super::drive::built;
-use super::error::GoogleError;
+use super::error::{GoogleError, place};
 
 const GOOGLE: &str = "https://sheets.googleapis.com";
 const SERVICE: &str = "Google Sheets";
@@ -71,7 +71,8 @@ pub async fn tabs(client: &Client, id: &str) -> Result<Vec<Tab>, GoogleError> {
     url.query_pairs_mut().append_pair("fields", "sheets.properties(sheetId,title,gridProperties)");
     let what = format!("the tabs of spreadsheet {id}");
     let body = client.call(&read(url, what.clone())).await?;
-    let found: Spreadsheet = serde_json::from_slice(&body).map_err(|error| malformed(what, &error))?;
+    let found: Spreadsheet =
+        serde_json::from_slice(&body).map_err(|error| malformed(what, &place(&error)))?;
     let tab = |SheetOf { properties }: SheetOf| Tab {
         title: properties.title,
         gid: properties.sheet_id,
@@ -140,8 +141,9 @@ impl Cells {
     /// # Errors
     /// A body that is not what the API's documents say.
     pub fn areas(&self) -> Result<Vec<Vec<Vec<Cell<'_>>>>, GoogleError> {
-        let malformed = |error: &dyn fmt::Display| malformed(self.what.clone(), error);
-        let found: Values<'_> = serde_json::from_slice(&self.body).map_err(|error| malformed(&error))?;
+        let malformed = |detail: &dyn fmt::Display| malformed(self.what.clone(), detail);
+        let found: Values<'_> =
+            serde_json::from_slice(&self.body).map_err(|error| malformed(&place(&error)))?;
         if found.value_ranges.len() != self.areas {
             let detail = format!("{} ranges in it, {} were asked for", found.value_ranges.len(), self.areas);
             return Err(malformed(&detail));
@@ -233,12 +235,14 @@ pub async fn cells(client: &Client, id: &str, areas: &[Area<'_>]) -> Result<Cell
     Ok(Cells { body, what, areas: held })
 }
 
-/// Appends rows of texts behind the last filled row of `tab`, as they are: nothing is taken for a formula or a date.
+/// Appends rows of texts to the table that begins with the header of `tab`, as they are: nothing is taken for a formula or a
+/// date. Google looks for a table in the range and writes from its first column on: the range is the corner, so that a stray
+/// note elsewhere is not taken for one.
 ///
 /// # Errors
 /// As [`Client::call`]; after an unclear answer the rows may be there all the same.
 pub async fn append(client: &Client, id: &str, tab: &str, rows: &[Vec<String>]) -> Result<(), GoogleError> {
-    let range = format!("'{}'", tab.replace('\'', "''"));
+    let range = format!("'{}'!A1", tab.replace('\'', "''"));
     let mut url = address(client, &[id, "values", &format!("{range}:append")])?;
     url.query_pairs_mut()
         .append_pair("valueInputOption", "RAW")

@@ -492,6 +492,9 @@ fn send(
             header::CONTENT_TYPE,
             if streams { "text/event-stream" } else { "application/json; charset=UTF-8" },
         );
+    if call.path.first().is_some_and(|first| first == "computeMetadata") {
+        response = response.header("Metadata-Flavor", "Google");
+    }
     if let Some(seconds) = retry_after {
         response = response.header(header::RETRY_AFTER, seconds);
     }

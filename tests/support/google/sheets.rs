@@ -100,7 +100,8 @@ fn write(state: &mut State, id: &str, range: &str, body: &Value, append: bool) -
     let file = state.file(id)?;
     let mut place = file.workbook.range(range).map_err(Refusal::invalid)?;
     if append {
-        place.rows.start = file.workbook.tabs[place.tab].rows.len();
+        let whole = !range.contains('!');
+        file.workbook.tabs[place.tab].behind_the_table(&mut place, whole);
     }
     let rows = body["values"].as_array().cloned().unwrap_or_default();
     let cells = |row: &Value| row.as_array().map(|row| row.iter().map(cell).collect()).unwrap_or_default();

@@ -85,6 +85,30 @@ impl Tab {
         Self { title: title.to_owned(), gid, rows, row_count, column_count }
     }
 
+    /// Moves `place` behind the table in it: the one that its corner is in, or in a `whole` tab the last one. The table goes on in
+    /// its first column; what stands below it makes room.
+    pub fn behind_the_table(&mut self, place: &mut Range, whole: bool) {
+        let filled =
+            |row: &[Cell]| row.iter().position(|cell| *cell != Cell::Empty && *cell != Cell::from(""));
+        let last = self.rows.iter().rposition(|row| filled(row).is_some());
+        let (top, bottom) = match (whole, last) {
+            (true, Some(last)) => {
+                let above = self.rows[..last].iter().rposition(|row| filled(row).is_none());
+                (above.map_or(0, |above| above + 1), last + 1)
+            }
+            _ => {
+                let top = place.rows.start.min(self.rows.len());
+                let length = self.rows[top..].iter().position(|row| filled(row).is_none());
+                (top, length.map_or(self.rows.len(), |length| top + length))
+            }
+        };
+        if bottom < self.rows.len() {
+            self.rows.insert(bottom, Vec::new());
+        }
+        place.columns.start = self.rows[top..bottom].iter().filter_map(|row| filled(row)).min().unwrap_or(0);
+        place.rows.start = bottom;
+    }
+
     /// Makes the grid large enough for the rows.
     pub fn grow(&mut self) {
         let widest = self.rows.iter().map(Vec::len).max().unwrap_or_default();

@@ -6,6 +6,7 @@ use karute_engine::{Diff, Embedding, Facet, Index, Promise, Store};
 use serde_json::{Value, json};
 
 use super::super::{Outcome, print_json};
+use crate::config::Value as _;
 use crate::retrieve::gate::Gate;
 
 pub(super) fn list(store: &Store, json: bool) -> Outcome {
@@ -68,7 +69,7 @@ pub(super) fn inspect(index: &Index, forced: bool, gate: &Gate, json: bool) -> O
         };
         return print_json(&json!({
             "id": index.id().to_string(), "identity": index.identity(), "builder": index.builder(),
-            "vectors": index.precision(), "rows": index.len(), "passages": index.passages(), "clients": clients, "terms": index.terms().len(),
+            "vectors": index.precision(), "words": index.lexical_settings()?, "rows": index.len(), "passages": index.passages(), "clients": clients, "terms": index.terms().len(),
             "domains": domains, "source_types": kinds, "bytes": index.file_length(), "provenance": provenance,
             "recall": index.promise()?, "gate": gate, "forced": forced || provenance.forced,
             "sections": index.sections().iter().map(section).collect::<Vec<_>>(), "report": report,
@@ -77,6 +78,9 @@ pub(super) fn inspect(index: &Index, forced: bool, gate: &Gate, json: bool) -> O
     say!("snapshot   {}", index.id())?;
     say!("embedding  {}", index.identity())?;
     say!("vectors    {}", index.precision().name())?;
+    if let Some(words) = index.lexical_settings()? {
+        say!("words      {}", words.show())?;
+    }
     say!("rows       {} ({} passages, {clients} clients)", index.len(), index.passages())?;
     say!("terms      {}", index.terms().len())?;
     say!(
