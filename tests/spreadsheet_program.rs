@@ -266,3 +266,38 @@ fn a_machine_at_google_needs_no_key_and_asks_for_the_scopes_that_a_call_needs() 
     let made = json(&on(&["sync", "--embed-missing", "--write-back", "--full", "--json"]));
     assert_eq!(made["run"]["unchanged"], false);
 }
+
+#[test]
+fn preflight_asks_for_the_time_the_alerts_and_the_rights_in_the_bucket() {
+    let (home, emulator) = (home(), emulator());
+    let bucket = home.path().join("bucket");
+    std::fs::create_dir(&bucket).expect("made");
+    let found = || -> Vec<(String, String)> {
+        let mut command = with_google(karute(home.path()), &emulator);
+        command
+            .env("KARUTE_EMBEDDER", "lexical")
+            .env("GCP_PROJECT_ID", "emulated")
+            .env("K_SERVICE", "karute")
+            .env("KARUTE_BUCKET", format!("file://{}", bucket.display()));
+        let output = command.args(["preflight", "--json"]).output().expect("the program runs");
+        let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let checks = told["checks"].as_array().expect("checks");
+        checks
+            .iter()
+            .map(|check| {
+                (text(&check["name"]), format!("{} {}", text(&check["verdict"]), text(&check["detail"])))
+            })
+            .collect()
+    };
+    let verdict = |name: &str| {
+        let found = found();
+        found.iter().find(|(of, _)| of == name).map(|(_, verdict)| verdict.clone()).expect("the check")
+    };
+    assert_eq!(verdict("clock"), "pass as Google's");
+    assert!(verdict("alerts").starts_with("fail "), "{}", verdict("alerts"));
+    emulator.alert("KaruteErrors");
+    assert_eq!(verdict("alerts"), "pass 1 of karute's are on");
+    assert!(verdict("bucket").contains("can be read and written"), "{}", verdict("bucket"));
+    assert_eq!(std::fs::read_dir(&bucket).expect("a directory").count(), 0, "nothing is left there");
+}

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use karute_server::config::Secret;
 use karute_server::retrieve::caller::{Caller, Scope};
-use karute_server::state::{Decision, Entry, Feedback, Shown};
+use karute_server::state::{Database, Decision, Entry, Feedback, Shown};
 use karute_tests::homes::{homes, open};
 use proptest::prelude::*;
 use serde_json::json;
@@ -306,5 +307,41 @@ proptest! {
                 home.state.conversations(&who(&kept.owner), 10).await.expect("listed");
             }
         });
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_the_state_holds_all_of_it_and_is_put_back_only_where_there_is_none() {
+    for home in homes().await {
+        home.state.keep(&entry("yamada", "s", "a", 0)).await.expect("kept");
+        let folder = tempfile::tempdir().expect("a directory");
+        let copy = folder.path().join("state.copy");
+        let copied = home.state.copy_to(&copy).await;
+        if let Err(error) = &copied {
+            assert!(home.state.place() == "PostgreSQL" && error.to_string().contains("pg_dump"), "{error}");
+            continue;
+        }
+        assert!(home.state.copy_to(&copy).await.expect_err("it is there").to_string().contains("state.copy"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(std::fs::metadata(&copy).expect("a file").permissions().mode() & 0o077, 0);
+        }
+        // What is kept later is not in it.
+        home.state.keep(&entry("yamada", "s", "b", 1)).await.expect("kept");
+        let other = folder.path().join("data");
+        Database::put_back(&copy, &other).expect("put back");
+        assert!(
+            Database::put_back(&copy, &other)
+                .expect_err("state is there")
+                .to_string()
+                .contains("move it away")
+        );
+        let back = Database::open(&Secret::default(), &other).await.expect("opened");
+        let (messages, ..) = back.messages(&who("yamada"), "s", 100).await.expect("read").expect("there");
+        assert_eq!(messages.len(), 2);
+        std::fs::write(&copy, "no database at all").expect("written");
+        let error = Database::put_back(&copy, &folder.path().join("third")).expect_err("no database");
+        assert!(error.to_string().contains("SQLite"), "{error}");
     }
 }

@@ -40,6 +40,13 @@ resource "google_project_iam_member" "service_writes_metrics" {
   member  = google_service_account.service.member
 }
 
+# `karute preflight` looks whether there are alerts.
+resource "google_project_iam_member" "service_sees_alerts" {
+  project = var.project
+  role    = "roles/monitoring.viewer"
+  member  = google_service_account.service.member
+}
+
 resource "google_secret_manager_secret" "all" {
   for_each = toset([
     "ADMIN_API_KEY", "KARUTE_AUDIT_KEY", "DATABASE_URL", "KARUTE_COLLECTOR", "KARUTE_METRICS_TOKEN",

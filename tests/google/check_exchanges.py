@@ -21,6 +21,7 @@ DOCUMENTS = pathlib.Path(googleapiclient.__file__).parent / "discovery_cache" / 
 APIS = [
     (re.compile(r"sheets\.googleapis\.com$"), "sheets.v4"),
     (re.compile(r"www\.googleapis\.com$"), "drive.v3"),
+    (re.compile(r"monitoring\.googleapis\.com$"), "monitoring.v3"),
     (re.compile(r"discoveryengine\.googleapis\.com$"), "discoveryengine.v1"),
     (re.compile(r"([a-z0-9-]+-)?aiplatform\.googleapis\.com$"), "aiplatform.v1"),
 ]

@@ -1,20 +1,24 @@
-//! `karute backup`, `karute restore --check`, `karute init-sheet`: what is done to the spreadsheet as a whole.
+//! `karute backup`, `karute restore`, `karute init-sheet`: what is done to the spreadsheet, and to the state, as a whole.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use karute_sync::backup::{self, Backup, Keep};
+use karute_sync::backup::{self, Backup, BackupError, Keep};
 use karute_sync::google::scope;
 use karute_sync::layout;
 use karute_sync::source::Source;
+use karute_sync::spreadsheet::Spreadsheet;
 use karute_sync::workbook::Workbook;
+use serde_json::json;
 use time::OffsetDateTime;
 
 use super::print_json;
+use crate::audit::verify;
 use crate::config::{Settings, SpreadsheetId, Value};
 use crate::setup;
+use crate::state::Database;
 
 /// Exit code of a backup that does not hold the rows of the source.
 const DIFFERENT: u8 = 1;
@@ -27,28 +31,38 @@ pub(super) struct Options {
     /// Write every tab to this directory: .csv files, and an .xlsx file to look at.
     #[arg(long, value_name = "DIRECTORY")]
     out: Option<PathBuf>,
+    /// Write the state to this file: conversations, feedback, answers, tokens, ledger and audit.
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
     /// Make no copy in Drive.
-    #[arg(long, requires = "out")]
+    #[arg(long)]
     files_only: bool,
 }
 
 pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Ended {
+    let Options { out, state, files_only } = options;
+    if files_only && out.is_none() && state.is_none() {
+        return Err("nothing to back up: --files-only needs --out or --state".into());
+    }
     let mut done = Backup::default();
-    let scopes = if options.files_only { scope::READ } else { scope::BACKUP };
-    let spreadsheet = setup::spreadsheet(&settings, scopes)?;
-    if !options.files_only {
+    if !files_only {
+        let (spreadsheet, id) =
+            (setup::spreadsheet(&settings, scope::BACKUP)?, setup::spreadsheet_id(&settings)?);
         let keep = Keep {
             copies: settings.backup_keep,
             younger_than: Duration::from_secs(settings.backup_days * 24 * 3_600),
         };
         let folder = Some(settings.backup_folder.as_str()).filter(|folder| !folder.is_empty());
-        let id = setup::spreadsheet_id(&settings)?;
         done = backup::copy(spreadsheet.client(), id, folder, keep, OffsetDateTime::now_utc()).await?;
+        if let Some(directory) = &out {
+            done = files(&spreadsheet, directory, done).await?;
+        }
+    } else if let Some(directory) = &out {
+        done = files(&setup::spreadsheet(&settings, scope::READ)?, directory, done).await?;
     }
-    if let Some(directory) = &options.out {
-        let files = backup::save(&spreadsheet, directory).await?;
-        let Backup { copy, copy_id, binned, not_binned, .. } = done;
-        done = Backup { copy, copy_id, binned, not_binned, ..files };
+    if let Some(file) = state {
+        super::state(&settings).await?.copy_to(&file).await?;
+        done.files.push(file);
     }
     if json {
         print_json(&done)?;
@@ -75,14 +89,24 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> End
     Ok(ExitCode::SUCCESS)
 }
 
+/// The files of a spreadsheet beside what else was `done`.
+async fn files(spreadsheet: &Spreadsheet, directory: &Path, done: Backup) -> Result<Backup, BackupError> {
+    let Backup { copy, copy_id, binned, not_binned, .. } = done;
+    Ok(Backup { copy, copy_id, binned, not_binned, ..backup::save(spreadsheet, directory).await? })
+}
+
 /// What to restore.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
 pub(super) struct Restore {
     /// Only compare the backup with the source, row by row. Exits 0 if each row of both is in the other, else 1.
-    #[arg(long, required = true)]
+    #[arg(long, group = "what")]
     check: bool,
+    /// Put the state back from this file, where there is none.
+    #[arg(long, value_name = "FILE", group = "what", conflicts_with_all = ["backup", "copy"])]
+    state: Option<PathBuf>,
     /// The backup: a folder of .csv files, or an .xlsx file.
-    #[arg(required_unless_present = "copy")]
+    #[arg(required_unless_present_any = ["copy", "state"])]
     backup: Option<PathBuf>,
     /// The backup is a copy in Drive: its id.
     #[arg(long, value_name = "ID", conflicts_with = "backup", value_parser = SpreadsheetId::parse)]
@@ -90,6 +114,26 @@ pub(super) struct Restore {
 }
 
 pub(super) async fn restore(settings: Settings, options: Restore, json: bool) -> Ended {
+    if let Some(file) = &options.state {
+        let to = Database::put_back(file, &settings.data_dir)?;
+        let state = super::state(&settings).await?;
+        let damage = state.damage().await?;
+        let (links, broken) = match state.links().await {
+            Ok(links) => (links.len(), verify(&links, &settings.audit_key).len()),
+            Err(_) => (0, 1),
+        };
+        match json {
+            true => print_json(
+                &json!({ "state": to, "audit_links": links, "audit_broken": broken, "damage": damage }),
+            )?,
+            false => say!("restored {}: {links} links of the audit, {broken} broken", to.display())?,
+        }
+        return Ok(if broken == 0 && damage.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(DIFFERENT)
+        });
+    }
     let live: Box<dyn Source> = setup::source(&settings)?;
     let comparison = match options.backup {
         Some(path) => {

@@ -102,7 +102,7 @@ enum Verb {
     Snapshot(snapshot::Verb),
     /// Copy the spreadsheet in Drive, and write its tabs to files.
     Backup(backup::Options),
-    /// Show that a backup holds the rows of the source.
+    /// Show that a backup holds the rows of the source, or put the state back.
     Restore(backup::Restore),
     /// Make the sheets that the spreadsheet lacks, with their headers.
     InitSheet,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use karute_engine::Store;
 use karute_sync::bucket::Bucket;
-use karute_sync::google::{drive, scope};
+use karute_sync::google::{drive, monitoring, scope};
 use karute_sync::models::Models;
 use karute_sync::source::Source;
 use time::OffsetDateTime;
@@ -16,6 +16,12 @@ use crate::money::day;
 use crate::setup;
 use crate::state::Database;
 
+/// What the names of karute's alert policies begin with.
+const ALERTS: &str = "Karute";
+/// A clock that is so far off is worth a word.
+const ODD: time::Duration = time::Duration::seconds(5);
+/// Google takes no token of a clock that is so far off.
+const WRONG: time::Duration = time::Duration::minutes(1);
 /// How long anything may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A backup that is older than this is worth a word.
@@ -27,8 +33,10 @@ const FRESH_WITHIN: time::Duration = time::Duration::hours(26);
 pub async fn online(settings: &Settings) -> Vec<Check> {
     let mut checks =
         vec![snapshot(settings), memory(settings), retirement(settings), database(settings).await];
+    checks.push(clock(settings).await);
     checks.extend(spreadsheet(settings).await);
     checks.push(bucket(settings).await);
+    checks.push(alerts(settings).await);
     checks
 }
 
@@ -125,6 +133,48 @@ async fn database(settings: &Settings) -> Check {
     }
 }
 
+/// Tokens are refused where the clock is wrong, and days of budgets and questions are others.
+async fn clock(settings: &Settings) -> Check {
+    let (name, mend) = ("clock", "timedatectl set-ntp true");
+    if !setup::from_sheets(settings) && !setup::is_paid(settings) {
+        return Check::pass(name, "nobody else's is asked");
+    }
+    match monitoring::ahead(&settings.google_endpoint).await {
+        Ok(ahead) if ahead.abs() > WRONG => {
+            Check::fail(name, format!("it is {} s off Google's", ahead.whole_seconds()), mend)
+        }
+        Ok(ahead) if ahead.abs() > ODD => {
+            Check::warn(name, format!("it is {} s off Google's", ahead.whole_seconds()), mend)
+        }
+        Ok(_) => Check::pass(name, "as Google's"),
+        Err(error) => Check::warn(name, error.to_string(), "try again; then the network"),
+    }
+}
+
+/// Whether somebody is told when it fails.
+async fn alerts(settings: &Settings) -> Check {
+    let name = "alerts";
+    let project = &settings.gcp_project;
+    if settings.cloud_run.is_empty() || project.is_empty() {
+        let mend = "Prometheus with deploy/monitoring/prometheus-rules.yml: see its page /alerts";
+        return Check::warn(name, "outside Cloud Run only Prometheus knows", mend);
+    }
+    let mend = "terraform apply in deploy/terraform, or `gcloud alpha monitoring policies create --policy-from-file=FILE` for each of \
+                deploy/monitoring/alert-policies; to look: roles/monitoring.viewer";
+    let client = match setup::client(settings, scope::MONITORING) {
+        Ok(client) => client,
+        Err(error) => return Check::warn(name, error.to_string(), mend),
+    };
+    match tokio::time::timeout(PATIENCE, monitoring::alerts(&client, project)).await {
+        Ok(Ok(found)) => match found.iter().filter(|found| found.starts_with(ALERTS)).count() {
+            0 => Check::fail(name, format!("project {project} has none of karute's"), mend),
+            count => Check::pass(name, format!("{count} of karute's are on")),
+        },
+        Ok(Err(error)) => Check::warn(name, error.to_string(), mend),
+        Err(_) => Check::warn(name, "Google did not answer in time", mend),
+    }
+}
+
 /// Credentials, API, sharing and columns of the spreadsheet, one by the other; and its backups.
 async fn spreadsheet(settings: &Settings) -> Vec<Check> {
     let name = "spreadsheet";
@@ -187,12 +237,23 @@ async fn bucket(settings: &Settings) -> Check {
         Err(error) => return Check::fail(name, error.to_string(), mend),
     };
     match tokio::time::timeout(PATIENCE, bucket.look()).await {
-        Ok(Ok(seen)) => match seen.id() {
-            Some(id) => Check::pass(name, format!("{url} can be read and has {}", id.short())),
-            None => {
-                Check::warn(name, format!("{url} can be read but holds no snapshot"), "karute snapshot push")
+        Ok(Ok(seen)) => {
+            // A server needs to read alone; whoever runs the job, or pushes, must write.
+            let rights = match tokio::time::timeout(PATIENCE, bucket.can_be_written()).await {
+                Ok(Ok(true)) => "read and written",
+                Ok(Ok(false)) => "read, not written (enough to serve, not for the job)",
+                Ok(Err(error)) => return Check::warn(name, error.to_string(), mend),
+                Err(_) => return Check::warn(name, "it does not answer", mend),
+            };
+            match seen.id() {
+                Some(id) => Check::pass(name, format!("{url} can be {rights} and has {}", id.short())),
+                None => Check::warn(
+                    name,
+                    format!("{url} can be {rights} but holds no snapshot"),
+                    "karute sync --push --first",
+                ),
             }
-        },
+        }
         Ok(Err(error)) => Check::fail(name, error.to_string(), mend),
         Err(_) => Check::fail(name, "it does not answer", mend),
     }

@@ -7,6 +7,7 @@
 mod audit;
 mod bill;
 mod conversations;
+mod copy;
 mod feedback;
 mod forgotten;
 mod ledger;
@@ -67,6 +68,20 @@ pub enum StateError {
     Open {
         /// Where it is.
         place: String,
+        /// Why.
+        detail: String,
+    },
+    /// A server's database has tools of its own.
+    #[error(
+        "the state is in PostgreSQL, which makes and takes copies of its own: pg_dump --format=custom \"$DATABASE_URL\" > FILE, \
+         pg_restore --clean --dbname \"$DATABASE_URL\" FILE"
+    )]
+    OwnTools,
+    /// A copy cannot be written, or put back.
+    #[error("the copy of the state {}: {detail}", path.display())]
+    Copy {
+        /// The copy.
+        path: std::path::PathBuf,
         /// Why.
         detail: String,
     },

@@ -89,6 +89,23 @@ impl Bucket {
         self.objects.put(&path, note.into()).await.map(drop).map_err(self.request("write", &path))
     }
 
+    /// Whether this account may write here: an object of no meaning is written, and removed.
+    ///
+    /// # Errors
+    /// A bucket that does not answer.
+    pub async fn can_be_written(&self) -> Result<bool, BucketError> {
+        let path = self.prefix.clone().join("PROBE");
+        match self.objects.put(&path, "karute preflight\n".into()).await {
+            Ok(_) => {
+                // Who may write but not remove leaves it there: nothing looks at it.
+                let _ = self.objects.delete(&path).await;
+                Ok(true)
+            }
+            Err(Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => Ok(false),
+            Err(error) => Err(self.request("write", &path)(error)),
+        }
+    }
+
     /// Makes `id` current if the pointer is still what was seen.
     pub(super) async fn swap(&self, seen: &Seen, id: SnapshotId) -> Result<(), BucketError> {
         if let Some(folder) = self.folder.clone() {

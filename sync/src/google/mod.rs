@@ -8,6 +8,7 @@ pub mod client;
 pub mod drive;
 pub mod error;
 mod metadata;
+pub mod monitoring;
 mod plain;
 pub mod rank;
 pub mod sheets;
@@ -35,6 +36,8 @@ pub mod scope {
     /// Copying the spreadsheet and removing old copies: `backup`.
     pub const BACKUP: &[&str] =
         &["https://www.googleapis.com/auth/spreadsheets.readonly", "https://www.googleapis.com/auth/drive"];
+    /// Looking which alerts there are: `preflight`.
+    pub const MONITORING: &[&str] = &["https://www.googleapis.com/auth/monitoring.read"];
     /// Calling models.
     pub const CLOUD: &[&str] = &["https://www.googleapis.com/auth/cloud-platform"];
 }

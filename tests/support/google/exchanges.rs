@@ -12,6 +12,7 @@ pub(super) fn record(file: &Path, call: &Call, status: u16, response: &Value, ma
     let host = match call.path.first().map(String::as_str) {
         Some("v4") => "sheets.googleapis.com",
         Some("drive") => "www.googleapis.com",
+        Some("v3") => "monitoring.googleapis.com",
         Some("v1") if call.path.iter().any(|part| part == "rankingConfigs") => {
             "discoveryengine.googleapis.com"
         }

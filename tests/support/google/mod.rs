@@ -97,6 +97,7 @@ struct State {
     reads: VecDeque<Instant>,
     /// Only tokens of the token endpoint are taken.
     guarded: bool,
+    alerts: Vec<String>,
     exchanges: Option<PathBuf>,
     models: vertex::Models,
 }
@@ -302,6 +303,11 @@ impl Emulator {
         lock(&self.state).quota = Some((reads, minute));
     }
 
+    /// The project has an alert policy of this name.
+    pub fn alert(&self, name: &str) {
+        lock(&self.state).alerts.push(name.into());
+    }
+
     /// From now on a request needs a token of the token endpoint whose scopes cover it.
     pub fn guard(&self) {
         lock(&self.state).guarded = true;
@@ -414,12 +420,17 @@ fn carry_out(state: &mut State, call: &Call) -> Result<Value, Refusal> {
         ["drive", ..] => {
             token::check(state, call, &["drive.metadata.readonly", "drive.readonly", "drive"])?;
         }
+        ["v3", ..] => token::check(state, call, &["monitoring.read", "cloud-platform"])?,
         _ => token::check(state, call, &["cloud-platform"])?,
     }
     if call.method == Method::GET && parts.first() == Some(&"v4") {
         spend(state)?;
     }
     match parts.as_slice() {
+        ["v3", "projects", _, "alertPolicies"] => {
+            let policy = |name: &String| json!({"displayName": name, "enabled": true});
+            Ok(json!({"alertPolicies": state.alerts.iter().map(policy).collect::<Vec<_>>()}))
+        }
         ["v4", "spreadsheets", rest @ ..] => sheets::answer(state, call, rest),
         ["drive", "v3", rest @ ..] => drive::answer(state, call, rest),
         ["v1", "projects", _, "locations", _, "publishers", "google", "models", model] => {

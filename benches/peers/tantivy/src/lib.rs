@@ -24,7 +24,9 @@ impl Tantivy {
     /// An index of `texts` in memory, in one segment.
     pub fn of(texts: &[Vec<u64>]) -> Result<Self, TantivyError> {
         let mut schema = Schema::builder();
-        let indexing = TextFieldIndexing::default().set_tokenizer("given").set_index_option(IndexRecordOption::WithFreqs);
+        let indexing = TextFieldIndexing::default()
+            .set_tokenizer("given")
+            .set_index_option(IndexRecordOption::WithFreqs);
         let tokens = schema.add_text_field("tokens", TextOptions::default().set_indexing_options(indexing));
         let number = schema.add_u64_field("number", STORED);
         let index = Index::create_in_ram(schema.build());
@@ -56,7 +58,8 @@ impl Tantivy {
             .into_iter()
             .map(|(score, address)| {
                 let document: TantivyDocument = searcher.doc(address)?;
-                let number = document.get_first(self.number).and_then(|number| number.as_u64()).unwrap_or(u64::MAX);
+                let number =
+                    document.get_first(self.number).and_then(|number| number.as_u64()).unwrap_or(u64::MAX);
                 Ok((number as u32, score))
             })
             .collect()

@@ -67,7 +67,11 @@ fn measure(name: &str, questions: &[Question], search: impl Fn(&[(u64, f32)]) ->
         }
         best = best.min(median(times));
     }
-    println!("{name:>10}: {:7.1} microseconds, MRR@10 {:.3}", best * 1e6, reciprocal / questions.len() as f64);
+    println!(
+        "{name:>10}: {:7.1} microseconds, MRR@10 {:.3}",
+        best * 1e6,
+        reciprocal / questions.len() as f64
+    );
 }
 
 fn write(folder: &Path, texts: &[Vec<u64>], questions: &[Question]) -> Result<(), Box<dyn Error>> {
@@ -78,7 +82,10 @@ fn write(folder: &Path, texts: &[Vec<u64>], questions: &[Question]) -> Result<()
     }
     let mut file = BufWriter::new(File::create(folder.join("questions.txt"))?);
     for question in questions {
-        let repeated = question.asked.iter().flat_map(|&(token, count)| (0..count as usize).map(move |_| format!("{token:x}")));
+        let repeated = question
+            .asked
+            .iter()
+            .flat_map(|&(token, count)| (0..count as usize).map(move |_| format!("{token:x}")));
         writeln!(file, "{}", repeated.collect::<Vec<_>>().join(" "))?;
     }
     let relevant: Vec<&[u32]> = questions.iter().map(|question| question.relevant.as_slice()).collect();

@@ -7,8 +7,20 @@ use karute_engine::{Draft, Identity, Index, LexicalSettings, Provenance, Row};
 use karute_tantivy::{B, EXACT_LENGTH, K1, Tantivy};
 use proptest::prelude::*;
 
-const WORDS: [&str; 12] =
-    ["体温", "血圧120/80", "バルーン", "交換", "発熱38.5℃", "pain", "insulin", "訪問", "の", "5mg", "浮腫", "symptoms"];
+const WORDS: [&str; 12] = [
+    "体温",
+    "血圧120/80",
+    "バルーン",
+    "交換",
+    "発熱38.5℃",
+    "pain",
+    "insulin",
+    "訪問",
+    "の",
+    "5mg",
+    "浮腫",
+    "symptoms",
+];
 
 /// One field, with tantivy's parameters.
 fn index(texts: &[String]) -> Index {
@@ -16,7 +28,9 @@ fn index(texts: &[String]) -> Index {
     let settings = LexicalSettings { k1: K1, b: [B; 4], weight: [0.0, 1.0, 0.0, 0.0] };
     draft.set_lexical(settings);
     for (number, content) in texts.iter().enumerate() {
-        draft.push(&Row { id: number.to_string(), content: content.clone(), ..Row::default() }, &[]).expect("a row");
+        draft
+            .push(&Row { id: number.to_string(), content: content.clone(), ..Row::default() }, &[])
+            .expect("a row");
     }
     Index::from_slice(&draft.finish(Provenance::default()).expect("a draft").to_bytes()).expect("a snapshot")
 }
