@@ -16,6 +16,9 @@ pub const FIELDS: usize = 4;
 /// What a posting of the whole share, 1, is stored as.
 pub(crate) const WHOLE: f32 = 65_535.0;
 
+/// Most that k1 or a weight may be: beyond it a share would be no number.
+const MOST: f32 = 1_000.0;
+
 /// How words are weighed. Chosen by evaluation on halves of three sets (see `benches/README.md`).
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LexicalSettings {
@@ -36,11 +39,14 @@ impl Default for LexicalSettings {
 impl LexicalSettings {
     /// What is out of range, or `None`.
     pub fn fault(&self) -> Option<String> {
-        let sound = self.k1.is_finite()
-            && self.k1 > 0.0
+        let sound = self.k1 > 0.0
+            && self.k1 <= MOST
             && self.b.iter().all(|b| (0.0..=1.0).contains(b))
-            && self.weight.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
-        (!sound).then(|| "k1 must be more than 0, each b 0 to 1, each weight 0 or more".into())
+            && self.weight.iter().all(|weight| (0.0..=MOST).contains(weight))
+            && self.weight.iter().any(|weight| *weight > 0.0);
+        (!sound).then(|| {
+            format!("k1 must be more than 0, each b 0 to 1, each weight 0 or more and one of them more; at most {MOST}")
+        })
     }
 }
 

@@ -54,6 +54,11 @@ pub fn half_width(char: char) -> char {
     }
 }
 
+/// `text` in Unicode's normalisation form KC: kana and signs in one width, marks composed.
+pub fn nfkc(text: &str) -> String {
+    text.nfkc().collect()
+}
+
 /// Katakana as hiragana; any other character as it is.
 pub fn hiragana(char: char) -> char {
     match char {
@@ -157,8 +162,12 @@ fn fold(char: char, previous: Option<Symbol>, next: Option<char>) -> Option<Symb
             Some(previous) if previous.script == Script::Han => Some(previous),
             _ => symbol(char, Script::Han),
         },
-        'ゝ' | 'ヽ' | 'ゞ' | 'ヾ' => {
-            previous.filter(|p| matches!(p.script, Script::Hiragana | Script::Katakana))
+        'ゝ' | 'ヽ' => previous.filter(|p| matches!(p.script, Script::Hiragana | Script::Katakana)),
+        // The same sound once more, voiced: みすゞ is みすず.
+        'ゞ' | 'ヾ' => {
+            let previous = previous.filter(|p| matches!(p.script, Script::Hiragana | Script::Katakana))?;
+            let voiced = unicode_normalization::char::compose(previous.folded, '\u{3099}');
+            Some(Symbol { folded: voiced.unwrap_or(previous.folded), ..previous })
         }
         // Dashes of every kind stand in for the long-vowel mark, but only behind katakana.
         'ー' | '-' | '‐' | '‑' | '–' | '—' | '―' | '−' => match previous_script {
@@ -199,6 +208,8 @@ mod tests {
             ("ＳｐＯ２　９６％", "SpO2 96%"),
             ("ﾊﾞﾙｰﾝｶﾃｰﾃﾙ", "バルーンカテーテル"),
             ("バルーン", "ばるーん"),
+            ("みすゞ", "みすず"),
+            ("いすヾ", "いすず"),
             ("３８．５℃", "38.5℃"),
             ("1,200mL", "1200ml"),
             ("㎎", "mg"),

@@ -29,7 +29,7 @@ pub(super) struct Options {
 pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Outcome {
     let app = asking(settings).await?;
     app.serve(prepare(&app).await?);
-    let question = options.scope.question(options.question, CONTEXT);
+    let question = options.scope.question(options.question, CONTEXT)?;
     let mut steps = std::pin::pin!(answer::run(app, question, Vec::new()));
     let (mut text, mut nearest) = (String::new(), Vec::<Row>::new());
     while let Some(step) = steps.next().await {

@@ -65,13 +65,19 @@ pub(super) struct Scope {
 
 impl Scope {
     /// A question within this scope.
-    pub(super) fn question(self, text: String, top: usize) -> Question {
+    ///
+    /// # Errors
+    /// Days in the wrong order.
+    pub(super) fn question(self, text: String, top: usize) -> Result<Question, String> {
         // Whoever runs the program can read the snapshot itself.
         let all = Question::new(text, Caller::operator());
         let Self { client, domain, source_type, tag, from, to } = self;
         let limits =
             Limits { client_id: client, domain, source_type, tags: tag, date_from: from, date_to: to };
-        Question { limits, top, ..all }
+        if limits.date_from.zip(limits.date_to).is_some_and(|(first, last)| first > last) {
+            return Err("--to is a day before --from".into());
+        }
+        Ok(Question { limits, top, ..all })
     }
 }
 
@@ -83,7 +89,7 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
     let app = asking(settings).await?;
     app.serve(prepare(&app).await?);
     let top = options.top.map_or(app.settings.search_top_k, usize::from);
-    let mut question = options.scope.question(options.question, top);
+    let mut question = options.scope.question(options.question, top)?;
     question.without = options.without;
     if options.exact {
         question.plan = Plan::Exact;

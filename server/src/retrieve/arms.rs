@@ -7,15 +7,24 @@ use std::time::Instant;
 
 use karute_engine::fusion::{Fused, Fusion};
 use karute_engine::lexical::tokens::counted;
-use karute_engine::{Day, Embedding, Explained, Facet, Filter, Index, Plan, Query, Scratch, Stage, Watch};
+use karute_engine::{
+    Counters, Day, Embedding, Explained, Facet, Filter, Index, Plan, Query, Scratch, Stage, Watch,
+};
 use serde::Serialize;
 
 use super::Evidence;
+use super::caller::Caller;
 use super::understand::{ExpandedTerm, Understood};
 use crate::error::Failure;
 
 /// What a token of another name for a term is worth beside one of the question's own.
 const SYNONYM: f32 = 0.15;
+
+/// One place in so many is kept for rows of others, where the question names clients or days.
+const RESERVED: usize = 5;
+
+/// The rows of each arm that are looked at whatever the other arm says.
+const BEST: usize = 10;
 
 /// Searches in a row after which an arm that brought up nothing is worth a warning.
 const SILENT: u32 = 50;
@@ -96,6 +105,9 @@ pub(super) fn search(
         found = Some(match found {
             None => wider,
             Some(mut narrow) => {
+                // However many rows are of those clients and days, the best of all others have a place: what is about a client
+                // may stand in a row that is nobody's.
+                narrow.rows.truncate(depth - depth / RESERVED);
                 let known: HashSet<u32> = narrow.rows.iter().map(|fused| fused.row).collect();
                 let behind =
                     |arm: fn(&Fused) -> Option<(usize, f32)>| narrow.rows.iter().filter_map(arm).count();
@@ -110,6 +122,22 @@ pub(super) fn search(
         });
     }
     Ok(found.unwrap_or_default())
+}
+
+/// The first `depth` of `rows`, the best few of each arm among them: what one arm alone brings up may be worth little in the mix,
+/// and is still looked at.
+pub(super) fn deepest(mut rows: Vec<Fused>, depth: usize) -> Vec<Fused> {
+    let best =
+        |fused: &Fused| [fused.by_vector, fused.by_words].iter().flatten().any(|(rank, _)| *rank < BEST);
+    let mut room = depth.saturating_sub(rows.iter().filter(|fused| best(fused)).count());
+    rows.retain(|fused| {
+        best(fused) || {
+            let fits = room > 0;
+            room = room.saturating_sub(1);
+            fits
+        }
+    });
+    rows
 }
 
 /// Ranks of an arm go on behind those of `before` rows.
@@ -141,6 +169,17 @@ pub struct Planned {
     pub explained: Explained,
     /// Its parts, in the order in which they ended.
     pub stages: Vec<Lap>,
+}
+
+impl Planned {
+    /// Without what it cost, for a caller who may not see everything: a walk crosses rows that he may not see, and their number
+    /// would tell of them.
+    pub(super) fn for_whom(mut self, caller: &Caller) -> Self {
+        if !caller.sees_all() {
+            self.explained.counters = Counters::default();
+        }
+        self
+    }
 }
 
 /// A part of a search by vectors.
@@ -203,6 +242,30 @@ fn mixed(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use karute_engine::Identity;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_best_rows_of_either_arm_are_always_looked_at(
+            vectors in prop::collection::vec(0.01f32..1.0, 1..150), words in prop::collection::vec(0.01f32..1.0, 1..150),
+            provider in prop::sample::select(vec!["karute", "vertex-ai"]),
+        ) {
+            let ranking = |scores: &[f32], first: u32| -> Vec<(u32, f32)> {
+                let mut scores = scores.to_vec();
+                scores.sort_by(|a, b| b.total_cmp(a));
+                (first..).zip(scores).collect()
+            };
+            // No row in common: the worst case for the arm that counts less.
+            let (by_vector, by_words) = (ranking(&vectors, 0), ranking(&words, 1_000));
+            let mixed = Fusion::of(&Identity::new(provider, "m", 4)).mix(&by_vector, &by_words);
+            let kept = deepest(mixed, 100);
+            prop_assert!(kept.len() <= 100);
+            for (row, _) in by_vector.iter().take(BEST).chain(by_words.iter().take(BEST)) {
+                prop_assert!(kept.iter().any(|fused| fused.row == *row), "{row}");
+            }
+        }
+    }
 
     #[test]
     fn an_arm_is_silent_after_many_searches_without_it_and_until_it_is_heard() {

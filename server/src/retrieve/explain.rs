@@ -132,7 +132,7 @@ pub fn explain(
     Ok(Explanation {
         understood: retrieved.understood.clone(),
         filter: question.limits.clone(),
-        plan: retrieved.explained.clone(),
+        plan: retrieved.explained.clone().map(|planned| planned.for_whom(&question.caller)),
         recall: index.promise()?,
         gate: Judged {
             answerable: retrieved.verdict.answerable,

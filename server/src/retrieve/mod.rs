@@ -451,7 +451,7 @@ fn search(
         arms::search(index, embedding, understood, &question.filter(), question.plan, depth)?;
     let searched = began.elapsed();
     let mut found = Vec::with_capacity(rows.len());
-    for (mixed, fused) in (1..).zip(rows.into_iter().take(depth)) {
+    for (mixed, fused) in (1..).zip(arms::deepest(rows, depth)) {
         found.push(Evidence {
             mixed,
             row: index.row(fused.row)?,
@@ -464,7 +464,7 @@ fn search(
             ..Evidence::default()
         });
     }
-    duplicates::collapse(&mut found);
+    duplicates::collapse(&mut found, &understood.days);
     rank(&mut found, understood, locally, |number, row| wordings.of(index.id(), number, row));
     Ok(Found { evidence: found, explained, searched })
 }

@@ -2,7 +2,7 @@
 
 use tantivy::collector::TopDocs;
 use tantivy::query::{BooleanQuery, BoostQuery, Occur, Query, TermQuery};
-use tantivy::schema::{Field, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions, Value};
+use tantivy::schema::{FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{TextAnalyzer, WhitespaceTokenizer};
 use tantivy::{Index, IndexReader, TantivyDocument, TantivyError, Term};
 
@@ -17,7 +17,6 @@ pub const EXACT_LENGTH: usize = 40;
 pub struct Tantivy {
     reader: IndexReader,
     tokens: Field,
-    number: Field,
 }
 
 impl Tantivy {
@@ -28,7 +27,7 @@ impl Tantivy {
             .set_tokenizer("given")
             .set_index_option(IndexRecordOption::WithFreqs);
         let tokens = schema.add_text_field("tokens", TextOptions::default().set_indexing_options(indexing));
-        let number = schema.add_u64_field("number", STORED);
+        let number = schema.add_u64_field("number", FAST);
         let index = Index::create_in_ram(schema.build());
         index.tokenizers().register("given", TextAnalyzer::builder(WhitespaceTokenizer::default()).build());
         // One thread, so that the texts are in one segment and counted together.
@@ -41,7 +40,7 @@ impl Tantivy {
         }
         writer.commit()?;
         writer.wait_merging_threads()?;
-        Ok(Self { reader: index.reader()?, tokens, number })
+        Ok(Self { reader: index.reader()?, tokens })
     }
 
     /// The `top` best texts for weighed tokens, with their scores.
@@ -57,10 +56,8 @@ impl Tantivy {
         found
             .into_iter()
             .map(|(score, address)| {
-                let document: TantivyDocument = searcher.doc(address)?;
-                let number =
-                    document.get_first(self.number).and_then(|number| number.as_u64()).unwrap_or(u64::MAX);
-                Ok((number as u32, score))
+                let numbers = searcher.segment_reader(address.segment_ord).fast_fields().u64("number")?;
+                Ok((numbers.first(address.doc_id).unwrap_or(u64::MAX) as u32, score))
             })
             .collect()
     }

@@ -8,7 +8,7 @@ use crate::numerals::ERAS;
 type Found = Option<(usize, Date, Date)>;
 
 /// Words for days around today, with the days counted from today.
-const AROUND_TODAY: [(&str, i64); 18] = [
+const AROUND_TODAY: [(&str, i64); 19] = [
     ("一昨日", -2),
     ("おととい", -2),
     ("昨日", -1),
@@ -23,11 +23,16 @@ const AROUND_TODAY: [(&str, i64); 18] = [
     ("今夜", 0),
     ("今晩", 0),
     ("明後日", 2),
+    ("しあさって", 3),
     ("あさって", 2),
     ("明日", 1),
     ("あした", 1),
     ("翌日", 1),
 ];
+
+/// What makes another word of one for a day: みやけさん, 背中だけさする, 歯みがきのうがい.
+const NOT_BEHIND: [(&str, &str); 5] =
+    [("けさ", "ん"), ("けさ", "す"), ("けさ", "ま"), ("きのう", "がい"), ("あした", "ば")];
 
 /// Words for weeks, counted from this one.
 const WEEKS: [(&str, i64); 6] =
@@ -38,8 +43,8 @@ const MONTHS: [(&str, i32); 6] =
     [("先々月", -2), ("先先月", -2), ("再来月", 2), ("先月", -1), ("今月", 0), ("来月", 1)];
 
 /// Words for years, counted from this one.
-const YEARS: [(&str, i32); 6] =
-    [("一昨年", -2), ("おととし", -2), ("昨年", -1), ("去年", -1), ("今年", 0), ("来年", 1)];
+const YEARS: [(&str, i32); 7] =
+    [("再来年", 2), ("一昨年", -2), ("おととし", -2), ("昨年", -1), ("去年", -1), ("今年", 0), ("来年", 1)];
 
 /// Parts of a month, with their first and last day.
 const PARTS: [(&str, u8, u8); 8] = [
@@ -54,15 +59,19 @@ const PARTS: [(&str, u8, u8); 8] = [
 ];
 
 /// Behind or before 2/3 these say that it is a share and no day.
-const SHARES_BEFORE: [&str; 9] = ["食事", "主食", "副食", "食", "量", "摂取", "mmt", "分", "約"];
-const SHARES_AFTER: [&str; 8] = ["摂取", "量", "程度", "杯", "くらい", "ほど", "以上", "以下"];
+const SHARES_BEFORE: [&str; 12] =
+    ["食事", "主食", "副食", "食", "量", "摂取", "分", "約", "スコア", "スケール", "段階", "点"];
+const SHARES_AFTER: [&str; 9] = ["摂取", "量", "程度", "杯", "くらい", "ほど", "以上", "以下", "点"];
 
 /// The days that `text` begins with; `before` stands to the left of it.
 pub(super) fn at_start(text: &str, before: &str, today: Date, ahead: Duration) -> Found {
     words(text, before, today).or_else(|| match before.chars().next_back() {
         // A number goes on to the left: 2/13 in 112/13 is no day.
         Some(last) if last.is_ascii_digit() || matches!(last, '/' | '-' | '.') => None,
-        _ => ago(text, today).or_else(|| date(text, before, today, ahead)),
+        _ => ago(text, today)
+            .or_else(|| date(text, before, today, ahead))
+            .or_else(|| year_alone(text))
+            .or_else(|| until_today(text, today)),
     })
 }
 
@@ -70,8 +79,12 @@ pub(super) fn at_start(text: &str, before: &str, today: Date, ahead: Duration) -
 fn words(text: &str, before: &str, today: Date) -> Found {
     if let Some((word, days)) = AROUND_TODAY.iter().find(|(word, _)| text.starts_with(word)) {
         let after = text[word.len()..].chars().next();
-        // 明日香 is a name, and 嚥下きのう a function.
-        let named = after.is_some_and(|c| matches!(c, '香' | '葉' | '子' | '美'));
+        // 明日香 is a name, みやけさん another, and 嚥下きのう a function.
+        let rest = &text[word.len()..];
+        let named = after.is_some_and(|c| {
+            matches!(c, '香' | '葉' | '子' | '美' | '菜' | '奈' | '海' | '花' | '華' | '佳')
+        });
+        let named = named || NOT_BEHIND.iter().any(|(own, behind)| own == word && rest.starts_with(behind));
         let kana = word.starts_with(|c| matches!(c, 'ぁ'..='ゖ'));
         let joined = kana && before.ends_with(|c: char| matches!(c, '\u{4e00}'..='\u{9fff}' | 'ァ'..='ヺ'));
         if named || joined {
@@ -87,6 +100,10 @@ fn week(text: &str, today: Date) -> Found {
     let (word, weeks) = WEEKS.iter().find(|(word, _)| text.starts_with(word))?;
     let monday = i64::from(today.weekday().number_days_from_monday());
     let first = today.checked_add(Duration::days(7 * weeks - monday))?;
+    if text[word.len()..].starts_with('末') {
+        let day = |from_monday| first.checked_add(Duration::days(from_monday));
+        return Some((word.len() + '末'.len_utf8(), day(5)?, day(6)?));
+    }
     let (of, rest) = of(&text[word.len()..]);
     match weekday(rest) {
         Some((length, weekday)) => {
@@ -119,16 +136,59 @@ fn month_from_here(text: &str, today: Date) -> Found {
 
 fn year_from_here(text: &str, today: Date) -> Found {
     let (word, years) = YEARS.iter().find(|(word, _)| text.starts_with(word))?;
+    let after = &text[word.len()..];
+    if after.starts_with('度') {
+        // A business year begins in April.
+        let begun = today.year() - i32::from(u8::from(today.month()) < 4);
+        let (first, last) = business_year(begun + years)?;
+        return Some((word.len() + '度'.len_utf8(), first, last));
+    }
     let year = today.year() + years;
-    let (of, rest) = of(&text[word.len()..]);
+    if after.starts_with('末') {
+        let first = Date::from_calendar_date(year, Month::December, 16).ok()?;
+        return Some((word.len() + '末'.len_utf8(), first, whole_year(year)?.1));
+    }
+    let (of, rest) = of(after);
     match of_year(rest, year) {
         Some((length, first, last)) => Some((word.len() + of + length, first, last)),
-        None => Some((
-            word.len(),
-            Date::from_calendar_date(year, Month::January, 1).ok()?,
-            Date::from_calendar_date(year, Month::December, 31).ok()?,
-        )),
+        None => whole_year(year).map(|(first, last)| (word.len(), first, last)),
     }
+}
+
+fn whole_year(year: i32) -> Option<(Date, Date)> {
+    let first = Date::from_calendar_date(year, Month::January, 1).ok()?;
+    Some((first, Date::from_calendar_date(year, Month::December, 31).ok()?))
+}
+
+/// April to March.
+fn business_year(year: i32) -> Option<(Date, Date)> {
+    let first = Date::from_calendar_date(year, Month::April, 1).ok()?;
+    Some((first, Date::from_calendar_date(year.checked_add(1)?, Month::March, 31).ok()?))
+}
+
+/// 2024年, 令和6年度: a year with neither month nor day.
+fn year_alone(text: &str) -> Found {
+    let (length, year) = year(text)?;
+    let after = text[..length].ends_with('年').then(|| &text[length..])?;
+    match after.chars().next() {
+        Some('度') => business_year(year).map(|(first, last)| (length + '度'.len_utf8(), first, last)),
+        // 2024年間 is a length, 昭和20年生まれ a person.
+        Some('間' | '前' | '後' | '生' | '来' | '目' | '以' | '代' | '0'..='9') => None,
+        _ => whole_year(year).map(|(first, last)| (length, first, last)),
+    }
+}
+
+/// この1週間, ここ3か月: up to today.
+fn until_today(text: &str, today: Date) -> Found {
+    let word = ["この", "ここ"].into_iter().find(|word| text.starts_with(word))?;
+    let rest = &text[word.len()..];
+    let (digits, count) = number_at(rest, 1, 2)?;
+    let (unit, days) =
+        [("週間", 7), ("か月", 30), ("ヶ月", 30), ("年間", 365), ("年", 365), ("日間", 1), ("日", 1)]
+            .into_iter()
+            .find(|(unit, _)| rest[digits..].starts_with(unit))?;
+    let first = today.checked_sub(Duration::days(i64::from(count) * days))?;
+    Some((word.len() + digits + unit.len(), first, today))
 }
 
 /// 10月20日 or 10月 of a year that is known.
@@ -248,7 +308,9 @@ fn date(text: &str, before: &str, today: Date, ahead: Duration) -> Found {
 /// Whether 2/3 is two thirds: 120/80 never gets here, since there is no such month.
 fn is_share(before: &str, above: u32, below: u32, after: &str) -> bool {
     let before = before.trim_end().to_lowercase();
-    let said = SHARES_BEFORE.iter().any(|word| before.ends_with(word))
+    // NRS 5/10, MMT 4/5, HDS-R 12/30: what stands behind letters is a score.
+    let said = before.ends_with(|c: char| c.is_ascii_alphabetic())
+        || SHARES_BEFORE.iter().any(|word| before.ends_with(word))
         || SHARES_AFTER.iter().any(|word| after.trim_start().starts_with(word));
     // A small one is a day only where something belongs to it.
     said || above < below && below <= 5 && !after.starts_with(['の', 'に', 'か', 'は'])

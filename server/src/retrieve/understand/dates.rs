@@ -18,6 +18,12 @@ use crate::numerals::{self, numeral};
 const AHEAD: Duration = Duration::days(31);
 const PLANNED: Duration = Duration::days(183);
 
+/// 10月20日頃 is so many days before and after it, too.
+const AROUND: Duration = Duration::days(3);
+
+/// Days that a question may speak of: each is searched apart.
+const MOST_SPANS: usize = 8;
+
 /// Before every record.
 const LONG_AGO: Date = date!(1900 - 01 - 01);
 
@@ -72,7 +78,9 @@ pub(super) fn newest(question: &str) -> Option<&'static str> {
 pub(super) fn spans(question: &str, today: Date) -> (Vec<Span>, String) {
     let ahead = if PLANS.iter().any(|word| question.contains(word)) { PLANNED } else { AHEAD };
     let text = folded(question);
-    let found = read(&text, today, ahead);
+    let mut found = read(&text, today, ahead);
+    // The day after what a question speaks of, not after today.
+    found.retain(|(_, span)| span.phrase != "翌日");
     let (mut rest, mut at) = (String::with_capacity(text.len()), 0);
     for (start, span) in &found {
         rest.push_str(&text[at..*start]);
@@ -82,7 +90,15 @@ pub(super) fn spans(question: &str, today: Date) -> (Vec<Span>, String) {
     rest.push_str(&text[at..]);
     let asks = rest.chars().any(char::is_alphanumeric);
     let rest = if asks { rest.trim().to_owned() } else { question.to_owned() };
-    (found.into_iter().map(|(_, span)| span).collect(), rest)
+    let mut spans: Vec<Span> = Vec::new();
+    for (_, span) in found {
+        if spans.len() < MOST_SPANS
+            && !spans.iter().any(|known| (known.first, known.last) == (span.first, span.last))
+        {
+            spans.push(span);
+        }
+    }
+    (spans, rest)
 }
 
 /// The days of `text`, which is folded, each with the byte where it begins.
@@ -93,16 +109,47 @@ fn read(text: &str, today: Date, ahead: Duration) -> Vec<(usize, Span)> {
         let (before, tail) = text.split_at(rest);
         match calendar::at_start(tail, before, today, ahead) {
             Some((length, first, last)) => {
-                found.push((
-                    rest,
-                    opened(Span { phrase: tail[..length].to_owned(), first, last }, &tail[length..], today),
-                ));
+                found.push((rest, Span { phrase: tail[..length].to_owned(), first, last }));
                 rest += length;
             }
             None => rest += tail.chars().next().map_or(1, char::len_utf8),
         }
     }
-    found
+    let mut joined = Vec::with_capacity(found.len());
+    let mut found = found.into_iter().peekable();
+    while let Some((start, span)) = found.next() {
+        let end = start + span.phrase.len();
+        let next = found.peek().map(|(at, next)| (at - end, next));
+        let span = match range(&text[end..], &span, next) {
+            Some((length, last, with_next)) => {
+                if with_next {
+                    found.next();
+                }
+                Span { phrase: text[start..end + length].to_owned(), last, ..span }
+            }
+            None => opened(span, &text[end..], today),
+        };
+        joined.push((start, span));
+    }
+    joined
+}
+
+/// What makes a range of the days before it and the day behind it: its length in `after`, its last day, and whether that is the
+/// `next` phrase, so many bytes behind. 10月1日から10月5日, 10/1〜10/5, 10月1日から5日まで.
+fn range(after: &str, span: &Span, next: Option<(usize, &Span)>) -> Option<(usize, Date, bool)> {
+    let sign = ["から", "〜", "～", "~", "→"].into_iter().find(|sign| after.starts_with(sign))?;
+    if let Some((_, next)) = next.filter(|(behind, _)| *behind == sign.len()) {
+        let length = sign.len() + next.phrase.len();
+        // 12月20日から1月5日まで goes over the new year.
+        let later = || next.last.replace_year(next.last.year() + 1).ok();
+        let last = if next.last < span.first { later()? } else { next.last };
+        return (last >= span.first).then_some((length, last, true));
+    }
+    let rest = &after[sign.len()..];
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let unit = rest[digits..].strip_prefix('日').filter(|unit| !unit.starts_with(['間', '前', '後']))?;
+    let last = span.first.replace_day(rest[..digits].parse().ok()?).ok()?;
+    (last >= span.first).then_some((after.len() - unit.len(), last, false))
 }
 
 /// 9月から reaches to today, 9月まで from long ago.
@@ -112,6 +159,12 @@ fn opened(span: Span, after: &str, today: Date) -> Span {
     match (since, until) {
         (true, _) => Span { last: span.last.max(today), ..span },
         (_, true) => Span { first: LONG_AGO, ..span },
+        // Around that day.
+        _ if after.starts_with("頃") || after.starts_with("ごろ") => Span {
+            first: span.first.checked_sub(AROUND).unwrap_or(span.first),
+            last: span.last.checked_add(AROUND).unwrap_or(span.last),
+            ..span
+        },
         _ => span,
     }
 }
@@ -194,6 +247,15 @@ mod tests {
             ("10月上旬の記録", "10月上旬 2026-10-01 2026-10-10"),
             ("10月後半の記録", "10月後半 2026-10-16 2026-10-31"),
             ("10月末の体重", "10月末 2026-10-25 2026-10-31"),
+            ("10月20日頃の様子", "10月20日 2026-10-17 2026-10-23"),
+            ("2024年の入院", "2024年 2024-01-01 2024-12-31"),
+            ("令和6年の入院", "令和6年 2024-01-01 2024-12-31"),
+            ("2024年度の計画", "2024年度 2024-04-01 2025-03-31"),
+            ("10月1日から10月5日までの体温", "10月1日から10月5日 2026-10-01 2026-10-05"),
+            ("10月1日から5日まで", "10月1日から5日 2026-10-01 2026-10-05"),
+            ("10/1〜10/5の体温", "10/1〜10/5 2026-10-01 2026-10-05"),
+            ("9月から11月まで", "9月から11月 2026-09-01 2026-11-30"),
+            ("12月20日から1月5日まで", "12月20日から1月5日 2026-12-20 2027-01-05"),
         ] {
             assert_eq!(found(question), [expected], "{question}");
         }
@@ -223,6 +285,13 @@ mod tests {
             ("一週間前の記録", "1週間前 2026-11-15 2026-11-21"),
             ("1ヵ月前の体重", "1か月前 2026-10-11 2026-11-10"),
             ("9月からの体重", "9月 2026-09-01 2026-11-25"),
+            ("再来年の予定", "再来年 2028-01-01 2028-12-31"),
+            ("しあさっての訪問", "しあさって 2026-11-28 2026-11-28"),
+            ("今年度の計画", "今年度 2026-04-01 2027-03-31"),
+            ("昨年末の様子", "昨年末 2025-12-16 2025-12-31"),
+            ("先週末の様子", "先週末 2026-11-21 2026-11-22"),
+            ("この1週間の体温", "この1週間 2026-11-18 2026-11-25"),
+            ("ここ3か月の体重", "ここ3か月 2026-08-27 2026-11-25"),
         ] {
             assert_eq!(found(question), [expected], "{question}");
         }
@@ -250,6 +319,16 @@ mod tests {
             "20日前後",
             "明日香さんの体温",
             "嚥下きのうの評価",
+            "みやけさんの酸素流量は",
+            "だいすけさんの体温",
+            "歯みがきのうがいは",
+            "背中だけさする",
+            "明日菜さんの体温",
+            "転倒の翌日の体温",
+            "痛みはNRS 5/10でしたか",
+            "HDS-R 12/30点",
+            "昭和20年生まれ",
+            "2024年間",
             "二日に一回の排便",
             "十分な量",
         ] {

@@ -3,6 +3,8 @@
 //! Such a question takes from the one before it what it lacks: the people, where it names nobody and points back or is
 //! very short; all of it, where it has no word of its own to search by.
 
+use super::names::{HONORIFICS, squeeze, written};
+
 /// Words that point back at a person.
 const PERSON: [&str; 10] = [
     "その方",
@@ -38,6 +40,26 @@ const THING: [&str; 14] = [
 /// Questions of at most so many characters are taken to go on from the one before, where that one names somebody.
 const SHORT: usize = 12;
 
+/// Letters that may be left of a question that has no topic of its own: は, では, の方は.
+const NO_TOPIC: usize = 3;
+
+/// Whether nothing is left of `question`, which is without its days, but `names`, honorifics and particles.
+pub(super) fn lacks_a_topic(question: &str, names: &[String]) -> bool {
+    let mut rest = squeeze(&written(question));
+    for name in names {
+        let name = written(name);
+        let parts = [squeeze(&name)].into_iter().chain(name.split_whitespace().map(str::to_owned));
+        for part in parts.filter(|part| !part.is_empty()) {
+            rest = rest.replace(&part, "");
+        }
+    }
+    for honorific in HONORIFICS {
+        rest = rest.replace(honorific, "");
+    }
+    let left: Vec<char> = rest.chars().filter(|char| char.is_alphanumeric()).collect();
+    left.len() <= NO_TOPIC && left.iter().all(|char| matches!(char, 'ぁ'..='ん'))
+}
+
 /// How a question goes on from the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GoesOn {
@@ -64,6 +86,16 @@ pub(super) fn goes_on(question: &str) -> GoesOn {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_of_a_name_or_a_day_alone_lacks_a_topic() {
+        let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert!(lacks_a_topic("奥寺さんは?", &of(&["奥寺 文子"])));
+        assert!(lacks_a_topic("では、奥寺さんは", &of(&["奥寺"])));
+        assert!(lacks_a_topic("は?", &[]));
+        assert!(!lacks_a_topic("体重は?", &[]));
+        assert!(!lacks_a_topic("奥寺さんの熱は", &of(&["奥寺 文子"])));
+    }
 
     #[test]
     fn a_question_that_points_back_goes_on() {

@@ -106,10 +106,17 @@ pub fn understand(
         understood.people = people(question, asked);
     }
     if wanted(Part::FollowUp)
-        && understood.people.is_empty()
         && let Some(before) = earlier.last()
     {
-        go_on(&mut understood, before, earlier, asked);
+        // 奥寺さんは? and 昨日は? ask the same of somebody else, or of another day.
+        let (_, rest) = dates::spans(question, japan(asked.now).date());
+        if followup::lacks_a_topic(&rest, &understood.people.names) {
+            understood.text = format!("{question}\n{before}");
+            understood.taken_over = Some(before.to_owned());
+        }
+        if understood.people.is_empty() {
+            go_on(&mut understood, before, earlier, asked);
+        }
     }
     if wanted(Part::Dates) {
         understood.newest = dates::newest(&understood.text);

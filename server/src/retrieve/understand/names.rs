@@ -1,6 +1,6 @@
 //! Where names stand in a text: before an honorific, or as a word of its own. 久保 is not in 久保田, nor 江口 in 小江口.
 
-use karute_engine::words::hiragana;
+use karute_engine::words::{hiragana, nfkc};
 
 /// What follows a person's name.
 pub(super) const HONORIFICS: [&str; 8] = ["さん", "様", "さま", "氏", "殿", "先生", "夫人", "ちゃん"];
@@ -19,7 +19,7 @@ const GOES_ON: [(&str, &str); 9] = [
 ];
 
 /// Words before an honorific that name nobody in particular, whole.
-const NOBODY: [&str; 62] = [
+const NOBODY: [&str; 73] = [
     "奥",
     "母",
     "父",
@@ -82,6 +82,17 @@ const NOBODY: [&str; 62] = [
     "むすめ",
     "かぞく",
     "りようしゃ",
+    "医者",
+    "お医者",
+    "子",
+    "子供",
+    "主人",
+    "ケアマネ",
+    "ケアマネジャー",
+    "ヘルパー",
+    "ナース",
+    "ドクター",
+    "いつもの",
 ];
 
 /// How words end that name nobody, before an honorific: 前回同様, 最近様.
@@ -144,8 +155,51 @@ const AFTER: [&str; 26] = [
     "点滴",
 ];
 
+/// Characters of names that are written in several ways, with the one that is taken for all.
+const VARIANTS: [(char, char); 30] = [
+    ('髙', '高'),
+    ('﨑', '崎'),
+    ('嵜', '崎'),
+    ('濵', '浜'),
+    ('濱', '浜'),
+    ('邉', '辺'),
+    ('邊', '辺'),
+    ('德', '徳'),
+    ('𠮷', '吉'),
+    ('齋', '斎'),
+    ('齊', '斉'),
+    ('廣', '広'),
+    ('澤', '沢'),
+    ('嶋', '島'),
+    ('嶌', '島'),
+    ('國', '国'),
+    ('眞', '真'),
+    ('櫻', '桜'),
+    ('瀨', '瀬'),
+    ('惠', '恵'),
+    ('榮', '栄'),
+    ('藏', '蔵'),
+    ('龍', '竜'),
+    ('與', '与'),
+    ('條', '条'),
+    ('壽', '寿'),
+    ('淵', '渕'),
+    ('關', '関'),
+    ('圓', '円'),
+    ('增', '増'),
+];
+
+/// `text` with one way of writing for names: compatibility forms composed, kana in full width, variants of kanji as one.
+pub(super) fn written(text: &str) -> String {
+    let plain = |c: char| VARIANTS.iter().find(|(variant, _)| *variant == c).map_or(c, |(_, plain)| *plain);
+    nfkc(text).chars().map(plain).collect()
+}
+
 pub(super) fn is_kanji(c: char) -> bool {
-    matches!(c, '\u{4e00}'..='\u{9fff}' | '々' | 'ヶ')
+    matches!(
+        c,
+        '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}' | '々' | 'ヶ'
+    )
 }
 
 fn is_kana(c: char) -> bool {
@@ -179,7 +233,11 @@ pub(super) fn before_honorifics(text: &str) -> Vec<String> {
             continue;
         }
         let name = squeeze(last_run(&text[..at]));
-        if names_somebody(&name) && !found.contains(&name) {
+        // ドアに指をはさんだ: a verb; かかりつけの先生: a word of several.
+        let verb =
+            honorific == "さん" && after.is_some_and(|c| matches!(c, 'だ' | 'で')) && name.ends_with('は');
+        let described = honorific == "先生" && is_reading(&name) && name.ends_with('の');
+        if !verb && !described && !name.contains('を') && names_somebody(&name) && !found.contains(&name) {
             found.push(name);
         }
     }
@@ -249,6 +307,14 @@ mod tests {
             ("奥さんとお母さん、皆さん、利用者様", vec![]),
             ("たくさんの記録", vec![]),
             ("氏名と様式", vec![]),
+            ("かかりつけの先生の電話番号は", vec![]),
+            ("いつもの先生は", vec![]),
+            ("ドアに指をはさんだのはいつ", vec![]),
+            ("お医者さんは", vec![]),
+            ("お子さんの連絡先", vec![]),
+            ("ご主人様の仕事", vec![]),
+            ("ケアマネさんは誰", vec![]),
+            ("山﨑さんの体温", vec!["山﨑"]),
         ] {
             assert_eq!(before_honorifics(text), expected, "{text}");
         }

@@ -8,7 +8,7 @@
 use karute_engine::Row;
 use serde::Serialize;
 
-use super::names::{before_honorifics, is_reading, reading, squeeze, stands_in, without_title};
+use super::names::{before_honorifics, is_reading, reading, squeeze, stands_in, without_title, written};
 use crate::catalogue::{Catalogue, Client};
 use crate::retrieve::caller::Caller;
 
@@ -32,8 +32,8 @@ pub struct People {
 /// A client's name in its parts.
 struct Known<'a> {
     client: &'a Client,
-    family: &'a str,
-    given: &'a str,
+    family: String,
+    given: String,
     family_reading: String,
     given_reading: String,
 }
@@ -42,6 +42,7 @@ impl<'a> Known<'a> {
     /// `None` for a client whose name no row says.
     fn of(client: &'a Client) -> Option<Self> {
         let (family, given) = client.name.split_once(' ')?;
+        let (family, given) = (written(family), written(given));
         let (family_reading, given_reading) = match client.name_kana.split_once([' ', '　']) {
             Some((family, given)) => (reading(family), reading(given)),
             None => (reading(&client.name_kana), String::new()),
@@ -60,7 +61,7 @@ impl<'a> Known<'a> {
             let full = format!("{}{}", self.family_reading, self.given_reading);
             let by = |own: &String| !own.is_empty() && *own == name;
             // A given name may be written in kana itself.
-            let given = by(&self.given_reading) || name == reading(self.given);
+            let given = by(&self.given_reading) || name == reading(&self.given);
             return if by(&full) {
                 3
             } else if by(&self.family_reading) {
@@ -81,6 +82,7 @@ impl People {
     /// Finds the people of `question` among the clients of `catalogue` that `caller` may see; with `only`, that client
     /// alone.
     pub(super) fn of(question: &str, catalogue: &Catalogue, caller: &Caller, only: Option<&str>) -> Self {
+        let question = &written(question);
         let may_see = |client: &&Client| {
             client.domains.iter().any(|domain| caller.may_see(&client.id, domain))
                 && only.is_none_or(|only| only == client.id)
@@ -97,8 +99,8 @@ impl People {
             let full = client.full();
             if full.chars().count() >= 3 && squeezed.contains(&full) {
                 people.add(client, &known);
-            } else if stands_in(question, client.family, true) && !bare.contains(&client.family) {
-                bare.push(client.family);
+            } else if stands_in(question, &client.family, true) && !bare.contains(&client.family.as_str()) {
+                bare.push(&client.family);
             }
         }
         for family in bare {
@@ -143,7 +145,7 @@ impl People {
         self.clients.push(client.client.id.clone());
         self.names.push(client.client.name.clone());
         let alone = known.iter().filter(|other| other.family == client.family).count() == 1;
-        self.full.push((client.full(), alone.then(|| client.family.to_owned())));
+        self.full.push((client.full(), alone.then(|| client.family.clone())));
     }
 
     /// Whether the question names nobody.
@@ -156,7 +158,7 @@ impl People {
         if self.is_empty() || self.clients.contains(&row.client_id) {
             return true;
         }
-        let text = format!("{}\n{}", row.title, row.content);
+        let text = written(&format!("{}\n{}", row.title, row.content));
         let squeezed = squeeze(&text);
         let speaks_of = |name: &str| {
             stands_in(&text, name, false) || name.chars().count() >= 3 && stands_in(&squeezed, name, false)
@@ -190,6 +192,8 @@ mod tests {
                 client("CL-8", "久保田 実", "クボタ ミノル"),
                 client("CL-9", "林 花", "ハヤシ ハナ"),
                 client("CL-10", "CL-10", ""),
+                client("CL-11", "山﨑 梅", "ヤマサキ ウメ"),
+                client("CL-12", "高橋 勝", "タカハシ マサル"),
             ],
             ..Catalogue::default()
         }
@@ -226,6 +230,20 @@ mod tests {
             assert!(!speaks(question, "江口 照男 報告書", "CL-4"), "{question}");
             assert!(speaks(question, "訪問記録", "CL-5"), "{question}");
         }
+    }
+
+    #[test]
+    fn a_name_is_known_in_every_way_of_writing() {
+        for (question, client) in [
+            ("山﨑さんの体温は", "CL-11"),
+            ("山崎さんの体温は", "CL-11"),
+            ("髙橋さんの血圧は", "CL-12"),
+            ("ﾀｶﾊｼさんの血圧は", "CL-12"),
+        ] {
+            assert_eq!(people(question).clients, [client], "{question}");
+        }
+        assert!(speaks("髙橋さんの血圧は", "高橋 勝 報告書", ""));
+        assert!(!speaks("山﨑さんの体温は", "江口 照男 報告書", "CL-4"));
     }
 
     #[test]
