@@ -2,7 +2,7 @@
 //!
 //! Vectors of f32 are compared by [`Kernel::dot`], codes of eight bits by [`Kernel::scores`] and [`Kernel::gather`].
 //! Every kernel gives the same result to the last bit: integer sums have no rounding, and the order of the f32
-//! additions is part of the contract. So a search answers alike on every machine, and [`scalar`] is the oracle.
+//! additions is part of the contract. So a search answers alike on every machine, and the portable one is the oracle.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
