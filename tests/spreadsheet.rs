@@ -1,15 +1,18 @@
 //! Fear: a spreadsheet that is read dearly, half, or in silence. Everything here runs against an emulator of Google.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use karute_engine::{Precision, Store, StoreError};
 use karute_server::catalogue::Catalogue;
+use karute_sync::backup::{Backup, BackupError};
 use karute_sync::google::{Client, Credentials, GoogleError, Limits, scope};
 use karute_sync::job::{self, How, Silent, SyncError};
 use karute_sync::lexical::Lexical;
 use karute_sync::report::{QualityReport, Reason};
 use karute_sync::source::{SheetNames, Source, SourceError};
+use karute_sync::spreadsheet::Spreadsheet;
 use karute_sync::workbook::Workbook;
 use karute_sync::{backup, layout};
 use karute_tests::google::workbook::{Cell, Tab};
@@ -193,6 +196,10 @@ fn under_another_header_the_same_cells_are_read_again() {
     assert!(contents(&second.index) == contents(&small.anew()) && second.index.id() != first.index.id());
 }
 
+async fn saved(sheet: &Spreadsheet, out: &Path) -> Result<Backup, BackupError> {
+    backup::save(sheet, &sheet.address(), out).await
+}
+
 #[test]
 fn tabs_whose_file_names_would_be_one_are_backed_up_apart() {
     let small = Small::new(workbook(3));
@@ -202,7 +209,7 @@ fn tabs_whose_file_names_would_be_one_are_backed_up_apart() {
     });
     let out = small.home().join("out");
     let sheet = source(&small.emulator, Credentials::nobody(), limits(), 2_000_000);
-    let done = block_on(backup::save(&sheet, &out)).expect("written");
+    let done = block_on(saved(&sheet, &out)).expect("written");
     let read = |name: &str| std::fs::read_to_string(out.join(name)).expect("a file");
     assert_eq!(read("a_b.csv"), "=1+1, x ,\"two\nlines \"\"quoted\"\", comma\"\n");
     assert_eq!((read("a_b (2).csv").as_str(), done.files.len()), ("other\n", 7));
@@ -224,9 +231,9 @@ fn tabs_whose_file_names_would_be_one_are_backed_up_apart() {
     let before = names();
     let few = Limits { max_calls: 3, ..limits() };
     let failing = source(&small.emulator, Credentials::nobody(), few, 2_000_000);
-    block_on(backup::save(&failing, &out)).expect_err("too few calls");
+    block_on(saved(&failing, &out)).expect_err("too few calls");
     assert_eq!(names(), before);
-    block_on(backup::save(&live, &out)).expect("written");
+    block_on(saved(&live, &out)).expect("written");
     assert_eq!(before.difference(&names()).collect::<Vec<_>>(), ["a_b (2).csv"]);
     assert!(names().contains("own.csv"));
 }
@@ -293,7 +300,7 @@ fn a_backup_of_what_moves_is_that_of_one_moment() {
         }
         let out = small.home().join("out");
         let sheet = || source(&small.emulator, Credentials::nobody(), limits(), 20_000);
-        let saved = block_on(backup::save(&sheet(), &out)).expect("written");
+        let saved = block_on(saved(&sheet(), &out)).expect("written");
         assert_eq!(
             saved.rows as usize,
             small.emulator.workbook().tabs.iter().map(|tab| tab.rows.len()).sum::<usize>()
@@ -306,9 +313,9 @@ fn a_backup_of_what_moves_is_that_of_one_moment() {
     small.emulator.edit(|_| {});
     let out = small.home().join("out");
     let sheet = source(&small.emulator, Credentials::nobody(), limits(), 20_000);
-    block_on(backup::save(&sheet, &out)).expect("written");
+    block_on(saved(&sheet, &out)).expect("written");
     std::fs::write(out.join("backup.json"), r#"{"place":"elsewhere","tabs":[]}"#).expect("written");
-    let error = block_on(backup::save(&sheet, &out)).expect_err("another's").to_string();
+    let error = block_on(saved(&sheet, &out)).expect_err("another's").to_string();
     assert!(error.contains("elsewhere"), "{error}");
 }
 

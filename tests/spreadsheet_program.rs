@@ -297,7 +297,9 @@ fn preflight_asks_for_the_time_the_alerts_and_the_rights_in_the_bucket() {
     assert_eq!(verdict("clock"), "pass as Google's");
     assert!(verdict("alerts").starts_with("fail "), "{}", verdict("alerts"));
     emulator.alert("KaruteErrors");
-    assert_eq!(verdict("alerts"), "pass 1 of karute's are on");
+    assert_eq!(verdict("alerts"), "warn 1 of karute's 16 are on");
+    (1..16).for_each(|number| emulator.alert(&format!("Karute{number}")));
+    assert_eq!(verdict("alerts"), "pass 16 of karute's are on");
     assert!(verdict("bucket").contains("can be read and written"), "{}", verdict("bucket"));
     assert_eq!(std::fs::read_dir(&bucket).expect("a directory").count(), 0, "nothing is left there");
 }

@@ -330,18 +330,26 @@ async fn a_copy_of_the_state_holds_all_of_it_and_is_put_back_only_where_there_is
         // What is kept later is not in it.
         home.state.keep(&entry("yamada", "s", "b", 1)).await.expect("kept");
         let other = folder.path().join("data");
-        Database::put_back(&copy, &other).expect("put back");
-        assert!(
-            Database::put_back(&copy, &other)
-                .expect_err("state is there")
-                .to_string()
-                .contains("move it away")
-        );
+        let none = Secret::default();
+        // What a server that was killed left behind would be played into the copy.
+        std::fs::create_dir(&other).expect("made");
+        std::fs::write(other.join("state.sqlite-wal"), "a log").expect("written");
+        let left = Database::put_back(&none, &copy, &other).await.expect_err("a log is there").to_string();
+        assert!(left.contains("state.sqlite-wal"), "{left}");
+        std::fs::remove_file(other.join("state.sqlite-wal")).expect("removed");
+        Database::put_back(&none, &copy, &other).await.expect("put back");
+        let there = Database::put_back(&none, &copy, &other).await.expect_err("state is there").to_string();
+        assert!(there.contains("move it away"), "{there}");
         let back = Database::open(&Secret::default(), &other).await.expect("opened");
         let (messages, ..) = back.messages(&who("yamada"), "s", 100).await.expect("read").expect("there");
         assert_eq!(messages.len(), 2);
         std::fs::write(&copy, "no database at all").expect("written");
-        let error = Database::put_back(&copy, &folder.path().join("third")).expect_err("no database");
+        let third = folder.path().join("third");
+        let error = Database::put_back(&none, &copy, &third).await.expect_err("no database");
         assert!(error.to_string().contains("SQLite"), "{error}");
+        let half = std::fs::read(other.join("state.sqlite")).expect("a file");
+        std::fs::write(&copy, &half[..half.len() / 2]).expect("written");
+        Database::put_back(&none, &copy, &third).await.expect_err("half a database");
+        assert_eq!(std::fs::read_dir(&third).expect("a directory").count(), 0, "nothing is left of it");
     }
 }

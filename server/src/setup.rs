@@ -235,17 +235,13 @@ pub fn embedder(settings: &Settings) -> Result<Arc<dyn Embedder>, SetupError> {
     embedder_by(settings, lasting_client)
 }
 
-/// As [`embedder`], for one run: with the run's deadline and as many calls.
+/// As [`embedder`], for one run: with the run's deadline. What it may spend bounds its calls, which are one a text with some models.
 ///
 /// # Errors
 /// Settings that do not go together.
 pub fn embedder_of_a_run(settings: &Settings) -> Result<Arc<dyn Embedder>, SetupError> {
     embedder_by(settings, |settings| {
-        let limits = Limits {
-            max_calls: settings.sync_max_calls,
-            deadline: Duration::from_secs(settings.sync_deadline),
-            ..LASTING
-        };
+        let limits = Limits { deadline: Duration::from_secs(settings.sync_deadline), ..LASTING };
         Client::new(settings.google_endpoint.clone(), credentials(settings, None), scope::CLOUD, limits)
     })
 }

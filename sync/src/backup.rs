@@ -65,6 +65,12 @@ pub enum BackupError {
     /// The spreadsheet.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// Neither backup in the directory is whole.
+    #[error("the backup in {} was broken off while it took the place of another: back up again", directory.display())]
+    BrokenOff {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// The directory is another spreadsheet's.
     #[error("{} holds the backup of {place}: choose another directory", directory.display())]
     Foreign {
@@ -123,6 +129,12 @@ const PART: &str = ".part-";
 const LONGEST_NAME: usize = 200;
 /// Name of the list of a backup's files.
 const LIST: &str = "backup.json";
+/// Its name while another backup takes the place of the one that it lists.
+const OLD_LIST: &str = "backup.old.json";
+/// After so long nobody writes to a directory any more that a backup was begun in.
+const ABANDONED: Duration = Duration::from_secs(24 * 3_600);
+/// Rows and columns of a sheet of an `.xlsx` file.
+const XLSX_GRID: (u64, usize) = (1_048_576, 16_384);
 /// Name of the file to look at.
 const XLSX: &str = "spreadsheet.xlsx";
 
@@ -147,7 +159,11 @@ struct ListedTab {
 impl List {
     /// The list in `directory`, if there is one that can be read.
     fn of(directory: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(directory.join(LIST)).ok()?).ok()
+        Self::in_file(&directory.join(LIST))
+    }
+
+    fn in_file(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
     }
 }
 
@@ -184,30 +200,32 @@ async fn read_still(source: &dyn Source, reading: &mut dyn Reading) -> Result<()
     Err(SourceError::Moving { name: source.name(), rounds: ROUNDS }.into())
 }
 
-/// Writes every tab to `directory`: `<tab>.csv`, all of them to `spreadsheet.xlsx`, and which is which to `backup.json`.
-/// An earlier backup there stays until this one is whole; a directory without `backup.json` was left while one took the other's
-/// place.
+/// Writes every tab of `spreadsheet`, which is that of `place` or a copy of it, to `directory`: `<tab>.csv`, all of them to
+/// `spreadsheet.xlsx`, and which is which to `backup.json`. An earlier backup there stays until this one is whole and takes its
+/// place, file by file: where that was broken off, there is `backup.old.json` instead, and neither is whole.
 ///
 /// # Errors
 /// A spreadsheet that cannot be read, or does not hold still; a directory that cannot be written, or holds another's backup.
-pub async fn save(spreadsheet: &Spreadsheet, directory: &Path) -> Result<Backup, BackupError> {
+pub async fn save(spreadsheet: &Spreadsheet, place: &str, directory: &Path) -> Result<Backup, BackupError> {
     fs::create_dir_all(directory)?;
-    let (place, before) = (spreadsheet.place(), List::of(directory).unwrap_or_default());
+    let before = List::of(directory).or_else(|| List::in_file(&directory.join(OLD_LIST))).unwrap_or_default();
     if !before.place.is_empty() && before.place != place {
         return Err(BackupError::Foreign { directory: directory.to_owned(), place: before.place });
     }
-    // What a run that was killed left behind.
+    // What a run that was killed left behind, long ago enough that it is none that goes on.
     for entry in fs::read_dir(directory)?.flatten() {
-        if entry.file_name().as_encoded_bytes().starts_with(PART.as_bytes()) {
+        let old = entry.metadata().and_then(|metadata| metadata.modified());
+        let old = old.is_ok_and(|then| then.elapsed().is_ok_and(|age| age > ABANDONED));
+        if old && entry.path().is_dir() && entry.file_name().as_encoded_bytes().starts_with(PART.as_bytes()) {
             fs::remove_dir_all(entry.path())?;
         }
     }
-    let mut saving = Saving { directory, place, files: None };
+    let mut saving = Saving { directory, place: place.to_owned(), files: None };
     read_still(spreadsheet, &mut saving).await?;
     let Some(files) = saving.files else { return Ok(Backup::default()) };
     let (part, list, mut backup) = files.finish()?;
     let gone = |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) };
-    fs::remove_file(directory.join(LIST)).or_else(gone)?;
+    fs::rename(directory.join(LIST), directory.join(OLD_LIST)).or_else(gone)?;
     for name in list.tabs.iter().map(|tab| tab.file.as_str()).chain([XLSX]) {
         fs::rename(part.path().join(name), directory.join(name))?;
         backup.files.push(directory.join(name));
@@ -218,6 +236,7 @@ pub async fn save(spreadsheet: &Spreadsheet, directory: &Path) -> Result<Backup,
         fs::remove_file(directory.join(name)).or_else(gone)?;
     }
     fs::rename(part.path().join(LIST), directory.join(LIST))?;
+    fs::remove_file(directory.join(OLD_LIST)).or_else(gone)?;
     Ok(backup)
 }
 
@@ -264,8 +283,9 @@ impl Files {
         let (Some(writer), Some(tab)) = (&mut self.open, self.list.tabs.last_mut()) else { return Ok(()) };
         writer.write_record(cells).map_err(io::Error::other)?;
         let sheet = self.workbook.worksheet_from_index(sheet)?;
-        for (column, text) in (0..).zip(cells).filter(|(_, text)| !text.is_empty()) {
-            if text.chars().count() > XLSX_CELL {
+        for (column, text) in (0u16..=u16::MAX).zip(cells).filter(|(_, text)| !text.is_empty()) {
+            let beyond = tab.rows >= XLSX_GRID.0 || usize::from(column) >= XLSX_GRID.1;
+            if beyond || text.chars().count() > XLSX_CELL {
                 self.backup.cells_in_csv_only += 1;
             } else {
                 sheet.write_string(tab.rows as u32, column, text)?;
@@ -376,6 +396,10 @@ pub async fn compare(
 ) -> Result<Comparison, BackupError> {
     let directory = kept.map(|kept| if kept.is_dir() { kept } else { kept.parent().unwrap_or(kept) });
     let list = directory.and_then(List::of);
+    if let Some(directory) = directory.filter(|directory| directory.join(OLD_LIST).exists()) {
+        return Err(BackupError::BrokenOff { directory: directory.to_owned() });
+    }
+    let in_files = kept.is_some_and(Path::is_dir);
     let mut live = Rows::default();
     read_still(source, &mut live).await?;
     let Rows(mut rows) = live;
@@ -384,12 +408,8 @@ pub async fn compare(
     let mut comparison = Comparison::default();
     let mut take = |tab: &str, row: SheetRow| {
         let file = format!("{tab}.csv");
-        let listed = |list: &List| {
-            list.tabs
-                .iter()
-                .find(|listed| listed.file == file || listed.sheet == tab)
-                .map(|tab| tab.title.clone())
-        };
+        let is_it = |listed: &&ListedTab| if in_files { listed.file == file } else { listed.sheet == tab };
+        let listed = |list: &List| list.tabs.iter().find(is_it).map(|tab| tab.title.clone());
         let title = match &list {
             None => tab.to_owned(),
             Some(list) => match listed(list) {

@@ -379,7 +379,9 @@ impl Gathering<'_> {
     fn text_of(&self, group: &Group, slot: Option<Slot>) -> Result<Option<Digest>, SyncError> {
         let Some(slot) = slot else { return Ok(None) };
         let Some(parent) = self.parent else { return Ok(self.remembered.get(&group.digest).cloned()) };
-        let (Some(before), Some(text)) = (parent.vector(&group.id), parent.text(&group.id)) else {
+        let noted = parent.known.get(&group.digest).map(|known| known.text.clone());
+        let (Some(before), Some(text)) = (parent.vector(&group.id), noted.or_else(|| parent.text(&group.id)))
+        else {
             return Ok(None);
         };
         let vector = self.fetched.read(slot).map_err(SyncError::Spool)?;

@@ -1,10 +1,12 @@
 //! The steps of a sync in their order: look, read, judge, embed, build, publish.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
 use karute_engine::{
-    BuildError, GraphBuilder, Guard, Index, LexicalSettings, Precision, Provenance, Store, StoreError,
+    BuildError, GraphBuilder, Guard, Index, LexicalSettings, OpenError, Precision, Provenance, Store,
+    StoreError,
 };
 use time::OffsetDateTime;
 
@@ -16,7 +18,7 @@ use crate::prepare::prepare;
 use crate::report::{QualityReport, Reason};
 use crate::seen::{Seen, note, rfc3339};
 use crate::sound::{is_sound, remember};
-use crate::source::{Source, SourceError};
+use crate::source::{Sheet, Source, SourceError};
 
 /// Name and version of what builds snapshots. A snapshot of another version is rebuilt.
 pub const BUILDER: &str = concat!("karute ", env!("CARGO_PKG_VERSION"));
@@ -163,14 +165,14 @@ pub struct Outcome {
     /// What this run did.
     pub run: Run,
     /// Why computed vectors were not appended to the source, where they should have been. The snapshot holds them: the next run
-    /// that may write tries again.
+    /// that may write tries again with those that were paid for.
     pub not_written: Option<SourceError>,
 }
 
 /// What a run did. Two runs over the same source differ here, never in the report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Run {
-    /// Nothing had changed, so nothing was read and nothing published.
+    /// Nothing had changed, so nothing was published, and nothing read but what a write-back needs.
     pub unchanged: bool,
     /// Rows whose vector cells were read.
     pub vectors_read: u64,
@@ -265,11 +267,27 @@ async fn write_owed(
     let different = report.findings.iter().filter(|finding| finding.reason == Reason::DuplicateDifferent);
     let ambiguous = different.map(|finding| finding.id.as_str()).collect();
     let parent = Parent::of(Some(index), embedder, how.precision, &source.place());
-    let owed = parent.and_then(|parent| parent.owed(&ambiguous).ok()).unwrap_or_default();
+    let damaged = |error: OpenError| SourceError::Unreadable {
+        name: "the current snapshot".into(),
+        detail: error.to_string(),
+    };
+    let mut owed = match parent {
+        Some(parent) => parent.owed(&ambiguous).map_err(damaged)?,
+        None => Vec::new(),
+    };
     if owed.is_empty() {
         return Ok(0);
     }
+    index.verify().map_err(damaged)?;
+    // What an earlier answer that was lost has written, or somebody else, is not written again.
     let sheets = source.read(&|_| {}).await?;
+    let column = |sheet: &Sheet, name: &str| -> HashSet<String> {
+        let at = sheet.column(name);
+        let cells = sheet.rows.iter().filter_map(|row| row.cells.get(at?));
+        cells.map(|cell| cell.trim().to_owned()).collect()
+    };
+    let (records, vectors) = (column(&sheets.knowledge_base, "id"), column(&sheets.embeddings, "kb_id"));
+    owed.retain(|(id, _)| records.contains(id) && !vectors.contains(id));
     source.append_vectors(&sheets, &owed, &embedder.identity().model, &rfc3339(now)).await
 }
 
@@ -316,7 +334,6 @@ pub async fn run(
         }
         _ => true,
     };
-    // Nothing is taken over from a damaged snapshot: it would be signed anew, damage and all.
     let current = opened.filter(|index| is_sound(store, index, full));
     if let (false, Some(index), Some(seen)) = (full, &current, &seen)
         && !store.is_rolled_back()
@@ -338,6 +355,8 @@ pub async fn run(
         };
         return Ok(Outcome { index: store.find(&index.id().to_string())?, report, run, not_written });
     }
+    // Nothing is taken over from a damaged snapshot: it would be signed anew, damage and all.
+    let current = current.filter(|index| full || is_sound(store, index, true));
     let prepared = prepare(source, embedder, store, current.as_ref(), full, &how, progress).await?;
     let full_pass = match (source.leaves_vectors_out(), full, &seen) {
         (false, ..) => String::new(),

@@ -108,7 +108,7 @@ impl Columns {
         // A moment has a time behind its day, in whatever form that is written.
         let is_moment = |text: &str| {
             read_date(text).is_some()
-                && text.split_once([' ', 'T']).is_some_and(|(_, time)| time.contains(':'))
+                && text.split_once([' ', 'T']).is_some_and(|(_, time)| time.contains([':', '時']))
         };
         let slid = is_moment(cell(self.date)) && cell(self.updated_at).is_empty();
         match (slid, cell(keywords)) {

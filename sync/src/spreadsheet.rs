@@ -55,7 +55,7 @@ impl Spreadsheet {
     }
 
     /// The address of the spreadsheet for people.
-    fn address(&self) -> String {
+    pub fn address(&self) -> String {
         format!("https://docs.google.com/spreadsheets/d/{}", self.id)
     }
 

@@ -54,11 +54,15 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> End
         };
         let folder = Some(settings.backup_folder.as_str()).filter(|folder| !folder.is_empty());
         done = backup::copy(spreadsheet.client(), id, folder, keep, OffsetDateTime::now_utc()).await?;
-        if let Some(directory) = &out {
-            done = files(&spreadsheet, directory, done).await?;
+        if let (Some(directory), Some(copy)) = (&out, done.copy_id.clone()) {
+            // The copy holds still, whoever writes meanwhile.
+            let copy = Settings { spreadsheet: Some(SpreadsheetId(copy)), ..settings.clone() };
+            done = files(&setup::spreadsheet(&copy, scope::BACKUP)?, &spreadsheet.address(), directory, done)
+                .await?;
         }
     } else if let Some(directory) = &out {
-        done = files(&setup::spreadsheet(&settings, scope::READ)?, directory, done).await?;
+        let spreadsheet = setup::spreadsheet(&settings, scope::READ)?;
+        done = files(&spreadsheet, &spreadsheet.address(), directory, done).await?;
     }
     if let Some(file) = state {
         super::state(&settings).await?.copy_to(&file).await?;
@@ -90,9 +94,14 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> End
 }
 
 /// The files of a spreadsheet beside what else was `done`.
-async fn files(spreadsheet: &Spreadsheet, directory: &Path, done: Backup) -> Result<Backup, BackupError> {
+async fn files(
+    spreadsheet: &Spreadsheet,
+    place: &str,
+    directory: &Path,
+    done: Backup,
+) -> Result<Backup, BackupError> {
     let Backup { copy, copy_id, binned, not_binned, .. } = done;
-    Ok(Backup { copy, copy_id, binned, not_binned, ..backup::save(spreadsheet, directory).await? })
+    Ok(Backup { copy, copy_id, binned, not_binned, ..backup::save(spreadsheet, place, directory).await? })
 }
 
 /// What to restore.
@@ -115,7 +124,7 @@ pub(super) struct Restore {
 
 pub(super) async fn restore(settings: Settings, options: Restore, json: bool) -> Ended {
     if let Some(file) = &options.state {
-        let to = Database::put_back(file, &settings.data_dir)?;
+        let to = Database::put_back(&settings.database, file, &settings.data_dir).await?;
         let state = super::state(&settings).await?;
         let damage = state.damage().await?;
         let (links, broken) = match state.links().await {

@@ -18,6 +18,8 @@ use crate::state::Database;
 
 /// What the names of karute's alert policies begin with.
 const ALERTS: &str = "Karute";
+/// How many there are in deploy/monitoring/alert-policies.
+const POLICIES: usize = 16;
 /// A clock that is so far off is worth a word.
 const ODD: time::Duration = time::Duration::seconds(5);
 /// Google takes no token of a clock that is so far off.
@@ -168,6 +170,9 @@ async fn alerts(settings: &Settings) -> Check {
     match tokio::time::timeout(PATIENCE, monitoring::alerts(&client, project)).await {
         Ok(Ok(found)) => match found.iter().filter(|found| found.starts_with(ALERTS)).count() {
             0 => Check::fail(name, format!("project {project} has none of karute's"), mend),
+            count if count < POLICIES => {
+                Check::warn(name, format!("{count} of karute's {POLICIES} are on"), mend)
+            }
             count => Check::pass(name, format!("{count} of karute's are on")),
         },
         Ok(Err(error)) => Check::warn(name, error.to_string(), mend),
@@ -256,5 +261,16 @@ async fn bucket(settings: &Settings) -> Check {
         }
         Ok(Err(error)) => Check::fail(name, error.to_string(), mend),
         Err(_) => Check::fail(name, "it does not answer", mend),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_alerts_are_looked_for_as_there_are() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/monitoring/alert-policies");
+        assert_eq!(std::fs::read_dir(folder).expect("a directory").count(), POLICIES);
     }
 }

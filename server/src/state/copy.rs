@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Database, FILE, StateError, own};
+use crate::config::Secret;
 
 impl Database {
     /// Writes everything to `path`, which must not be there yet, for its owner alone. Who writes meanwhile is in the copy with
@@ -34,15 +35,22 @@ impl Database {
         fs::File::open(path).and_then(|file| file.sync_all()).map_err(|error| failed(error.to_string()))
     }
 
-    /// Puts the copy in `path` into `directory`, where no state may be. Returns where it is now.
+    /// Puts the copy in `path` into `directory`, where no state may be, once it was found to be whole. Returns where it is now.
     ///
     /// # Errors
-    /// State that is there, a file that is none of SQLite's, a disk that refuses.
-    pub fn put_back(path: &Path, directory: &Path) -> Result<PathBuf, StateError> {
+    /// State that is there, or what a stopped server left of it; a file that is damaged, or none of SQLite's; a disk that refuses;
+    /// PostgreSQL at `url`.
+    pub async fn put_back(url: &Secret, path: &Path, directory: &Path) -> Result<PathBuf, StateError> {
         let failed = |detail: String| StateError::Copy { path: path.to_owned(), detail };
-        let to = directory.join(FILE);
-        if to.exists() {
-            return Err(failed(format!("{} is there: move it away first", to.display())));
+        if url.reveal().is_some() {
+            return Err(StateError::OwnTools);
+        }
+        // SQLite would play an old log into whatever lies beside it.
+        for name in [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm")] {
+            let there = directory.join(name);
+            if there.exists() {
+                return Err(failed(format!("{} is there: move it away first", there.display())));
+            }
         }
         let io = |error: io::Error| failed(error.to_string());
         let mut front = [0; 16];
@@ -51,11 +59,19 @@ impl Database {
             return Err(failed("it is no SQLite file".into()));
         }
         fs::create_dir_all(directory).map_err(io)?;
-        // Whole, or not there.
-        let mut beside = tempfile::NamedTempFile::new_in(directory).map_err(io)?;
-        io::copy(&mut fs::File::open(path).map_err(io)?, &mut beside).map_err(io)?;
-        beside.as_file().sync_all().map_err(io)?;
-        beside.persist_noclobber(&to).map_err(|error| io(error.error))?;
+        let beside = tempfile::tempdir_in(directory).map_err(io)?;
+        let copied = beside.path().join(FILE);
+        own(&copied).and_then(|()| fs::copy(path, &copied)).map_err(io)?;
+        let state = Self::open(&Secret::default(), beside.path()).await?;
+        let damage = state.damage().await?;
+        state.truncate_log().await?;
+        state.pool.close().await;
+        if let Some(damage) = damage.first() {
+            return Err(failed(format!("it is damaged: {damage}")));
+        }
+        let to = directory.join(FILE);
+        fs::File::open(&copied).and_then(|file| file.sync_all()).map_err(io)?;
+        fs::rename(&copied, &to).map_err(io)?;
         Ok(to)
     }
 }

@@ -154,7 +154,10 @@ impl GoogleError {
             | Self::Scope { .. }
             | Self::Forbidden { .. }
             | Self::NotFound { .. }
-            | Self::Refused { .. } => true,
+            | Self::Refused { .. }
+            // Nothing was even sent.
+            | Self::TooManyCalls { .. }
+            | Self::Credentials { .. } => true,
             Self::Unavailable { refused, .. } => *refused,
             _ => false,
         }
