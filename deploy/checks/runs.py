@@ -5,7 +5,7 @@
 
 Names of places that are a reader's own are put in for those of this machine.
 
-    runs.py PROGRAM URL TOKEN STATE
+    runs.py PROGRAM URL TOKEN
 """
 
 import os
@@ -55,15 +55,17 @@ def run(script, until, text, home, program):
 
 
 def main():
-    program, url, token, state = sys.argv[1:]
+    program, url, token = sys.argv[1:]
     found, count = [], 0
     for name in DOCUMENTS:
         for until, text, body in BLOCK.findall((TOP / name).read_text()):
             home = pathlib.Path(tempfile.mkdtemp())
-            (home / "bucket").mkdir()
+            for own in ("bucket", "data"):
+                (home / own).mkdir()
             places = {
                 "https://karute.example.jp": url, "metricsのトークン": token, "gs://my-bucket/karute": f"file://{home}/bucket",
-                "/var/lib/private/karute/state.sqlite": state, "/root/": f"{home}/", "sudo ": "",
+                "/var/lib/private/karute/": f"{home}/data/", "/var/lib/karute/": f"{home}/data/", "/root/": f"{home}/",
+                "sudo ": "", "karute-run ": "karute ",
             }
             for place, own in places.items():
                 body = body.replace(place, own)
