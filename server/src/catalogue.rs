@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use karute_engine::words::is_han;
 use karute_engine::{Facet, Index, OpenError, Origin, Row, SnapshotId};
 use karute_sync::job::told_of;
 use serde::Serialize;
@@ -89,13 +90,7 @@ fn name(row: &Row) -> Option<String> {
     let (family, given) = (words.next()?, words.next()?);
     let is_name = |word: &str| {
         (1..=6).contains(&word.chars().count())
-            && word.chars().all(|c| {
-                matches!(
-                    c,
-                    '\u{3005}' | '\u{3041}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
-                        | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}'
-                )
-            })
+            && word.chars().all(|c| is_han(c) || matches!(c, '\u{3005}' | '\u{3041}'..='\u{30ff}'))
     };
     (is_name(family) && is_name(given)).then(|| format!("{family} {given}"))
 }

@@ -171,8 +171,7 @@ impl Fields {
             date_from: self.optional_day("date_from"),
             date_to: self.optional_day("date_to"),
         };
-        let ordered = limits.date_from.zip(limits.date_to).is_none_or(|(first, last)| first <= last);
-        self.check("date_to", ordered, "a day that is not before date_from");
+        self.check("date_to", limits.in_order(), "a day that is not before date_from");
         limits
     }
 

@@ -232,7 +232,7 @@ fn credentials(settings: &Settings, user: Option<String>) -> Credentials {
 /// # Errors
 /// Settings that do not go together.
 pub fn embedder(settings: &Settings) -> Result<Arc<dyn Embedder>, SetupError> {
-    embedder_by(settings, lasting_client)
+    embedder_within(settings, LASTING)
 }
 
 /// As [`embedder`], for one run: with the run's deadline. What it may spend bounds its calls, which are one a text with some models.
@@ -240,16 +240,10 @@ pub fn embedder(settings: &Settings) -> Result<Arc<dyn Embedder>, SetupError> {
 /// # Errors
 /// Settings that do not go together.
 pub fn embedder_of_a_run(settings: &Settings) -> Result<Arc<dyn Embedder>, SetupError> {
-    embedder_by(settings, |settings| {
-        let limits = Limits { deadline: Duration::from_secs(settings.sync_deadline), ..LASTING };
-        Client::new(settings.google_endpoint.clone(), credentials(settings, None), scope::CLOUD, limits)
-    })
+    embedder_within(settings, Limits { deadline: Duration::from_secs(settings.sync_deadline), ..LASTING })
 }
 
-fn embedder_by(
-    settings: &Settings,
-    client: impl Fn(&Settings) -> Result<Client, GoogleError>,
-) -> Result<Arc<dyn Embedder>, SetupError> {
+fn embedder_within(settings: &Settings, limits: Limits) -> Result<Arc<dyn Embedder>, SetupError> {
     let vertex = match settings.embedder {
         EmbedderKind::Vertex => true,
         EmbedderKind::Lexical => false,
@@ -271,14 +265,18 @@ fn embedder_by(
     if wanted > most {
         return Err(SetupError::Dimensions { model: model.name, wanted, most });
     }
-    let client = client(settings)?;
+    let client = model_client(settings, limits)?;
     Ok(Arc::new(Vertex::new(client, &settings.gcp_project, &settings.gcp_location, model, wanted)))
 }
 
 /// A client for models. Not a run but a life: each question has its own deadline, and a sync its own cap on what it may
 /// spend.
 fn lasting_client(settings: &Settings) -> Result<Client, GoogleError> {
-    Client::new(settings.google_endpoint.clone(), credentials(settings, None), scope::CLOUD, LASTING)
+    model_client(settings, LASTING)
+}
+
+fn model_client(settings: &Settings, limits: Limits) -> Result<Client, GoogleError> {
+    Client::new(settings.google_endpoint.clone(), credentials(settings, None), scope::CLOUD, limits)
 }
 
 const LASTING: Limits = Limits {

@@ -243,7 +243,7 @@ fn from_source(
         }
         Err(error) => return Err(error.into()),
     };
-    let how = setup::how(settings, guarded(settings))?;
+    let wanted = How { precision: settings.vectors, lexical: settings.words, ..How::default() };
     let up_to_date = match &current {
         // A live spreadsheet is synced by a job of its own: a start must depend on nobody.
         Some(index)
@@ -271,13 +271,13 @@ fn from_source(
             Ok(true)
         }
         Some(index) => tokio::runtime::Handle::current()
-            .block_on(job::is_up_to_date(index, store, source, embedder, &how)),
+            .block_on(job::is_up_to_date(index, store, source, embedder, &wanted)),
         None => Ok(false),
     };
     let failure = match up_to_date {
         Ok(true) => None,
         Ok(false) => {
-            match sync(source, embedder, store, how, progress) {
+            match sync(source, embedder, store, setup::how(settings, guarded(settings))?, progress) {
                 Ok(outcome) => return Ok(Prepared { index: outcome.index, problems: Vec::new() }),
                 // Another process is building, most likely the same snapshot: wait for it, then look again.
                 Err(SyncError::Store(StoreError::Locked { .. } | StoreError::Overtaken { .. }))

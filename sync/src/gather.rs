@@ -150,7 +150,7 @@ impl<'a> Parent<'a> {
             let (row, passages) = (self.index.row(number)?, self.index.passages_of(number)?);
             if let Ok([whole]) = <[Passage<'_>; 1]>::try_from(passages)
                 && whole.range() == (0..row.content.len())
-                && self.computed.contains(&computed_from(id, &made_from(&row, &row.content, self.most)))
+                && self.is_computed_whole(id, &row)
                 && !ambiguous.contains(id)
             {
                 owed.push(((*id).to_owned(), whole.into_vector().into_owned()));
@@ -160,6 +160,11 @@ impl<'a> Parent<'a> {
         Ok(owed)
     }
 
+    /// Whether the vector of all of a record was computed for money.
+    fn is_computed_whole(&self, id: &str, row: &Row) -> bool {
+        self.computed.contains(&computed_from(id, &made_from(row, &row.content, self.most)))
+    }
+
     /// The text that the vector of record `id` is known to be made from: noted when it was first seen, or the record's own,
     /// where it was computed.
     fn text(&self, id: &str) -> Option<Digest> {
@@ -167,8 +172,7 @@ impl<'a> Parent<'a> {
             return Some(text.clone());
         }
         let row = self.index.row(*self.rows.get(id)?).ok()?;
-        let made = computed_from(id, &made_from(&row, &row.content, self.most));
-        self.computed.contains(&made).then(|| Digest::of_text(&document_text(&row)))
+        self.is_computed_whole(id, &row).then(|| Digest::of_text(&document_text(&row)))
     }
 
     /// The vector of record `id`.

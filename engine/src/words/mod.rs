@@ -6,6 +6,6 @@ mod sentences;
 mod terms;
 
 pub use features::{Feature, each_feature, features};
-pub use normalise::{Script, Symbol, half_width, hiragana, nfkc, normalise, normalise_with_spans};
+pub use normalise::{Script, Symbol, half_width, hiragana, is_han, nfkc, normalise, normalise_with_spans};
 pub use sentences::sentences;
 pub use terms::{TermMatch, Terms};

@@ -59,6 +59,14 @@ pub fn nfkc(text: &str) -> String {
     text.nfkc().collect()
 }
 
+/// Whether a character is a kanji, of any of Unicode's blocks of them.
+pub fn is_han(char: char) -> bool {
+    matches!(
+        char,
+        '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}'
+    )
+}
+
 /// Katakana as hiragana; any other character as it is.
 pub fn hiragana(char: char) -> char {
     match char {
@@ -179,10 +187,7 @@ fn fold(char: char, previous: Option<Symbol>, next: Option<char>) -> Option<Symb
         },
         'ぁ'..='ゖ' => symbol(char, Script::Hiragana),
         'ァ'..='ヶ' => symbol(hiragana(char), Script::Katakana),
-        '\u{3400}'..='\u{4dbf}'
-        | '\u{4e00}'..='\u{9fff}'
-        | '\u{f900}'..='\u{faff}'
-        | '\u{20000}'..='\u{3ffff}' => symbol(char, Script::Han),
+        _ if is_han(char) => symbol(char, Script::Han),
         _ if char.is_alphabetic() => symbol(char, Script::Letter),
         _ if char.is_numeric() => symbol(char, Script::Digit),
         // Marks that NFKC could not compose belong to the letter before them.

@@ -74,7 +74,7 @@ impl Scope {
         let Self { client, domain, source_type, tag, from, to } = self;
         let limits =
             Limits { client_id: client, domain, source_type, tags: tag, date_from: from, date_to: to };
-        if limits.date_from.zip(limits.date_to).is_some_and(|(first, last)| first > last) {
+        if !limits.in_order() {
             return Err("--to is a day before --from".into());
         }
         Ok(Question { limits, top, ..all })

@@ -26,6 +26,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Whether the first day is not behind the last.
+    pub fn in_order(&self) -> bool {
+        self.date_from.zip(self.date_to).is_none_or(|(first, last)| first <= last)
+    }
+
     /// `filter` within these limits.
     pub fn narrow(&self, mut filter: Filter) -> Filter {
         let Self { client_id, domain, source_type, tags, date_from, date_to } = self;

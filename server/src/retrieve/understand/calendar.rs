@@ -183,10 +183,9 @@ fn until_today(text: &str, today: Date) -> Found {
     let word = ["この", "ここ"].into_iter().find(|word| text.starts_with(word))?;
     let rest = &text[word.len()..];
     let (digits, count) = number_at(rest, 1, 2)?;
-    let (unit, days) =
-        [("週間", 7), ("か月", 30), ("ヶ月", 30), ("年間", 365), ("年", 365), ("日間", 1), ("日", 1)]
-            .into_iter()
-            .find(|(unit, _)| rest[digits..].starts_with(unit))?;
+    let (unit, days) = [("週間", 7), ("か月", 30), ("年間", 365), ("年", 365), ("日間", 1), ("日", 1)]
+        .into_iter()
+        .find(|(unit, _)| rest[digits..].starts_with(unit))?;
     let first = today.checked_sub(Duration::days(i64::from(count) * days))?;
     Some((word.len() + digits + unit.len(), first, today))
 }
@@ -335,7 +334,7 @@ fn year(text: &str) -> Option<(usize, i32)> {
 }
 
 /// Digits at the start of `text`, `least` to `most` of them and no more: how many, and their number.
-fn number_at(text: &str, least: usize, most: usize) -> Option<(usize, u32)> {
+pub(super) fn number_at(text: &str, least: usize, most: usize) -> Option<(usize, u32)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     (least..=most).contains(&digits).then(|| text[..digits].parse().ok().map(|number| (digits, number)))?
 }

@@ -146,9 +146,9 @@ fn range(after: &str, span: &Span, next: Option<(usize, &Span)>) -> Option<(usiz
         return (last >= span.first).then_some((length, last, true));
     }
     let rest = &after[sign.len()..];
-    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, day) = calendar::number_at(rest, 1, 2)?;
     let unit = rest[digits..].strip_prefix('日').filter(|unit| !unit.starts_with(['間', '前', '後']))?;
-    let last = span.first.replace_day(rest[..digits].parse().ok()?).ok()?;
+    let last = span.first.replace_day(u8::try_from(day).ok()?).ok()?;
     (last >= span.first).then_some((after.len() - unit.len(), last, false))
 }
 

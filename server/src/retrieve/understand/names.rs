@@ -1,6 +1,6 @@
 //! Where names stand in a text: before an honorific, or as a word of its own. 久保 is not in 久保田, nor 江口 in 小江口.
 
-use karute_engine::words::{hiragana, nfkc};
+use karute_engine::words::{hiragana, is_han, nfkc};
 
 /// What follows a person's name.
 pub(super) const HONORIFICS: [&str; 8] = ["さん", "様", "さま", "氏", "殿", "先生", "夫人", "ちゃん"];
@@ -155,51 +155,50 @@ const AFTER: [&str; 26] = [
     "点滴",
 ];
 
-/// Characters of names that are written in several ways, with the one that is taken for all.
-const VARIANTS: [(char, char); 30] = [
-    ('髙', '高'),
-    ('﨑', '崎'),
-    ('嵜', '崎'),
-    ('濵', '浜'),
-    ('濱', '浜'),
-    ('邉', '辺'),
-    ('邊', '辺'),
-    ('德', '徳'),
-    ('𠮷', '吉'),
-    ('齋', '斎'),
-    ('齊', '斉'),
-    ('廣', '広'),
-    ('澤', '沢'),
-    ('嶋', '島'),
-    ('嶌', '島'),
-    ('國', '国'),
-    ('眞', '真'),
-    ('櫻', '桜'),
-    ('瀨', '瀬'),
-    ('惠', '恵'),
-    ('榮', '栄'),
-    ('藏', '蔵'),
-    ('龍', '竜'),
-    ('與', '与'),
-    ('條', '条'),
-    ('壽', '寿'),
-    ('淵', '渕'),
-    ('關', '関'),
-    ('圓', '円'),
-    ('增', '増'),
-];
+/// Of a character of names that is written in several ways, the one that is taken for all.
+fn plain(c: char) -> char {
+    match c {
+        '髙' => '高',
+        '﨑' => '崎',
+        '嵜' => '崎',
+        '濵' => '浜',
+        '濱' => '浜',
+        '邉' => '辺',
+        '邊' => '辺',
+        '德' => '徳',
+        '𠮷' => '吉',
+        '齋' => '斎',
+        '齊' => '斉',
+        '廣' => '広',
+        '澤' => '沢',
+        '嶋' => '島',
+        '嶌' => '島',
+        '國' => '国',
+        '眞' => '真',
+        '櫻' => '桜',
+        '瀨' => '瀬',
+        '惠' => '恵',
+        '榮' => '栄',
+        '藏' => '蔵',
+        '龍' => '竜',
+        '與' => '与',
+        '條' => '条',
+        '壽' => '寿',
+        '淵' => '渕',
+        '關' => '関',
+        '圓' => '円',
+        '增' => '増',
+        other => other,
+    }
+}
 
 /// `text` with one way of writing for names: compatibility forms composed, kana in full width, variants of kanji as one.
 pub(super) fn written(text: &str) -> String {
-    let plain = |c: char| VARIANTS.iter().find(|(variant, _)| *variant == c).map_or(c, |(_, plain)| *plain);
     nfkc(text).chars().map(plain).collect()
 }
 
 pub(super) fn is_kanji(c: char) -> bool {
-    matches!(
-        c,
-        '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}' | '々' | 'ヶ'
-    )
+    is_han(c) || matches!(c, '々' | 'ヶ')
 }
 
 fn is_kana(c: char) -> bool {
