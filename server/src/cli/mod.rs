@@ -146,6 +146,10 @@ pub fn main() -> ExitCode {
     };
     telemetry::start(&loaded.settings);
     run(cli, loaded).unwrap_or_else(|error| {
+        // `karute ... | head`: whoever read has read enough. The code is the shell's for one that SIGPIPE ended.
+        if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+            return ExitCode::from(141);
+        }
         eprintln!("karute: {error}");
         sync::exit_code(error.as_ref())
     })
