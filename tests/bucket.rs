@@ -143,6 +143,27 @@ async fn retention(bucket: &Bucket) {
         );
         assert_eq!(pull(bucket, &target).await.expect("pulled").id, *id);
     }
+    back(bucket, &ids).await;
+}
+
+/// Back to an earlier snapshot without any store.
+async fn back(bucket: &Bucket, ids: &[SnapshotId]) {
+    let held = bucket.held().await.expect("listed");
+    assert_eq!(held.len(), ids.len());
+    assert!(held[0].current && held.iter().filter(|held| held.current).count() == 1, "{held:?}");
+    let wanted = ids.iter().find(|id| **id != held[0].id).expect("another");
+    assert_eq!(bucket.go_back(Some(&wanted.to_string()[..20])).await.expect("gone back"), *wanted);
+    assert_eq!(bucket.look().await.expect("read").id(), Some(*wanted));
+    let newest = bucket.held().await.expect("listed")[1].id;
+    assert_eq!(bucket.go_back(None).await.expect("gone back"), newest);
+    assert!(matches!(
+        bucket.go_back(Some("")).await,
+        Err(BucketError::NotHeld { found: "several snapshots", .. })
+    ));
+    assert!(matches!(
+        bucket.go_back(Some("none")).await,
+        Err(BucketError::NotHeld { found: "no snapshot", .. })
+    ));
 }
 
 /// Writers that all saw the same pointer: one wins, each of the others is told who did.

@@ -56,7 +56,7 @@ fn measure(pairs: &[Pair]) -> Measured<'_> {
     let mut missed = Vec::new();
     for pair in pairs {
         let rows: Vec<Row> = pair.evidence.iter().map(Said::row).collect();
-        let rows: Vec<&Row> = rows.iter().collect();
+        let rows: Vec<Option<&Row>> = rows.iter().map(Some).collect();
         let verdicts = Local.check(&pair.answer, &rows);
         let unsupported = verdicts.iter().any(|verdict| !verdict.supported);
         marked += usize::from(unsupported);
@@ -224,7 +224,7 @@ fn pairs_that_people_wrote_are_judged_as_they_are_meant() {
             for Row { title, content, date, .. } in &rows {
                 println!("      {title} | {content} | {date}");
             }
-            for verdict in Local.check(&pair.answer, &rows.iter().collect::<Vec<_>>()) {
+            for verdict in Local.check(&pair.answer, &rows.iter().map(Some).collect::<Vec<_>>()) {
                 println!("      > {:?} {}", verdict.faults, verdict.sentence);
             }
         }

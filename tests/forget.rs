@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use karute_engine::{Draft, Facet, Guard, Index, Passage, Provenance, Row, Sealed, Store};
+use karute_engine::{
+    ClientName, Draft, Facet, Guard, Index, LexicalSettings, Passage, Provenance, Row, Sealed, Store,
+};
 use karute_sync::forget::{follow, forget, list, publish};
 use karute_tests::files::{below, holds};
 use karute_tests::program::{self, Server, json, text};
@@ -42,6 +44,29 @@ fn published(store: &Store, rows: &[(&str, &str)], built_at: &str) {
 fn rows_of(store: &Store, client: &str) -> usize {
     let of = |index: &Index| index.rows_with(Facet::Client, client).expect("sound").len();
     store.list().expect("listed").iter().map(|listed| of(listed.index.as_ref().expect("sound"))).sum()
+}
+
+#[test]
+fn who_is_only_listed_is_forgotten_too() {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path()).expect("a store");
+    let mut draft = Draft::new(identity());
+    let row =
+        Row {
+            id: "a".into(), client_id: "CL-2".into(), content: "体温は36.5℃。".into(), ..Row::default()
+        };
+    draft.push(&row, &[Passage::whole(&row, &[0.6, 0.0, 0.8])]).expect("a sound row");
+    let listed =
+        |id: &str| ClientName { id: id.into(), name: "江口 照男".into(), name_kana: String::new() };
+    draft.set_clients(vec![listed("CL-1"), listed("CL-2")]);
+    let lexical = LexicalSettings { k1: 1.5, ..LexicalSettings::default() };
+    draft.set_lexical(lexical);
+    store.publish(&draft.finish(Provenance::default()).expect("a draft"), &Guard::open()).expect("published");
+    forget(&store, "CL-1").expect("forgotten");
+    let index = store.current().expect("a snapshot").index;
+    assert_eq!(index.clients(), [listed("CL-2")]);
+    assert_eq!(index.lexical_settings().expect("sound"), Some(lexical), "built as it was");
+    assert_eq!(store.list().expect("listed").len(), 1);
 }
 
 #[test]

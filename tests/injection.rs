@@ -113,6 +113,7 @@ async fn prompt(rows: &[Attempt]) -> Prompt {
             date: "2026-10-05".into(),
             ..Row::default()
         },
+        about: true,
         ..Evidence::default()
     });
     let asked = Asked {

@@ -75,6 +75,8 @@ async fn a_reranker_that_fails_leaves_the_order_of_this_machine_and_says_so() {
         Effect::Status(403),
         Effect::Status(400),
         Effect::Body("{\"records\":[{\"id\":\"99\",\"score\":1}]}"),
+        Effect::Body("{}"),
+        Effect::Body("{\"records\":[{\"id\":\"1\",\"score\":1}]}"),
         Effect::Body("no JSON"),
         Effect::Wait(std::time::Duration::from_secs(20)),
     ] {

@@ -188,8 +188,28 @@ async fn a_follow_up_takes_over_whom_the_conversation_is_about() {
     assert!(about(&retrieved).iter().all(|id| {
         retrieved.evidence.iter().any(|evidence| evidence.row.id == *id && evidence.row.client_id == "CL-1")
     }));
-    let without = Question { without: vec![Part::FollowUp], ..goes_on };
+    let without = Question { without: vec![Part::FollowUp], ..goes_on.clone() };
     assert!(found(&without).await.understood.people.is_empty());
+    let without = Question { without: vec![Part::People], ..goes_on };
+    assert!(found(&without).await.understood.people.is_empty());
+}
+
+#[tokio::test]
+async fn a_follow_up_about_another_day_or_person_asks_the_same_and_takes_over_nothing_else() {
+    let after = |earlier: &[&str], text: &str| {
+        let earlier = earlier.iter().map(|earlier| (*earlier).to_owned()).collect();
+        Question { earlier, ..question(text) }
+    };
+    let first = "江口さんの10月7日の酸素流量は";
+    let other_day = found(&after(&[first], "昨日は?")).await.understood;
+    let days: Vec<&str> = other_day.days.iter().map(|span| span.phrase.as_str()).collect();
+    assert_eq!(days, ["昨日"]);
+    assert!(other_day.text.contains("酸素流量") && !other_day.text.contains("10月7日"), "{}", other_day.text);
+    assert_eq!(other_day.people.clients, ["CL-1"]);
+    // However many stand in a row, the topic is that of the one that has one.
+    let chain = found(&after(&[first, "佐藤太郎さんは?"], "久保田さんは?")).await.understood;
+    assert!(chain.text.contains("酸素流量"), "{}", chain.text);
+    assert_eq!(chain.people.clients, ["CL-4"]);
 }
 
 #[tokio::test]

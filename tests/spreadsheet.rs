@@ -26,6 +26,40 @@ fn reasons(outcome: &job::Outcome) -> Vec<Reason> {
 }
 
 #[test]
+fn a_sheet_of_clients_names_them_and_a_sheet_of_that_name_with_other_columns_is_left_alone() {
+    for (header, named) in [(["client_id", "name", "フリガナ"], true), (["会社", "電話", "備考"], false)]
+    {
+        let mut book = karute_tests::small::workbook(3);
+        let lines =
+            vec![cells(&header), cells(&["CL-1", "江口　照男", "エグチ テルオ"]), cells(&["CL-77", "", ""])];
+        book.tabs.push(Tab::new("Clients", 21, lines));
+        let emulator = Emulator::start(([127, 0, 0, 1], 0).into(), book).expect("a port");
+        let spreadsheet = source(&emulator, Credentials::nobody(), limits(), 2_000_000);
+        let home = tempfile::tempdir().expect("a directory");
+        let store = Store::open(home.path()).expect("a store");
+        let now = karute_tests::small::NOW;
+        let run = || {
+            block_on(job::run(&spreadsheet, &Unasked::default(), &store, now, changes(), &Silent))
+                .expect("published")
+        };
+        let outcome = run();
+        let expected = if named { Reason::ClientUnnamed } else { Reason::ClientColumns };
+        assert!(reasons(&outcome).contains(&expected), "{:?}", outcome.report.findings);
+        let names: Vec<&str> = outcome.index.clients().iter().map(|client| client.name.as_str()).collect();
+        assert_eq!(names, if named { &["江口 照男"][..] } else { &[] });
+        assert!(run().run.unchanged);
+        assert!(job::looked_at(&outcome.index, &store).is_some());
+        // Another name there is another snapshot.
+        if named {
+            emulator.edit(|book| {
+                book.tab("Clients").expect("the tab").rows[1] = cells(&["CL-1", "江口 輝男", ""]);
+            });
+            assert_eq!(run().index.clients()[0].name, "江口 輝男");
+        }
+    }
+}
+
+#[test]
 fn the_sample_as_a_spreadsheet_gives_the_rows_of_the_sample_as_a_file() {
     let emulator =
         Emulator::start(([127, 0, 0, 1], 0).into(), google::sample().expect("the sample")).expect("a port");

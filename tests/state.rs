@@ -205,6 +205,16 @@ async fn conversations_end_after_their_time() {
         let (listed, _) = home.state.conversations(&who("yamada"), 10).await.expect("read");
         assert_eq!(listed.len(), 1);
         assert!(home.state.answer("a", None).await.expect("read").is_none());
+        // Of a conversation that goes on, what is older ends, and it begins with what is left.
+        let more = Entry { begins: false, ..entry("yamada", "new", "c", 120) };
+        home.state.keep(&more).await.expect("kept");
+        let removed = home.state.remove_before(NOON + Duration::minutes(90)).await.expect("removed");
+        assert_eq!(removed, 1);
+        assert!(home.state.answer("b", None).await.expect("read").is_none());
+        let (listed, _) = home.state.conversations(&who("yamada"), 10).await.expect("read");
+        assert_eq!((listed.len(), listed[0].messages), (1, 2));
+        assert!(listed[0].title.starts_with("cの質問"), "{:?}", listed[0].title);
+        assert_eq!(listed[0].created_at, NOON + Duration::minutes(120));
     }
 }
 

@@ -34,6 +34,8 @@ def policy(rule, group):
                     "query": rule["expr"],
                     "duration": seconds(rule.get("for", "0s")),
                     "evaluationInterval": seconds(group["interval"]),
+                    # A policy made before the first instance reports would be refused otherwise.
+                    "disableMetricValidation": True,
                 },
             }
         ],

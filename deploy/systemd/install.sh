@@ -15,7 +15,7 @@ install -d "$root/usr/local/bin" "$root/etc/systemd/system"
 install -m 755 "$program" "$root/usr/local/bin/.karute.new"
 mv -f "$root/usr/local/bin/.karute.new" "$root/usr/local/bin/karute"
 install -m 755 "$here/karute-run" "$root/usr/local/bin/karute-run"
-for unit in karute.service karute-sync.service karute-sync.timer; do
+for unit in karute.service karute-{sync,backup}.{service,timer}; do
     install -m 644 "$here/$unit" "$root/etc/systemd/system/$unit"
 done
 install -m 644 "$here/journald@karute.conf" "$root/etc/systemd/journald@karute.conf"
@@ -32,10 +32,12 @@ KARUTE_AUDIT_KEY=$("$program" keygen)
 ALLOWED_ORIGINS=
 VECTOR_DB_SPREADSHEET_ID=
 GCP_PROJECT_ID=
+KARUTE_BUCKET=
+KARUTE_BACKUP_FOLDER=
 END
     echo "install: settings with new keys are in $root/etc/karute/karute.env: name the spreadsheet and the project there"
 fi
 [ -z "$root" ] || exit 0
 systemctl daemon-reload
-systemctl enable karute.service karute-sync.timer
-echo 'install: now: systemctl restart karute && systemctl start karute-sync.timer && journalctl --namespace=karute -u karute -f'
+systemctl enable karute.service karute-sync.timer karute-backup.timer
+echo 'install: now: systemctl restart karute && systemctl start karute-sync.timer karute-backup.timer && journalctl --namespace=karute -u karute -f'

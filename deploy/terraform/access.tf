@@ -49,7 +49,8 @@ resource "google_project_iam_member" "service_sees_alerts" {
 
 resource "google_secret_manager_secret" "all" {
   for_each = toset([
-    "ADMIN_API_KEY", "KARUTE_AUDIT_KEY", "DATABASE_URL", "KARUTE_COLLECTOR", "KARUTE_METRICS_TOKEN",
+    "ADMIN_API_KEY", "ADMIN_API_KEY_PREVIOUS", "KARUTE_AUDIT_KEY", "DATABASE_URL", "KARUTE_PEOPLE",
+    "KARUTE_COLLECTOR", "KARUTE_METRICS_TOKEN",
   ])
   secret_id = each.value
 
@@ -74,6 +75,14 @@ resource "google_secret_manager_secret_iam_member" "service_reads" {
 
 resource "google_cloud_run_v2_job_iam_member" "clock_starts" {
   name     = google_cloud_run_v2_job.sync.name
+  location = var.region
+  role     = "roles/run.invoker"
+  member   = google_service_account.clock.member
+}
+
+resource "google_cloud_run_v2_job_iam_member" "clock_starts_backups" {
+  count    = var.backup_folder == "" ? 0 : 1
+  name     = google_cloud_run_v2_job.backup[0].name
   location = var.region
   role     = "roles/run.invoker"
   member   = google_service_account.clock.member

@@ -23,6 +23,8 @@ locals {
     "aiplatform.googleapis.com",
     "artifactregistry.googleapis.com",
     "cloudbuild.googleapis.com",
+    # Terraform itself reads and writes the rights of the project by it.
+    "cloudresourcemanager.googleapis.com",
     "cloudscheduler.googleapis.com",
     "drive.googleapis.com",
     "iam.googleapis.com",
@@ -34,12 +36,23 @@ locals {
   ]
   images = "${var.region}-docker.pkg.dev/${var.project}/karute"
   bucket = "gs://${google_storage_bucket.snapshots.name}/snapshots"
-  model = {
+  # What service and jobs must agree on.
+  model = merge({
     GCP_PROJECT_ID       = var.project
     GCP_LOCATION         = var.region
     ENABLE_CLOUD_LOGGING = "true"
     KARUTE_BUCKET        = local.bucket
-  }
+  }, var.shared_settings)
+  reading = merge(local.model, { VECTOR_DB_SPREADSHEET_ID = var.spreadsheet }, var.job_settings)
+  serving = merge(local.model, {
+    ENVIRONMENT       = "production"
+    KARUTE_DATA_DIR   = "/data/karute"
+    KARUTE_PULL_EVERY = "300"
+    KARUTE_EMBEDDER   = "vertex"
+    KARUTE_ANSWERERS  = "vertex,extractive"
+    KARUTE_PEOPLE     = "/etc/karute-people/people.toml"
+  }, var.settings)
+  secrets = concat(["ADMIN_API_KEY", "KARUTE_AUDIT_KEY", "DATABASE_URL"], var.rotating ? ["ADMIN_API_KEY_PREVIOUS"] : [])
 }
 
 resource "google_project_service" "used" {

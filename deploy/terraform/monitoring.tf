@@ -29,9 +29,7 @@ resource "google_monitoring_alert_policy" "all" {
       query               = each.value.conditions[0].conditionPrometheusQueryLanguage.query
       duration            = each.value.conditions[0].conditionPrometheusQueryLanguage.duration
       evaluation_interval = each.value.conditions[0].conditionPrometheusQueryLanguage.evaluationInterval
-
-      # A policy made before the first instance reports would be refused otherwise.
-      disable_metric_validation = true
+      disable_metric_validation = each.value.conditions[0].conditionPrometheusQueryLanguage.disableMetricValidation
     }
   }
 }

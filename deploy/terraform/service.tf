@@ -41,13 +41,7 @@ resource "google_cloud_run_v2_service" "karute" {
       }
 
       dynamic "env" {
-        for_each = merge(local.model, {
-          ENVIRONMENT       = "production"
-          KARUTE_DATA_DIR   = "/data/karute"
-          KARUTE_PULL_EVERY = "300"
-          KARUTE_EMBEDDER   = "vertex"
-          KARUTE_ANSWERERS  = "vertex,extractive"
-        }, var.settings)
+        for_each = local.serving
         content {
           name  = env.key
           value = env.value
@@ -55,7 +49,7 @@ resource "google_cloud_run_v2_service" "karute" {
       }
 
       dynamic "env" {
-        for_each = toset(["ADMIN_API_KEY", "KARUTE_AUDIT_KEY", "DATABASE_URL"])
+        for_each = toset(local.secrets)
         content {
           name = env.value
           value_source {
@@ -91,6 +85,11 @@ resource "google_cloud_run_v2_service" "karute" {
         name       = "data"
         mount_path = "/data"
       }
+
+      volume_mounts {
+        name       = "people"
+        mount_path = "/etc/karute-people"
+      }
     }
 
     # Reads /metrics and hands it to Managed Prometheus.
@@ -121,6 +120,17 @@ resource "google_cloud_run_v2_service" "karute" {
       empty_dir {
         medium     = "MEMORY"
         size_limit = "1Gi"
+      }
+    }
+
+    volumes {
+      name = "people"
+      secret {
+        secret = google_secret_manager_secret.all["KARUTE_PEOPLE"].secret_id
+        items {
+          version = "latest"
+          path    = "people.toml"
+        }
       }
     }
 

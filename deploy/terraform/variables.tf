@@ -17,7 +17,7 @@ variable "spreadsheet" {
 variable "tag" {
   type        = string
   default     = "latest"
-  description = "Tag of the image karute."
+  description = "Tag of the image karute: another one for each version, so that an apply puts it into force and can go back."
 }
 
 variable "schedule" {
@@ -30,6 +30,30 @@ variable "settings" {
   type        = map(string)
   default     = {}
   description = "Further settings of the service, such as FIREBASE_PROJECT_ID and ALLOWED_ORIGINS (`karute config` lists them)."
+}
+
+variable "shared_settings" {
+  type        = map(string)
+  default     = {}
+  description = "Further settings of the service and of the jobs, such as VERTEX_AI_EMBEDDINGS_MODEL and VERTEX_AI_EMBEDDINGS_DIMENSION: both must have the same."
+}
+
+variable "job_settings" {
+  type        = map(string)
+  default     = {}
+  description = "Further settings of the jobs, such as VECTOR_DB_SHEETS, KARUTE_VECTORS and KARUTE_BUCKET_KEEP."
+}
+
+variable "backup_folder" {
+  type        = string
+  default     = ""
+  description = "Id of a folder of a shared drive in which the account of the job may make files: a copy of the spreadsheet each night. None without it."
+}
+
+variable "rotating" {
+  type        = bool
+  default     = false
+  description = "Whether the key of before, secret ADMIN_API_KEY_PREVIOUS, is good as well."
 }
 
 variable "public" {

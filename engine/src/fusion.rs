@@ -76,9 +76,14 @@ impl Fusion {
 
 /// Each hit with its rank and its score brought to 0..1: 1 for the best, 0 at `floor`.
 fn shares(hits: &[(u32, f32)], floor: f32) -> impl Iterator<Item = (usize, f32, &(u32, f32))> {
-    let range = hits.first().map_or(0.0, |(_, best)| best - floor);
+    let best = hits.first().map_or(0.0, |(_, best)| *best);
+    let range = best - floor;
     hits.iter().enumerate().map(move |(rank, hit)| {
-        let share = if range > 0.0 { ((hit.1 - floor) / range).clamp(0.0, 1.0) } else { 1.0 };
+        let share = match range > 0.0 {
+            true => ((hit.1 - floor) / range).clamp(0.0, 1.0),
+            // All alike: as good as the best, or, where nothing is alike at all, nothing.
+            false => f32::from(u8::from(best > 0.0)),
+        };
         (rank, share, hit)
     })
 }
@@ -119,10 +124,16 @@ mod tests {
                 arm
             };
             let place = |fused: Vec<Fused>| fused.iter().position(|fused| fused.row == 1_000);
-            prop_assert_eq!(place(Fusion::default().mix(&v, &alone(&w))), Some(0));
-            let by_vector = Fusion::default().mix(&alone(&v), &w);
-            let better = by_vector.iter().filter(|fused| fused.by_words.is_some_and(|(_, score)| score > 0.24 * w[0].1));
-            prop_assert!(place(by_vector.clone()) <= Some(better.count()));
+            for provider in [WORDING, "vertex-ai"] {
+                let fusion = Fusion::of(&Identity::new(provider, "m", 4));
+                prop_assert_eq!(place(fusion.mix(&v, &alone(&w))), Some(0));
+                let by_vector = fusion.mix(&alone(&v), &w);
+                // Only rows of which words say more than vectors can stand before it, however little vectors weigh.
+                let enough = fusion.vectors / (1.0 - fusion.vectors) * 0.99;
+                let better =
+                    by_vector.iter().filter(|fused| fused.by_words.is_some_and(|(_, score)| score > enough * w[0].1));
+                prop_assert!(place(by_vector.clone()) <= Some(better.count()));
+            }
         }
     }
 }

@@ -72,7 +72,7 @@ pub use index::{Hit, Index};
 pub use lexical::{LexicalSettings, search::KeywordHit};
 pub use originals::Precision;
 pub use query::{Plan, Query};
-pub use row::{Origin, Provenance, Row, Term};
+pub use row::{ClientName, Origin, Provenance, Row, Term};
 pub use search::{Explained, Scratch};
 pub use snapshot::{
     build::{Draft, Passage, Sealed},

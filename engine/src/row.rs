@@ -1,4 +1,4 @@
-//! What a snapshot remembers of a source: rows, terms and provenance. The one place where archived types live.
+//! What a snapshot remembers of a source: rows, names, terms and provenance. The one place where archived types live.
 
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -72,6 +72,28 @@ pub struct Origin {
     pub row_number: u32,
     /// BLAKE3 of the row's cells, so that a later change of the row can be told.
     pub cell_digest: [u8; 32],
+}
+
+/// What a client (利用者) is called.
+#[derive(
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct ClientName {
+    /// Id, as in [`Row::client_id`]; never empty.
+    pub id: String,
+    /// Family and given name, one space between them.
+    pub name: String,
+    /// The same in kana; may be empty.
+    pub name_kana: String,
 }
 
 /// A medical term and the other words for it.

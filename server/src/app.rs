@@ -4,9 +4,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
-use karute_engine::{Index, Row};
+use karute_engine::{Index, Row, Store};
 use karute_sync::embed::Embedder;
+use karute_sync::job::looked_at;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::access::Access;
@@ -177,6 +179,16 @@ impl App {
             Serving::Ready { index, .. } => Ok(index),
             Serving::Starting => Err(Failure::NotReady),
         }
+    }
+
+    /// How long ago the records were last found to be those of `index`; `None` where nothing says it.
+    pub fn age(&self, index: &Index) -> Option<time::Duration> {
+        let directory = &self.settings.data_dir;
+        // Whoever serves without a store must not get one.
+        let store = directory.is_dir().then(|| Store::open(directory).ok()).flatten();
+        let built = || OffsetDateTime::parse(&index.provenance().built_at, &Rfc3339).ok();
+        let read = store.map_or_else(built, |store| looked_at(index, &store));
+        read.map(|read| (self.now)() - read)
     }
 
     /// What `index` says besides its rows; read once for each snapshot.

@@ -20,6 +20,9 @@ use crate::answer::remembered::Remembered;
 use crate::config::Settings;
 use crate::retrieve::Retrieved;
 
+/// Yen are counted in these: a short question costs some hundred thousandths of one.
+const BILLIONTHS: f64 = 1e9;
+
 /// A digest of everything that an entry depends on.
 pub type Key = [u8; 32];
 
@@ -149,7 +152,7 @@ impl<T: Clone + Send + Sync + 'static> Namespace<T> {
             Some(kept) => {
                 kept.hits.fetch_add(1, Ordering::Relaxed);
                 self.counts.hits.fetch_add(1, Ordering::Relaxed);
-                self.counts.saved.fetch_add((kept.yen * 1e3).round() as u64, Ordering::Relaxed);
+                self.counts.saved.fetch_add((kept.yen * BILLIONTHS).round() as u64, Ordering::Relaxed);
             }
             None => {
                 self.counts.misses.fetch_add(1, Ordering::Relaxed);
@@ -165,7 +168,7 @@ impl<T: Clone + Send + Sync + 'static> Namespace<T> {
             misses: count(&self.counts.misses),
             evictions: expired + lru_evictions,
             lru_evictions,
-            saved_jpy: count(&self.counts.saved) as f64 / 1e3,
+            saved_jpy: count(&self.counts.saved) as f64 / BILLIONTHS,
             ..Metrics::default()
         };
         if let Some(cache) = &self.cache {

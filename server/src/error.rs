@@ -20,6 +20,9 @@ pub struct Fault {
     /// What, for programs: `missing`, `string_too_long`, ...
     #[serde(rename = "type")]
     pub kind: &'static str,
+    /// Always null: what was sent may be a health record, and is not repeated.
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub input: (),
 }
 
 /// What a failed request is answered with.

@@ -62,10 +62,14 @@ async fn pulled_at_start(app: &App, url: &BucketUrl) -> Option<SnapshotId> {
 async fn look(app: &App, url: &BucketUrl, followed: &mut Option<SnapshotId>) -> Result<(), FollowError> {
     let bucket = Bucket::open(url, app.settings.bucket_endpoint.as_ref())?;
     let named = bucket.look().await?.id();
+    let store = Store::open(&app.settings.data_dir)?;
     if named.is_some() && named == *followed {
+        // When the job last looked at the source is told there.
+        if let Some(note) = bucket.noted().await? {
+            store.note(note.trim_end())?;
+        }
         return Ok(());
     }
-    let store = Store::open(&app.settings.data_dir)?;
     if start::is_chosen(&store) {
         tracing::info!("the store was rolled back: the bucket is not followed until `karute snapshot pull`");
         return Ok(());

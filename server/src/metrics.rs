@@ -91,7 +91,7 @@ pub struct Looked {
     pub limits: Vec<(&'static str, f64, f64)>,
     /// Paid calls for questions on this day, and the most there may be.
     pub calls: Option<(i64, i64)>,
-    /// Seconds since the snapshot was built, its rows, its quarantined rows.
+    /// Seconds since the records were last found to be those of the snapshot, its rows, its quarantined rows.
     pub snapshot: Option<(f64, i64, i64)>,
     /// Whether each arm of the search has brought up nothing for long.
     pub silent: Vec<&'static str>,
@@ -262,7 +262,12 @@ fn look(registry: &mut Registry, looked: &Looked) {
         calls,
     );
     if let Some((age, rows, quarantined)) = looked.snapshot {
-        registry.register_with_unit("snapshot_age", "Since the snapshot was built", Unit::Seconds, real(age));
+        registry.register_with_unit(
+            "snapshot_age",
+            "Since the records were last found to be those of the snapshot",
+            Unit::Seconds,
+            real(age),
+        );
         registry.register("snapshot_rows", "Rows of the snapshot", whole(rows));
         registry.register(
             "snapshot_rows_quarantined",

@@ -52,7 +52,7 @@ impl FromRequestParts<App> for Parameters {
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failure> {
         let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri) else {
             let (loc, msg) = (vec!["query".into()], "the parameters cannot be read".into());
-            return Err(Failure::Invalid(vec![Fault { loc, msg, kind: "query_parsing" }]));
+            return Err(Failure::Invalid(vec![Fault { loc, msg, kind: "query_parsing", input: () }]));
         };
         let object = pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
         Ok(Self(Fields { place: "query", object, faults: Vec::new() }))
@@ -99,7 +99,7 @@ impl Fields {
     fn parse(bytes: &[u8]) -> Result<Self, Failure> {
         if bytes.is_empty() {
             let (loc, msg) = (vec!["body".into()], "Field required".into());
-            return Err(Failure::Invalid(vec![Fault { loc, msg, kind: "missing" }]));
+            return Err(Failure::Invalid(vec![Fault { loc, msg, kind: "missing", input: () }]));
         }
         match serde_json::from_slice(bytes) {
             Ok(Value::Object(object)) => Ok(Self { place: "body", object, faults: Vec::new() }),
@@ -107,17 +107,24 @@ impl Fields {
                 loc: vec!["body".into()],
                 msg: "Input should be a valid dictionary or object to extract fields from".into(),
                 kind: "model_attributes_type",
+                input: (),
             }])),
             Err(error) => Err(Failure::Invalid(vec![Fault {
                 loc: vec!["body".into(), error.column().into()],
                 msg: format!("JSON decode error at line {} column {}", error.line(), error.column()),
                 kind: "json_invalid",
+                input: (),
             }])),
         }
     }
 
     fn fault(&mut self, name: &str, kind: &'static str, msg: impl Into<String>) {
-        self.faults.push(Fault { loc: vec![self.place.into(), name.into()], msg: msg.into(), kind });
+        self.faults.push(Fault {
+            loc: vec![self.place.into(), name.into()],
+            msg: msg.into(),
+            kind,
+            input: (),
+        });
     }
 
     /// A text of 1 to `most` characters that must be there.

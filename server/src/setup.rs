@@ -22,7 +22,7 @@ use karute_sync::workbook::Workbook;
 use crate::access::AccessError;
 use crate::answer::prompt::{TemplateError, Templates};
 use crate::answer::{Answerer, Extractive, Generated};
-use crate::config::{AnswererKind, EmbedderKind, RerankerKind, Settings, SourceKind};
+use crate::config::{AnswererKind, EmbedderKind, Environment, RerankerKind, Settings, SourceKind};
 use crate::error::Failure;
 use crate::retrieve::gate::Gate;
 use crate::retrieve::rerank::Reranker;
@@ -91,6 +91,15 @@ pub fn from_sheets(settings: &Settings) -> bool {
         SourceKind::Workbook => false,
         SourceKind::Auto => settings.spreadsheet.is_some() && settings.workbook.is_none(),
     }
+}
+
+/// Whether it is the sample that the program carries, without anybody having asked for it, that records come from.
+pub fn is_sample(settings: &Settings) -> bool {
+    settings.source == SourceKind::Auto
+        && settings.spreadsheet.is_none()
+        && settings.workbook.is_none()
+        && settings.bucket.is_none()
+        && settings.environment == Environment::Production
 }
 
 /// The source of records, for one run.
@@ -243,13 +252,17 @@ pub fn embedder_of_a_run(settings: &Settings) -> Result<Arc<dyn Embedder>, Setup
     embedder_within(settings, Limits { deadline: Duration::from_secs(settings.sync_deadline), ..LASTING })
 }
 
-fn embedder_within(settings: &Settings, limits: Limits) -> Result<Arc<dyn Embedder>, SetupError> {
-    let vertex = match settings.embedder {
+/// Whether a model of Vertex AI embeds.
+pub fn embeds_by_vertex(settings: &Settings) -> bool {
+    match settings.embedder {
         EmbedderKind::Vertex => true,
         EmbedderKind::Lexical => false,
         EmbedderKind::Auto => from_sheets(settings),
-    };
-    if !vertex {
+    }
+}
+
+fn embedder_within(settings: &Settings, limits: Limits) -> Result<Arc<dyn Embedder>, SetupError> {
+    if !embeds_by_vertex(settings) {
         return Ok(Arc::new(Lexical::default()));
     }
     if settings.gcp_project.is_empty() {

@@ -124,6 +124,8 @@ pub fn prepare(
     embedder: &dyn Embedder,
     progress: &dyn Progress,
 ) -> Result<Prepared, StartError> {
+    // All are written in one form, so that their texts compare as their times.
+    let before = store.current().ok().map(|opened| opened.index.provenance().built_at.clone());
     // Whoever was forgotten stays so, whatever was put into the store meanwhile, here or from elsewhere.
     let pulled = match settings.bucket.is_some() && is_chosen(store) {
         true => {
@@ -134,6 +136,18 @@ pub fn prepare(
     };
     let kept_out = forget::keep_out(store);
     let mut prepared = choose(settings, store, embedder, progress, pulled)?;
+    if settings.bucket.is_some() && before.is_some_and(|before| prepared.index.provenance().built_at < before)
+    {
+        let problem = "the bucket's snapshot is older than the one that was here, and is served: `karute snapshot push ID` sends that";
+        tracing::warn!("{problem}");
+        prepared.problems.push(problem.into());
+    }
+    if setup::is_sample(settings) {
+        let problem = "the sample that the program carries is served, whose clients are made up: VECTOR_DB_SPREADSHEET_ID names \
+                       the records";
+        tracing::warn!("{problem}");
+        prepared.problems.push(problem.into());
+    }
     if let Err(error) = kept_out {
         // What stands in the way of that is no reason to serve nothing, as long as nobody is served who is forgotten.
         if !forget::is_free_of_forgotten(store.directory(), &prepared.index)? {

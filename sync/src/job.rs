@@ -16,6 +16,7 @@ use crate::gather::{Parent, Stored};
 use crate::google::Usage;
 use crate::prepare::prepare;
 use crate::report::{QualityReport, Reason};
+pub use crate::seen::looked_at;
 use crate::seen::{Seen, note, rfc3339};
 use crate::sound::{is_sound, remember};
 use crate::source::{Sheet, Source, SourceError};
@@ -346,6 +347,10 @@ pub async fn run(
             true => unzipped(write_owed(index, &report, source, embedder, &how, now).await),
             false => (0, None),
         };
+        // When somebody last looked is worth knowing; nothing depends on it.
+        if let Err(error) = store.note(&note(index, source, seen, now)) {
+            tracing::debug!(%error, "when the source was looked at could not be noted");
+        }
         let run = Run {
             unchanged: true,
             vectors_written,
@@ -378,7 +383,7 @@ pub async fn run(
     remember(store, id);
     progress.finish();
     let index = store.find(&id.to_string())?;
-    if let Err(error) = store.note(&note(&index, source, &seen)) {
+    if let Err(error) = store.note(&note(&index, source, &seen, now)) {
         tracing::warn!(%error, "the snapshot is published, but the next start will sync once more");
     }
     let (vectors_written, not_written) = match how.write_back {

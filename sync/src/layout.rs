@@ -57,7 +57,7 @@ pub struct Made {
 /// # Errors
 /// As [`Client::call`].
 pub async fn create(client: &Client, id: &str, names: &SheetNames) -> Result<Made, GoogleError> {
-    let SheetNames { knowledge_base, embeddings, medical_terms, chat_history } = names;
+    let SheetNames { knowledge_base, embeddings, medical_terms, chat_history, .. } = names;
     let wanted = [
         (knowledge_base, KNOWLEDGE_BASE, 0x0042_85F4),
         (embeddings, EMBEDDINGS, 0x0034_A853),

@@ -17,6 +17,7 @@
 pub mod backup;
 pub mod bucket;
 pub mod cache;
+pub mod clients;
 pub mod compare;
 pub mod embed;
 pub mod forget;

@@ -4,10 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use karute_engine::{
-    BuildError, Draft, Embedding, GraphSettings, Index, Passage, Provenance, Row, Sealed, Store, Term,
+    BuildError, ClientName, Draft, Embedding, GraphSettings, Index, Passage, Provenance, Row, Sealed, Store,
+    Term,
 };
 use time::OffsetDateTime;
 
+use crate::clients;
 use crate::embed::{EmbedError, Embedder, Task, embed_questions};
 use crate::forget;
 use crate::gather::{self, Gathered, Parent, Stored, made_from, most_of_title};
@@ -34,6 +36,7 @@ pub(crate) struct Prepared<'a> {
     /// Questions that the recall is measured on.
     questions: Vec<Embedding>,
     terms: Vec<Term>,
+    clients: Vec<ClientName>,
     pub(crate) report: QualityReport,
 }
 
@@ -77,6 +80,8 @@ pub(crate) async fn prepare<'a>(
         gather::gather(source, identity, parent_of, remembered, forgotten.clone(), full, directory, progress);
     let gathered = gathering.await?;
     let (terms, term_findings) = terms::judge(&gathered.sheets.medical_terms, &source.name())?;
+    let (clients, client_findings) =
+        gathered.sheets.clients.as_ref().map(|sheet| clients::judge(sheet, &forgotten)).unwrap_or_default();
     let mut made =
         Spool::create(store.directory(), identity.dimensions as usize).map_err(SyncError::Spool)?;
     let rows = &gathered.judged.rows;
@@ -161,7 +166,8 @@ pub(crate) async fn prepare<'a>(
     report.vectors_quarantined = quarantined.count() as u64;
     report.findings.extend(gathered.vector_findings.iter().cloned());
     report.findings.extend(term_findings);
-    Ok(Prepared { gathered, forgotten, parent, computed, made, paid, questions, terms, report })
+    report.findings.extend(client_findings);
+    Ok(Prepared { gathered, forgotten, parent, computed, made, paid, questions, terms, clients, report })
 }
 
 /// The passages of a record, each with its text: the title, then the passage, together at most `most` characters.
@@ -278,6 +284,7 @@ impl Prepared<'_> {
         }
         draft.set_questions(&self.questions)?;
         draft.set_terms(self.terms.clone());
+        draft.set_clients(self.clients.clone());
         let stored = Stored {
             report: &self.report,
             known_vectors: self.gathered.known.clone(),

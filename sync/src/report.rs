@@ -85,6 +85,9 @@ reasons! {
     VectorOldLayout, "vector_old_layout", "the vector stands in the old layout (one cell) under the new header";
     TermSynonyms, "term_synonyms", "the synonyms are not a JSON list; they were split at commas";
     TermEmpty, "term_empty", "the term has no canonical form";
+    ClientColumns, "client_columns", "the sheet of clients has no columns client_id and name, so it was left out";
+    ClientUnnamed, "client_unnamed", "the line of clients has no id, or no name of at most 40 characters";
+    ClientDuplicate, "client_duplicate", "an earlier line of clients has the same id";
 }
 
 /// One thing worth knowing about one row. Holds no record text.

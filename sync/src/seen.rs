@@ -37,7 +37,9 @@ impl Seen {
         let noted = noted.as_deref().and_then(|note| note.strip_prefix(&id)?.strip_suffix(&place));
         let provenance = index.provenance();
         let built = (provenance.place == place).then_some(provenance.source_version.as_str());
-        noted.map(str::trim).or(built).map(Self::read)
+        let noted =
+            noted.map(str::trim).map(|noted| noted.split_once(LOOKED).map_or(noted, |(noted, _)| noted));
+        noted.or(built).map(Self::read)
     }
 
     /// Whether another full pass is due at `now`.
@@ -49,10 +51,25 @@ impl Seen {
     }
 }
 
-/// What is noted in the store when a sync has found that a source still gives the snapshot that is there: the file of
+/// Before the moment in a note.
+const LOOKED: &str = " looked=";
+
+/// What is noted in the store when a sync has found, at `now`, that a source still gives the snapshot that is there: the file of
 /// that snapshot is immutable, so its own provenance cannot say so.
-pub(crate) fn note(index: &Index, source: &dyn Source, seen: &Seen) -> String {
-    format!("{} {} {}", index.id(), seen.written(), source.place())
+pub(crate) fn note(index: &Index, source: &dyn Source, seen: &Seen, now: OffsetDateTime) -> String {
+    format!("{} {}{LOOKED}{} {}", index.id(), seen.written(), rfc3339(now), source.place())
+}
+
+/// When a source was last found to give `index`: when that was built, or since, by what a sync noted in `store`, or in the bucket
+/// that it follows. `None` for a snapshot that does not say when it was built.
+pub fn looked_at(index: &Index, store: &Store) -> Option<OffsetDateTime> {
+    let parsed = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    let noted = || {
+        let note = store.noted()?;
+        let (_, rest) = note.strip_prefix(&index.id().to_string())?.split_once(LOOKED)?;
+        parsed(rest.split(' ').next()?)
+    };
+    parsed(&index.provenance().built_at).max(noted())
 }
 
 /// A moment as it is stored.

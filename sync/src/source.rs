@@ -1,4 +1,4 @@
-//! Where rows come from: four sheets with header names, whatever holds them.
+//! Where rows come from: sheets with header names, whatever holds them.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::google::{GoogleError, Usage};
 
-/// Names of the four sheets.
+/// Names of the sheets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SheetNames {
     /// The records.
@@ -16,6 +16,8 @@ pub struct SheetNames {
     pub embeddings: String,
     /// Medical terms with synonyms.
     pub medical_terms: String,
+    /// What clients are called; read where it is there.
+    pub clients: String,
     /// Conversations; known, but not read by a sync.
     pub chat_history: String,
 }
@@ -26,6 +28,7 @@ impl Default for SheetNames {
             knowledge_base: "KnowledgeBase".into(),
             embeddings: "Embeddings".into(),
             medical_terms: "MedicalTerms".into(),
+            clients: "Clients".into(),
             chat_history: "ChatHistory".into(),
         }
     }
@@ -69,13 +72,16 @@ pub struct Sheets {
     pub embeddings: Sheet,
     /// Medical terms.
     pub medical_terms: Sheet,
+    /// What clients are called, where the source says it.
+    pub clients: Option<Sheet>,
 }
 
 impl Sheets {
     /// BLAKE3 over every cell, with the places of rows.
     pub(crate) fn digest(&self) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
-        for sheet in [&self.knowledge_base, &self.embeddings, &self.medical_terms] {
+        let needed = [&self.knowledge_base, &self.embeddings, &self.medical_terms];
+        for sheet in needed.into_iter().chain(&self.clients) {
             let rows = sheet.rows.iter().map(|row| (row.number, &row.cells));
             for (number, cells) in std::iter::once((1, &sheet.header)).chain(rows) {
                 hasher.update(&number.to_le_bytes()).update(&(cells.len() as u64).to_le_bytes());

@@ -59,8 +59,8 @@ impl Spreadsheet {
         format!("https://docs.google.com/spreadsheets/d/{}", self.id)
     }
 
-    /// The three tabs that a sync needs.
-    async fn tabs(&self) -> Result<[Tab; 3], SourceError> {
+    /// The three tabs that a sync needs, and that of the clients where it is there.
+    async fn tabs(&self) -> Result<Vec<Tab>, SourceError> {
         let tabs = sheets::tabs(&self.client, &self.id).await?;
         let find = |name: &String| {
             tabs.iter().find(|tab| tab.title == *name).cloned().ok_or_else(|| SourceError::MissingSheet {
@@ -69,17 +69,17 @@ impl Spreadsheet {
                 found: tabs.iter().map(|tab| tab.title.as_str()).collect::<Vec<_>>().join(", "),
             })
         };
-        let SheetNames { knowledge_base, embeddings, medical_terms, .. } = &self.names;
-        Ok([find(knowledge_base)?, find(embeddings)?, find(medical_terms)?])
+        let SheetNames { knowledge_base, embeddings, medical_terms, clients, .. } = &self.names;
+        let mut found = vec![find(knowledge_base)?, find(embeddings)?, find(medical_terms)?];
+        found.extend(find(clients).ok());
+        Ok(found)
     }
 
     /// Row 1 of each tab.
-    async fn headers(&self, tabs: &[Tab; 3]) -> Result<[Vec<String>; 3], SourceError> {
-        let areas = tabs.each_ref().map(|tab| Area {
-            tab: &tab.title,
-            columns: (1, tab.columns.clamp(1, MOST_COLUMNS)),
-            rows: (1, 1),
-        });
+    async fn headers(&self, tabs: &[Tab]) -> Result<Vec<Vec<String>>, SourceError> {
+        let columns = |tab: &Tab| (1, tab.columns.clamp(1, MOST_COLUMNS));
+        let areas: Vec<Area<'_>> =
+            tabs.iter().map(|tab| Area { tab: &tab.title, columns: columns(tab), rows: (1, 1) }).collect();
         let mut headers = Vec::with_capacity(areas.len());
         while headers.len() < areas.len() {
             let cells = sheets::cells(&self.client, &self.id, &areas[headers.len()..]).await?;
@@ -88,8 +88,7 @@ impl Spreadsheet {
                 headers.push(header.into_iter().map(|cell| cell.0.into_owned()).collect());
             }
         }
-        let mut headers = headers.into_iter();
-        Ok(std::array::from_fn(|_| headers.next().unwrap_or_default()))
+        Ok(headers)
     }
 
     /// What a row is to be taken for, so that a quarter of these rows is read at a time.
@@ -172,10 +171,15 @@ impl Source for Spreadsheet {
 
     fn place(&self) -> String {
         // Other names are other sheets of the same file.
-        let SheetNames { knowledge_base, embeddings, medical_terms, .. } = &self.names;
-        match self.names == SheetNames::default() {
+        let SheetNames { knowledge_base, embeddings, medical_terms, clients, .. } = &self.names;
+        let mut names = format!("{knowledge_base}, {embeddings}, {medical_terms}");
+        let usual = SheetNames::default();
+        if *clients != usual.clients {
+            names = format!("{names}, {clients}");
+        }
+        match self.names == usual {
             true => self.address(),
-            false => format!("{} ({knowledge_base}, {embeddings}, {medical_terms})", self.address()),
+            false => format!("{} ({names})", self.address()),
         }
     }
 
@@ -189,7 +193,7 @@ impl Source for Spreadsheet {
         let mut read = Vec::with_capacity(tabs.len());
         let narrow = |name: &str| !is_vector_column(name);
         for ((tab, header), row_bytes) in
-            tabs.iter().zip(headers).zip([RECORD_BYTES, NARROW_BYTES, NARROW_BYTES])
+            tabs.iter().zip(headers).zip([RECORD_BYTES, NARROW_BYTES, NARROW_BYTES, NARROW_BYTES])
         {
             let columns = match tab.title == self.names.embeddings {
                 true => stretches(&header, narrow),
@@ -203,7 +207,7 @@ impl Source for Spreadsheet {
         }
         let mut read = read.into_iter();
         let mut next = || read.next().unwrap_or_default();
-        Ok(Sheets { knowledge_base: next(), embeddings: next(), medical_terms: next() })
+        Ok(Sheets { knowledge_base: next(), embeddings: next(), medical_terms: next(), clients: read.next() })
     }
 
     async fn vectors(

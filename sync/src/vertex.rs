@@ -29,6 +29,36 @@ pub struct Vertex {
     identity: Identity,
 }
 
+/// Asks for something that costs nothing, how many tokens a word has: whether the API is on, the account may ask, and the model is
+/// there. `embeds` says which kind of model it is.
+///
+/// # Errors
+/// As [`Client::call`].
+pub async fn count_tokens(
+    client: &Client,
+    project: &str,
+    location: &str,
+    model: &str,
+    embeds: bool,
+) -> Result<(), GoogleError> {
+    let verb = format!("{model}:countTokens");
+    let path = ["v1", "projects", project, "locations", location, "publishers", "google", "models", &verb];
+    let body = match embeds {
+        true => json!({"instances": [{"content": "karute"}]}),
+        false => json!({"contents": [{"role": "user", "parts": [{"text": "karute"}]}]}),
+    };
+    let call = Call {
+        service: SERVICE,
+        api: "aiplatform.googleapis.com",
+        what: format!("{model} in {location} of project {project}"),
+        method: Method::POST,
+        url: built(&vertex_host(client.host(), location), &path)?,
+        body: Some(&body),
+        effect: Effect::Read,
+    };
+    client.call(&call).await.map(drop)
+}
+
 #[derive(Deserialize)]
 struct Predicted {
     predictions: Vec<Prediction>,

@@ -59,12 +59,28 @@ impl Workbook {
         let mut workbook = Xlsx::new(reader).map_err(|error| self.unreadable(error))?;
         let found = workbook.sheet_names();
         self.check_sheets(&found)?;
-        let mut sheet = |name: &String| -> Result<Sheet, SourceError> {
+        let sheet = |name: &String| -> Result<Sheet, SourceError> {
             let rows = self.xlsx_rows(&mut workbook, name, MOST_COLUMNS)?;
             Ok(collect(name, rows.map(|row| (row.number, row.cells)), rows_read))
         };
+        self.sheets_of(&found, sheet)
+    }
+
+    /// The sheets, each as `sheet` reads it by its name; of those that may be missing, what is among `found`.
+    fn sheets_of(
+        &self,
+        found: &[String],
+        mut sheet: impl FnMut(&String) -> Result<Sheet, SourceError>,
+    ) -> Result<Sheets, SourceError> {
         let [knowledge_base, embeddings, medical_terms] = self.needed().map(&mut sheet);
-        Ok(Sheets { knowledge_base: knowledge_base?, embeddings: embeddings?, medical_terms: medical_terms? })
+        let clients =
+            Some(&self.sheets.clients).filter(|name| found.contains(name)).map(sheet).transpose()?;
+        Ok(Sheets {
+            knowledge_base: knowledge_base?,
+            embeddings: embeddings?,
+            medical_terms: medical_terms?,
+            clients,
+        })
     }
 
     fn xlsx_rows<R: Read + Seek>(
@@ -138,8 +154,7 @@ impl Workbook {
             }
             Ok(collect(name, rows.into_iter(), rows_read))
         };
-        let [knowledge_base, embeddings, medical_terms] = self.needed().map(sheet);
-        Ok(Sheets { knowledge_base: knowledge_base?, embeddings: embeddings?, medical_terms: medical_terms? })
+        self.sheets_of(&found, sheet)
     }
 
     fn every_xlsx<R: Read + Seek>(&self, reader: R, take: TakeRow<'_>) -> Result<(), SourceError> {

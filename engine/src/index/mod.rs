@@ -14,7 +14,7 @@ use crate::kernel::Kernel;
 use crate::lexical::{self, LexicalSettings, search::KeywordHit};
 use crate::originals::{Originals, Precision};
 use crate::query::Query;
-use crate::row::{Provenance, Row, Term};
+use crate::row::{ClientName, Provenance, Row, Term};
 use crate::scan::{self, Vectors};
 use crate::search::{self, Explained, Scratch, Search};
 use crate::snapshot::build::Passage;
@@ -393,6 +393,11 @@ impl Index {
             Some(terms) => Ok(terms.find(text)),
             None => Err(self.snapshot.corrupt(Section::Terms, 0, "it has too many forms of terms".into())),
         }
+    }
+
+    /// What clients are called, where the source lists them.
+    pub fn clients(&self) -> &[ClientName] {
+        self.snapshot.clients()
     }
 
     /// Medical terms and their synonyms.

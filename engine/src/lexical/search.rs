@@ -13,7 +13,7 @@ pub struct KeywordHit {
 }
 
 /// The `top` rows for weighed tokens, best first, equal scores in row order. How rare a token is counts among the rows that
-/// are `allowed`: no score tells of a row that may not be found.
+/// are `allowed`: no score tells which row holds a word that may not be found. The mean length of a field, which the shares are made with, is that of the whole snapshot.
 pub(crate) fn search(
     lexical: &Lexical<'_>,
     tokens: &[(u64, f32)],

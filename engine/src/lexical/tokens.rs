@@ -42,7 +42,12 @@ pub fn tokens(text: &str) -> Vec<u64> {
             }
         } else {
             add(run);
-            let mut parts = run.chunk_by(|a, b| a.script == b.script).peekable();
+            // 145/90 is found by 145, too.
+            let slash = |symbol: &Symbol| symbol.folded == '/';
+            let mut parts = run
+                .chunk_by(|a, b| a.script == b.script && !slash(a) && !slash(b))
+                .filter(|part| !slash(&part[0]))
+                .peekable();
             let first = parts.next();
             if parts.peek().is_some() {
                 first.into_iter().chain(parts).for_each(&mut add);
@@ -93,7 +98,7 @@ mod tests {
     #[test]
     fn numbers_with_units_are_tokens_and_so_are_their_parts() {
         let found = tokens("ワーファリン5mg、120/80");
-        for token in ["5mg", "5", "mg", "120/80"] {
+        for token in ["5mg", "5", "mg", "120/80", "120", "80"] {
             assert!(found.contains(&hash(token)), "{token}");
         }
         assert!(!tokens("50mg").contains(&hash("5mg")));

@@ -26,7 +26,7 @@ use crate::index::Index;
 use crate::lexical::build::{self as lexical, Occurrence};
 use crate::lexical::{FIELDS, LexicalSettings};
 use crate::originals::Precision;
-use crate::row::{Provenance, Row, Term};
+use crate::row::{ClientName, Provenance, Row, Term};
 use crate::scan::Vectors;
 use crate::vector::{is_unit, norm};
 
@@ -82,6 +82,7 @@ pub struct Draft {
     facets: FacetBuilder,
     days: Vec<u32>,
     terms: Vec<Term>,
+    clients: Vec<ClientName>,
     report: String,
     graph: Option<GraphSettings>,
     graph_from: usize,
@@ -110,6 +111,7 @@ impl Draft {
             facets: FacetBuilder::default(),
             days: Vec::new(),
             terms: Vec::new(),
+            clients: Vec::new(),
             report: "{}".into(),
             graph: Some(GraphSettings::default()),
             graph_from: Self::GRAPH_FROM,
@@ -214,6 +216,11 @@ impl Draft {
         self.terms = terms;
     }
 
+    /// Sets what clients are called, replacing earlier names.
+    pub fn set_clients(&mut self, clients: Vec<ClientName>) {
+        self.clients = clients;
+    }
+
     /// Sets the data-quality report, JSON text. It is part of the snapshot's id, so it must not hold times.
     pub fn set_report(&mut self, report: String) {
         self.report = report;
@@ -299,13 +306,18 @@ impl Draft {
             (Section::Meta, archived("meta", &meta)?),
             (Section::Provenance, archived("provenance", &provenance)?),
             (Section::Terms, archived("terms", &self.terms)?),
+        ];
+        if !self.clients.is_empty() {
+            sections.push((Section::Clients, archived("clients", &self.clients)?));
+        }
+        sections.extend([
             (Section::Facets, Payload::U32(facets)),
             (Section::Days, Payload::U32(self.days)),
             (Section::Passages, Payload::U32(self.passages)),
             (Section::RowOrder, Payload::U32(row_order)),
             (Section::RowEnds, Payload::U64(self.row_ends)),
             (Section::Report, Payload::Bytes(self.report.into_bytes())),
-        ];
+        ]);
         sections.extend(graph.map(|graph| (Section::Graph, Payload::Bytes(graph))));
         sections.push((Section::Lexical, words.into_payload()));
         sections.push((Section::Codes, Payload::Bytes(codes)));

@@ -82,6 +82,8 @@ sections! {
     Provenance = 2, "provenance", SMALL_ALIGNMENT;
     /// Medical terms and their synonyms (rkyv).
     Terms = 3, "terms", SMALL_ALIGNMENT;
+    /// What clients are called (rkyv); snapshots of sources that do not list them have none.
+    Clients = 15, "clients", SMALL_ALIGNMENT;
     /// Row numbers of each facet value.
     Facets = 4, "facets", SMALL_ALIGNMENT;
     /// The day of each row; snapshots of earlier builds have none.
@@ -109,7 +111,7 @@ sections! {
 impl Section {
     /// Whether a snapshot may lack it, and a reader that does not know it may pass it over.
     pub(crate) fn is_optional(self) -> bool {
-        matches!(self, Self::Graph | Self::Codes | Self::Days | Self::Lexical)
+        matches!(self, Self::Clients | Self::Graph | Self::Codes | Self::Days | Self::Lexical)
     }
 
     /// Whether this build reads that layout of the section.
@@ -433,7 +435,7 @@ mod tests {
         let overlap: fn(&mut Header) = |header| header.entries[1].offset = header.entries[0].offset;
         let overflow: fn(&mut Header) = |header| header.entries[9].length = u64::MAX - 10;
         let swapped: fn(&mut Header) = |header| header.entries.swap(2, 3);
-        let doubled: fn(&mut Header) = |header| header.entries[4].kind = Section::Facets as u32;
+        let doubled: fn(&mut Header) = |header| header.entries[5].kind = Section::Facets as u32;
         let unknown: fn(&mut Header) = |header| header.entries[0].kind = 999;
         let newer: fn(&mut Header) = |header| header.entries[4].version = 2;
         let unaligned: fn(&mut Header) = |header| header.entries[4].alignment = 0;

@@ -20,7 +20,7 @@ use crate::graph::Graph;
 use crate::identity::Identity;
 use crate::lexical::Lexical;
 use crate::originals::{Originals, Precision};
-use crate::row::{ArchivedRow, Provenance, Row, Term};
+use crate::row::{ArchivedRow, ClientName, Provenance, Row, Term};
 pub use bytes::Bytes;
 use bytes::array;
 use digest::check_digest;
@@ -51,6 +51,7 @@ pub(crate) struct Snapshot {
     meta: Meta,
     provenance: Provenance,
     terms: Vec<Term>,
+    clients: Vec<ClientName>,
 }
 
 impl Snapshot {
@@ -60,7 +61,11 @@ impl Snapshot {
         let meta: Meta = small(&bytes, &header, Section::Meta)?;
         let provenance = small(&bytes, &header, Section::Provenance)?;
         let terms = small(&bytes, &header, Section::Terms)?;
-        let snapshot = Self { bytes, header, meta, provenance, terms };
+        let clients = match header.length_of(Section::Clients) {
+            Some(_) => small(&bytes, &header, Section::Clients)?,
+            None => Vec::new(),
+        };
+        let snapshot = Self { bytes, header, meta, provenance, terms, clients };
         snapshot.check_sizes()?;
         Ok(snapshot)
     }
@@ -134,6 +139,10 @@ impl Snapshot {
 
     pub(crate) fn terms(&self) -> &[Term] {
         &self.terms
+    }
+
+    pub(crate) fn clients(&self) -> &[ClientName] {
+        &self.clients
     }
 
     /// The table's line for a section.
@@ -309,7 +318,7 @@ mod tests {
     use super::ArchivedMeta;
     use crate::filter::ArchivedFacetValue;
     use crate::identity::ArchivedIdentity;
-    use crate::row::{ArchivedOrigin, ArchivedProvenance, ArchivedRow, ArchivedTerm};
+    use crate::row::{ArchivedClientName, ArchivedOrigin, ArchivedProvenance, ArchivedRow, ArchivedTerm};
     use std::mem::offset_of;
 
     /// The lines of FORMAT.md for the fields of a record.
@@ -327,6 +336,7 @@ mod tests {
                 metadata tags keywords date created_at updated_at origin)[..],
             &fields!("Origin", ArchivedOrigin, spreadsheet sheet row_number cell_digest),
             &fields!("Term", ArchivedTerm, id canonical synonyms category),
+            &fields!("ClientName", ArchivedClientName, id name name_kana),
             &fields!("Provenance", ArchivedProvenance, source place source_version rows_read rows_quarantined parent builder
                 built_at forced),
             &fields!("Meta", ArchivedMeta, identity builder rows passages facet_values),
@@ -339,6 +349,7 @@ mod tests {
         for (record, size) in [
             ("Row", size_of::<ArchivedRow>()),
             ("Term", size_of::<ArchivedTerm>()),
+            ("ClientName", size_of::<ArchivedClientName>()),
             ("Provenance", size_of::<ArchivedProvenance>()),
             ("Meta", size_of::<ArchivedMeta>()),
             ("FacetValue", size_of::<ArchivedFacetValue>()),

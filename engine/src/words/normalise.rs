@@ -129,8 +129,11 @@ fn fold_all(folded: &[char]) -> Vec<(Symbol, usize)> {
     let mut symbols: Vec<(Symbol, usize)> = Vec::with_capacity(folded.len());
     let mut katakana_run = 0;
     for (at, &char) in folded.iter().enumerate() {
+        if stands_in_a_number(folded, at) {
+            continue;
+        }
         let previous = symbols.last().map(|(symbol, _)| *symbol);
-        let next = folded.get(at + 1).copied();
+        let next = folded[at + 1..].iter().copied().find(|char| *char != ' ' || !matches!(folded[at], '/'));
         let symbol = fold(char, previous, next);
         let Some(symbol) = symbol else { continue };
         if katakana_run >= LONG_WORD
@@ -152,6 +155,32 @@ fn fold_all(folded: &[char]) -> Vec<(Symbol, usize)> {
     symbols
 }
 
+/// Whether the character at `at` is left out of a number: the comma of 1,200, and the spaces of 134 / 78.
+fn stands_in_a_number(folded: &[char], at: usize) -> bool {
+    let digits = |text: &[char]| text.iter().take_while(|char| char.is_ascii_digit()).count();
+    let (left, right) = (&folded[..at], &folded[at + 1..]);
+    let is_digit = |char: Option<&char>| char.is_some_and(char::is_ascii_digit);
+    match folded[at] {
+        // 3,10,17 is a list.
+        ',' => {
+            let before = left.iter().rev().take_while(|char| char.is_ascii_digit()).count();
+            (1..=3).contains(&before) && digits(right) == 3
+        }
+        ' ' => match (left.last(), right.first()) {
+            (Some('/'), next) => {
+                let before = left[..left.len() - 1].iter().rev().find(|char| **char != ' ');
+                is_digit(before) && is_digit(next)
+            }
+            (last, Some('/')) => {
+                let behind = right[1..].iter().find(|char| **char != ' ');
+                is_digit(last) && is_digit(behind)
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 const LONG_VOWEL: char = 'ー';
 
 /// Folds one character of lower-cased NFKC text, knowing the symbol before it and the character behind it. `None`
@@ -164,7 +193,6 @@ fn fold(char: char, previous: Option<Symbol>, next: Option<char>) -> Option<Symb
     match char {
         '0'..='9' => symbol(char, Script::Digit),
         '.' | '/' | ':' if between_digits => symbol(char, Script::Digit),
-        ',' if between_digits => None,
         '°' | '%' | 'µ' | 'μ' => symbol(if char == 'µ' { 'μ' } else { char }, Script::Letter),
         '々' => match previous {
             Some(previous) if previous.script == Script::Han => Some(previous),
@@ -217,6 +245,11 @@ mod tests {
             ("いすヾ", "いすず"),
             ("３８．５℃", "38.5℃"),
             ("1,200mL", "1200ml"),
+            ("1,234,567円", "1234567円"),
+            ("血圧 134 / 78", "血圧 134/78"),
+            ("134/ 78", "134/78"),
+            ("3,10,17日", "3 10 17日"),
+            ("はい / いいえ", "はい いいえ"),
             ("㎎", "mg"),
             ("ユーザー", "ユーザ"),
             ("センター、", "センタ。"),

@@ -90,12 +90,19 @@ fn all_forms(term: &Term) -> impl Iterator<Item = &str> {
 const PARTICLES: &str = "はがをにでともやのへか";
 
 /// Whether the symbols `start..end` are a word of their own as far as the writing tells: letters, digits and katakana
-/// must not go on at either end; a single kanji must not touch another, unless what follows is a word for being there; hiragana
-/// of one or two must stand apart, but for the particles behind them.
+/// must not go on at either end; a single kanji must not touch another, and a pair of them must not stand between two more (配薬 is
+/// no part of 宅配薬局); hiragana of one or two must stand apart, but for the particles beside them.
 fn stands_alone(symbols: &[Symbol], start: usize, end: usize) -> bool {
     let Some(form) = symbols.get(start..end).filter(|form| !form.is_empty()) else { return false };
-    let before = start.checked_sub(1).and_then(|at| symbols.get(at)).map(|symbol| symbol.script);
     let particle = |symbol: &Symbol| symbol.script == Script::Hiragana && PARTICLES.contains(symbol.folded);
+    // Behind の and the like a word begins, if what stands before them is no hiragana itself.
+    let joins = |at: usize| {
+        let left = at.checked_sub(1).and_then(|at| symbols.get(at));
+        symbols.get(at).is_some_and(particle) && left.is_none_or(|left| left.script != Script::Hiragana)
+            || at > 1 && symbols[at - 1..=at].iter().map(|symbol| symbol.folded).eq("んの".chars())
+    };
+    let before = start.checked_sub(1).filter(|at| !joins(*at)).and_then(|at| symbols.get(at));
+    let before = before.map(|symbol| symbol.script);
     let after = symbols.get(end).filter(|symbol| !particle(symbol)).map(|symbol| symbol.script);
     let is_latin = |script: Script| matches!(script, Script::Letter | Script::Digit);
     let goes_on = |edge: Script, beside: Option<Script>| match (edge, beside) {
@@ -105,7 +112,11 @@ fn stands_alone(symbols: &[Symbol], start: usize, end: usize) -> bool {
         (Script::Han, Some(beside)) => form.len() == 1 && beside == Script::Han,
         (_, Some(beside)) => form.len() < 3 && beside == Script::Hiragana,
     };
-    !goes_on(form[0].script, before) && !goes_on(form[form.len() - 1].script, after)
+    let inside_kanji = form.len() == 2
+        && form.iter().all(|symbol| symbol.script == Script::Han)
+        && before == Some(Script::Han)
+        && after == Some(Script::Han);
+    !inside_kanji && !goes_on(form[0].script, before) && !goes_on(form[form.len() - 1].script, after)
 }
 
 #[cfg(test)]
@@ -125,6 +136,8 @@ mod tests {
             term("点滴", &["IV"]),
             term("浮腫", &["むくみ"]),
             term("カテーテル", &[]),
+            term("服薬管理", &["配薬"]),
+            term("下痢", &["げり"]),
             term("", &["、"]),
         ];
         Terms::new(&all).expect("few forms")
@@ -142,6 +155,10 @@ mod tests {
         assert_eq!(found("IVの後"), ["点滴<IV"]);
         assert_eq!(found("バルーンアート"), Vec::<String>::new());
         assert_eq!(found("足がむくみます"), ["浮腫<むくみ"]);
+        assert_eq!(found("宅配薬局の電話"), Vec::<String>::new());
+        assert_eq!(found("配薬の時間、毎日配薬"), ["服薬管理<配薬"]);
+        assert_eq!(found("久保田さんのげりは"), ["下痢<げり"]);
+        assert_eq!(found("ちりのげりり"), Vec::<String>::new());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use karute_engine::{Index, OpenError, Row};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Shown;
 use crate::catalogue::Catalogue;
 use crate::retrieve::Evidence;
 use crate::retrieve::relevance::{Relevance, Vocabulary};
@@ -130,22 +131,24 @@ pub fn without_marks(text: &str) -> String {
     bare
 }
 
-/// A citation for each row that `sentence` marks, at the sentence of the row that says most of it. Marks of rows that are not
-/// there give none.
-pub fn citations(sentence: &str, evidence: &[Evidence]) -> Vec<Citation> {
+/// A citation for each row that `sentence` marks, at the sentence of what was `shown` of the row that says most of it. Marks of
+/// rows that are not there, or were not shown, give none.
+pub fn citations(sentence: &str, evidence: &[Evidence], shown: &[Shown]) -> Vec<Citation> {
     let vocabulary = Vocabulary::new(&without_marks(sentence), &[]);
     let relevance = Relevance::new(&vocabulary, &[]);
     let mut found: Vec<Citation> = Vec::new();
     for (_, number) in marks(sentence) {
-        let Some(cited) = number.checked_sub(1).and_then(|at| evidence.get(at)) else { continue };
-        let content = &cited.row.content;
+        let Some(at) = number.checked_sub(1) else { continue };
+        let (Some(cited), Some(Some(shown))) = (evidence.get(at), shown.get(at)) else { continue };
+        let content = cited.row.content.get(shown.clone()).unwrap_or_default();
         let said =
             |range: &std::ops::Range<usize>| relevance.covered(&vocabulary.held(&content[range.clone()]));
         // The first of those that say alike.
         let best = sentences(content).into_iter().rev().max_by(|a, b| said(a).total_cmp(&said(b)));
         let range = best.unwrap_or(0..content.len());
-        if !found.iter().any(|known| known.number == number && known.start == range.start) {
-            found.push(Citation::of(number, cited, range.start, range.end));
+        let (start, end) = (shown.start + range.start, shown.start + range.end);
+        if !found.iter().any(|known| known.number == number && known.start == start) {
+            found.push(Citation::of(number, cited, start, end));
         }
     }
     found
@@ -169,7 +172,8 @@ mod tests {
         let content = "入浴した。体温は36.5℃。次回は火曜。";
         let row = Row { id: "a".into(), content: content.into(), ..Row::default() };
         let evidence = [Evidence { row, ..Evidence::default() }];
-        let found = citations("体温は36.5度でした[1][9]。", &evidence);
+        let shown = [Some(0..content.len())];
+        let found = citations("体温は36.5度でした[1][9]。", &evidence, &shown);
         assert_eq!(found.len(), 1);
         assert_eq!(&content[found[0].start..found[0].end], "体温は36.5℃。");
     }
@@ -179,7 +183,7 @@ mod tests {
         fn no_text_makes_it_panic(text in "[\\[\\]［］【】0-9０-９,、a熱。]{0,30}") {
             let bare = without_marks(&text);
             prop_assert!(bare.len() <= text.len());
-            citations(&text, &[]);
+            citations(&text, &[], &[]);
         }
     }
 }

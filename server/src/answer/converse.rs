@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{Exchange, Step, Summary, run};
 use crate::app::App;
 use crate::error::Failure;
-use crate::retrieve::caller::Caller;
+use crate::retrieve::caller::{Caller, Scope};
 use crate::retrieve::limits::Limits;
 use crate::retrieve::understand::Part;
 use crate::retrieve::{Evidence, Question, Retrieved};
@@ -65,17 +65,25 @@ pub struct Replayable {
     pub without: Vec<Part>,
     /// When it was asked, seconds since 1970.
     pub asked_at: i64,
+    /// Whose rows could be seen by whoever asked: clients, domains, and whether rows of nobody; records of earlier versions do not
+    /// say it.
+    #[serde(default)]
+    pub seeing: Option<(Scope, Scope, bool)>,
 }
 
 impl Replayable {
     fn of(question: &Question, asked_at: OffsetDateTime) -> Self {
-        let Question { text, earlier, limits, top, without, .. } = question.clone();
-        Self { text, earlier, limits, top, without, asked_at: asked_at.unix_timestamp() }
+        let Question { text, earlier, limits, top, without, caller, .. } = question.clone();
+        let seeing = Some((caller.clients, caller.domains, caller.unowned));
+        Self { text, earlier, limits, top, without, asked_at: asked_at.unix_timestamp(), seeing }
     }
 
-    /// The question again, of `caller`.
-    pub fn question(self, caller: Caller) -> Question {
-        let Self { text, earlier, limits, top, without, asked_at } = self;
+    /// The question again, of `caller`, who sees no more of the rows than whoever asked it.
+    pub fn question(self, mut caller: Caller) -> Question {
+        let Self { text, earlier, limits, top, without, asked_at, seeing } = self;
+        if let Some(seeing) = seeing {
+            (caller.clients, caller.domains, caller.unowned) = seeing;
+        }
         let asked_at = OffsetDateTime::from_unix_timestamp(asked_at).ok();
         Question { earlier, limits, top, without, asked_at, ..Question::new(text, caller) }
     }

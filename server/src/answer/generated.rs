@@ -10,6 +10,7 @@ use karute_sync::generate::{Delta, Deltas, Finished, GenerateError, Generator, P
 
 use tokio::time::Instant;
 
+use super::check::says_nothing;
 use super::prompt::{self, Templates};
 use super::{Answerer, Asked, Piece};
 use crate::error::Failure;
@@ -103,15 +104,15 @@ impl Answerer for Generated {
     fn answer<'a>(&'a self, asked: &'a Asked) -> BoxStream<'a, Result<Piece, Failure>> {
         Box::pin(try_stream! {
             let marker = prompt::marker();
-            let (prompt, rows) =
+            let (prompt, shown) =
                 prompt::build(asked, &self.templates, &marker, self.most_tokens, self.max_output_tokens);
-            if rows == 0 {
+            if shown.iter().all(Option::is_none) {
                 Err(Failure::Declined("no row fits into the prompt: raise KARUTE_PROMPT_TOKENS".into()))?;
             }
             let prompt_digest = prompt::digest(&prompt, &marker);
             let most = self.generator.cost(&self.generator.most(&prompt)).usd();
             let (mut ticket, mut deltas) = self.open(&asked.till, most, prompt).await?;
-            let mut said = false;
+            let mut said = String::new();
             while let Some(delta) = deltas.next().await {
                 // What was not counted is presumed to have cost the most: its ticket is dropped.
                 if let (Err(GenerateError::Blocked { usage: Some(usage), .. }), true) = (&delta, ticket.is_some())
@@ -122,9 +123,9 @@ impl Answerer for Generated {
                 }
                 match delta.map_err(failed)? {
                     // White space alone is no answer.
-                    Delta::Text(text) if !said && text.trim().is_empty() => {}
+                    Delta::Text(text) if said.is_empty() && text.trim().is_empty() => {}
                     Delta::Text(text) => {
-                        said = true;
+                        said.push_str(&text);
                         yield Piece::Text(text);
                     }
                     Delta::Done(finished) => {
@@ -134,13 +135,15 @@ impl Answerer for Generated {
                             ticket.settle(cost, usage).await;
                         }
                         // A model that only thought has answered nothing.
-                        if !said {
+                        if said.is_empty() {
                             let Finished { model, finish, .. } = &finished;
                             Err(Failure::Model(format!("{model} ended without a word ({finish:?})")))?;
                         }
                         let usd = cost.map_or(most, |cost| cost.usd());
                         let template = self.templates.version(&asked.question).to_owned();
-                        yield Piece::Done { finished, usd, template, prompt_digest: prompt_digest.clone(), rows };
+                        let found_nothing = says_nothing(&said, self.templates.nothing(&asked.question));
+                        let (prompt_digest, shown) = (prompt_digest.clone(), shown.clone());
+                        yield Piece::Done { finished, usd, template, prompt_digest, shown, found_nothing };
                     }
                 }
             }

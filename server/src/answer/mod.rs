@@ -74,10 +74,15 @@ pub enum Piece {
         template: String,
         /// BLAKE3 of the prompt, without the mark that is another one each time; hexadecimal.
         prompt_digest: String,
-        /// How many of the rows it was shown: the first so many.
-        rows: usize,
+        /// The bytes of each row's content that it was shown; `None` for a row that it was not.
+        shown: Vec<Shown>,
+        /// Whether it said, as its rules tell it to, that the rows hold no answer.
+        found_nothing: bool,
     },
 }
+
+/// The bytes of a row's content that a model was shown, if it was shown the row.
+pub type Shown = Option<Range<usize>>;
 
 /// Turns evidence into an answer, piece by piece. Dropping the stream cancels the work.
 pub trait Answerer: Send + Sync {
@@ -123,7 +128,8 @@ pub struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
     /// Why no answerer answered, for programs: `model_failed`, `model_timed_out`, `model_found_nothing`, `model_declined`, `budget_used_up`,
-    /// `ledger_unreachable`; `ambiguous_person` where the question names several clients by one name.
+    /// `ledger_unreachable`; `ambiguous_person` where the question names several clients by one name; of what a model wrote,
+    /// `cut_short` where it stopped before it was done, and `model_cited_nothing` where it rests on no record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// Id of the snapshot that was searched.
@@ -189,6 +195,8 @@ const ANOTHER_ANSWERED: &str = "先の回答モデルが応答しないため、
 const SEARCH_ONLY: &str = "回答モデルが応答しないため、見つかった記録をそのまま示します。";
 /// What is said where none may be asked any more.
 const BUDGET_USED_UP: &str = "モデルの利用料金が上限に達したため、見つかった記録をそのまま示します。";
+/// What is said where a model stopped before it was done.
+const CUT_SHORT: &str = "回答は途中で終わっています。";
 /// Rows that are shown then.
 const SHOWN: usize = 5;
 
@@ -211,10 +219,10 @@ pub fn run(
         };
         // Of several who ask the same at once, one asks the model and the others wait for his answer, but not so long that
         // none would be left of the time for their own.
+        yield Step::Searching;
         let flight = app.flights.get_with(key, async { Arc::default() }).await;
         let _flight = tokio::time::timeout(app.deadline() / 2, flight.lock()).await;
         if let Some(known) = app.caches.answers.look(&key).await {
-            yield Step::Searching;
             Box::pin(see(&app, &question, &known.retrieved)).await?;
             if let Some(yen) = known.summary.total_cost_jpy.filter(|yen| *yen > 0.0) {
                 app.till(question.payer()).saved("answer", &known.summary.model, yen).await;
@@ -245,7 +253,9 @@ pub fn run(
                         app.caches.answers.put(key, (app.now)(), keep).await;
                     }
                 }
-                _ => {}
+                // That was said before.
+                Step::Searching => continue,
+                Step::Generating => {}
             }
             yield step;
         }
@@ -286,7 +296,7 @@ fn fresh(
             // What is handed over in one piece has one deadline; what streams has one for the first word, and one for all.
             let until = began + if question.at_once { app.deadline() } else { app.stream_deadline() };
             let answering = first_to_answer(&app, &asked, began, &mut summary).await;
-            let mut rows = asked.evidence.len();
+            let (mut seen, mut found_nothing) = (Vec::new(), false);
             let mut is_answered = answering.is_some();
             if let Some((first, mut pieces, pass)) = answering {
                 let mut next = Some(Ok::<Piece, Failure>(first));
@@ -315,8 +325,12 @@ fn fresh(
                             }
                         }
                         Piece::Cited(citation) => summary.citations.push(citation),
-                        Piece::Done { finished, usd, template, prompt_digest, rows: shown } => {
-                            rows = shown;
+                        Piece::Done { finished, usd, template, prompt_digest, shown, found_nothing: nothing } => {
+                            (seen, found_nothing) = (shown, nothing);
+                            if finished.finish != Finish::Stop {
+                                summary.reason = Some("cut_short");
+                                summary.also(CUT_SHORT);
+                            }
                             summary.model = finished.model;
                             summary.finish = Some(finished.finish);
                             summary.usage = finished.usage;
@@ -349,7 +363,7 @@ fn fresh(
                 summary.highlights = highlights(&understood, &asked.evidence);
             }
             // A model that found nothing in the rows has said so, and has nothing to cite.
-            if check::says_nothing(&text) {
+            if found_nothing {
                 summary.answered = false;
                 summary.reason = Some("model_found_nothing");
             }
@@ -359,13 +373,17 @@ fn fresh(
             let last = app.on_pool(move || {
                 let mut verdicts = Vec::new();
                 if wrote {
-                    // What the model was not shown it cannot cite.
-                    (citations, verdicts) = checked(&text, evidence.get(..rows).unwrap_or(&evidence));
+                    (citations, verdicts) = checked(&text, &evidence, &seen);
                 }
                 cite::locate(&mut citations, &catalogue, &newest)?;
                 Ok::<_, Failure>((citations, verdicts))
             });
             (summary.citations, summary.verdicts) = last.await??;
+            // Whatever it is, it rests on no record.
+            if wrote && summary.citations.is_empty() {
+                summary.answered = false;
+                summary.reason = Some("model_cited_nothing");
+            }
         } else {
             summary.mode = "refused";
             let ambiguous = &understood.people.ambiguous;
@@ -469,20 +487,27 @@ fn blame(pass: &Pass<'_>, failure: &Failure) {
     }
 }
 
-/// What a model wrote, held against the rows that it cites.
-fn checked(text: &str, evidence: &[Evidence]) -> (Vec<Citation>, Vec<Verdict>) {
-    let rows: Vec<&Row> = evidence.iter().map(|evidence| &evidence.row).collect();
+/// What a model wrote, held against what it was `shown` of the rows that it cites. What it was not shown it cannot cite.
+fn checked(text: &str, evidence: &[Evidence], shown: &[Shown]) -> (Vec<Citation>, Vec<Verdict>) {
+    let seen = |(evidence, shown): (&Evidence, &Shown)| {
+        let content = evidence.row.content.get(shown.clone()?)?.to_owned();
+        Some(Row { content, ..evidence.row.clone() })
+    };
+    let rows: Vec<Option<Row>> = evidence.iter().zip(shown).map(seen).collect();
+    let rows: Vec<Option<&Row>> = rows.iter().map(Option::as_ref).collect();
     let verdicts = check::Local.check(text, &rows);
-    let cited = verdicts.iter().flat_map(|verdict| cite::citations(&verdict.sentence, evidence));
+    let cited = verdicts.iter().flat_map(|verdict| cite::citations(&verdict.sentence, evidence, shown));
     (cited.collect(), verdicts)
 }
 
 /// The best rows, each by its sentence that says most of the question.
 fn shown(asked: &Asked) -> Vec<(String, Citation)> {
     let about = (1..).zip(asked.evidence.iter()).filter(|(_, evidence)| evidence.about).take(SHOWN);
+    let whole: Vec<Shown> =
+        asked.evidence.iter().map(|evidence| Some(0..evidence.row.content.len())).collect();
     let line = |(number, evidence): (usize, &Evidence)| {
         let mark = format!("{}[{number}]", asked.question);
-        let citation = cite::citations(&mark, &asked.evidence).into_iter().next()?;
+        let citation = cite::citations(&mark, &asked.evidence, &whole).into_iter().next()?;
         let said = evidence.row.content.get(citation.start..citation.end)?;
         let date =
             if evidence.row.date.is_empty() { String::new() } else { format!("（{}）", evidence.row.date) };

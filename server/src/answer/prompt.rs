@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
+use std::ops::Range;
+
 use karute_engine::words::{Script, normalise, sentences};
 use karute_sync::generate::{Prompt, Role, Turn};
 use rand::RngExt;
 
 use super::cite::without_marks;
-use super::{Asked, Exchange};
+use super::{Asked, Exchange, Shown};
 use crate::retrieve::Evidence;
+use crate::retrieve::relevance::{Relevance, Vocabulary};
 
 /// Rules for each language, of this version.
 const JAPANESE: &str = include_str!("templates/ja.txt");
@@ -17,6 +20,10 @@ const ENGLISH: &str = include_str!("templates/en.txt");
 const EXCHANGES: usize = 4;
 /// Earlier questions that a prompt holds.
 const EARLIER: usize = 6;
+/// The most that one row may take of what is left to all: one part in so many.
+const ROW_SHARE: usize = 3;
+/// A sentence of more characters is a transcript without full stops.
+const ENDLESS: usize = 300;
 /// What is left to the conversation of what rules and question leave: one part in so many.
 const HISTORY_SHARE: usize = 4;
 /// The most that one earlier answer may take, in characters.
@@ -33,6 +40,8 @@ pub struct Templates {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Template {
     version: String,
+    /// What a model is told to say where the rows hold no answer.
+    nothing: Option<String>,
     text: String,
 }
 
@@ -47,16 +56,22 @@ pub struct TemplateError {
 }
 
 impl Template {
-    /// Reads `version: NAME`, then the rules, which must name the marker of the fences.
+    /// Reads `version: NAME`, perhaps `nothing: WORDS` (what the rules tell a model to say where the rows hold no answer), then
+    /// the rules, which must name the marker of the fences.
     fn parse(text: &str, path: &str) -> Result<Self, TemplateError> {
         let fault = |detail: &str| TemplateError { path: path.to_owned(), detail: detail.to_owned() };
         let (first, rest) = text.split_once('\n').ok_or_else(|| fault("it has one line"))?;
         let version = first.strip_prefix("version:").map(str::trim).filter(|version| !version.is_empty());
         let version = version.ok_or_else(|| fault("its first line is not `version: NAME`"))?;
+        let (nothing, rest) =
+            match rest.trim_start().strip_prefix("nothing:").and_then(|rest| rest.split_once('\n')) {
+                Some((words, rest)) => (Some(words.trim().to_owned()), rest),
+                None => (None, rest),
+            };
         if !rest.contains("{marker}") {
             return Err(fault("its rules do not mention {marker}, the sign of what is data"));
         }
-        Ok(Self { version: version.to_owned(), text: rest.trim().to_owned() })
+        Ok(Self { version: version.to_owned(), nothing, text: rest.trim().to_owned() })
     }
 }
 
@@ -96,6 +111,11 @@ impl Templates {
         &self.of(question).version
     }
 
+    /// What these rules tell a model to say where the rows hold no answer to this question.
+    pub(super) fn nothing(&self, question: &str) -> Option<&str> {
+        self.of(question).nothing.as_deref()
+    }
+
     fn of(&self, question: &str) -> &Template {
         if is_japanese(question) { &self.japanese } else { &self.english }
     }
@@ -120,33 +140,51 @@ pub(super) fn digest(prompt: &Prompt, marker: &str) -> String {
     blake3::Hash::from(crate::cache::key(parts.iter().map(String::as_bytes))).to_hex().to_string()
 }
 
-/// A prompt, and how many of the rows are in it: the first so many, since the best come first.
+/// A prompt, and what of each row is in it. Only rows that speak of the people and days that are asked about are: what is said
+/// of one client must not be answered from another's record.
 pub(super) fn build(
     asked: &Asked,
     templates: &Templates,
     marker: &str,
     most_tokens: usize,
     max_output_tokens: u32,
-) -> (Prompt, usize) {
+) -> (Prompt, Vec<Shown>) {
     let template = templates.of(&asked.question);
     let system = template.text.replace("{marker}", marker);
-    let (mut used, mut rows, mut data) = (tokens(&system) + tokens(&asked.question), 0, String::new());
+    let (mut used, mut data) = (tokens(&system) + tokens(&asked.question), String::new());
     // Rows come first: a long conversation must not leave the model without any.
     let mut turns = history(&asked.earlier, most_tokens.saturating_sub(used) / HISTORY_SHARE);
     used += turns.iter().map(|turn| tokens(&turn.text)).sum::<usize>();
-    for (number, evidence) in (1..).zip(asked.evidence.iter()) {
+    let vocabulary = Vocabulary::new(&asked.question, &[]);
+    let most_of_a_row = most_tokens.saturating_sub(used) / ROW_SHARE;
+    let mut shown: Vec<Shown> = vec![None; asked.evidence.len()];
+    for ((number, evidence), shown) in (1..).zip(asked.evidence.iter()).zip(&mut shown) {
         let left = most_tokens.saturating_sub(used);
-        let Some(fenced) = fence(number, evidence, marker, left) else { break };
+        if !evidence.about {
+            continue;
+        }
+        // One that does not fit leaves its place to those behind it.
+        let Some((fenced, range)) = fence(number, evidence, marker, &vocabulary, left.min(most_of_a_row))
+        else {
+            continue;
+        };
         used += tokens(&fenced);
         data.push_str(&fenced);
-        rows = number;
+        *shown = Some(range);
     }
     turns.push(Turn { role: Role::User, text: format!("{data}\n{}", clean(&asked.question, marker)) });
-    (Prompt { system, turns, max_output_tokens, label: String::new() }, rows)
+    (Prompt { system, turns, max_output_tokens, label: String::new() }, shown)
 }
 
-/// A row between its two lines, cut at the end of a sentence if all of it does not fit; `None` if none of it does.
-fn fence(number: usize, evidence: &Evidence, marker: &str, most_tokens: usize) -> Option<String> {
+/// A row between its two lines, and which bytes of its content: if all of it does not fit, the sentences around the one that says
+/// most of the question. `None` if not one of them fits.
+fn fence(
+    number: usize,
+    evidence: &Evidence,
+    marker: &str,
+    vocabulary: &Vocabulary,
+    most_tokens: usize,
+) -> Option<(String, Range<usize>)> {
     let row = &evidence.row;
     let head = |text: &str| clean(text, marker).replace(['\n', '\r'], " ");
     let date = if row.date.is_empty() { "-" } else { &row.date };
@@ -158,15 +196,63 @@ fn fence(number: usize, evidence: &Evidence, marker: &str, most_tokens: usize) -
     );
     let bottom = format!("--- end [{number}] {marker} ---\n");
     let room = most_tokens.checked_sub(tokens(&top) + tokens(&bottom))?;
-    let content = clean(&row.content, marker);
-    let kept = if tokens(&content) <= room {
-        content.as_str()
-    } else {
-        let ends = sentences(&content).into_iter().map(|sentence| sentence.end);
-        let end = ends.take_while(|end| tokens(&content[..*end]) <= room).last()?;
-        &content[..end]
+    let range = match tokens(&row.content) <= room {
+        true => 0..row.content.len(),
+        false => excerpt(&row.content, vocabulary, room)?,
     };
-    Some(format!("{top}{kept}\n{bottom}"))
+    let kept = clean(row.content.get(range.clone())?, marker);
+    Some((format!("{top}{kept}\n{bottom}"), range))
+}
+
+/// As many whole sentences of `content` as fit, around the one that says most of the question; of a sentence that nobody ended,
+/// its clauses.
+fn excerpt(content: &str, vocabulary: &Vocabulary, most_tokens: usize) -> Option<Range<usize>> {
+    let parts: Vec<Range<usize>> =
+        sentences(content).into_iter().flat_map(|sentence| clauses(content, sentence)).collect();
+    let relevance = Relevance::new(vocabulary, &[]);
+    let said = |part: &Range<usize>| relevance.covered(&vocabulary.held(&content[part.clone()]));
+    let fits = |range: &Range<usize>| tokens(&content[range.clone()]) <= most_tokens;
+    // The first of those that say alike.
+    let best = (0..parts.len()).rev().max_by(|&a, &b| said(&parts[a]).total_cmp(&said(&parts[b])))?;
+    let mut kept = Some(parts[best].clone()).filter(fits)?;
+    let (mut before, mut behind) =
+        (parts[..best].iter().rev().peekable(), parts[best + 1..].iter().peekable());
+    loop {
+        let longer =
+            [behind.peek().map(|part| kept.start..part.end), before.peek().map(|part| part.start..kept.end)];
+        match longer.map(|range| range.filter(fits)) {
+            [Some(range), _] => {
+                behind.next();
+                kept = range;
+            }
+            [None, Some(range)] => {
+                before.next();
+                kept = range;
+            }
+            [None, None] => return Some(kept),
+        }
+    }
+}
+
+/// The bytes of `sentence` in `content` as one range, or, if it is one that nobody ended, in parts that end behind a comma or a
+/// space, and where there is none, anywhere.
+fn clauses(content: &str, sentence: Range<usize>) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let mut rest = sentence;
+    while content[rest.clone()].chars().nth(ENDLESS).is_some() {
+        let (mut end, mut comma) = (rest.start, None);
+        for (at, char) in content[rest.clone()].char_indices().take(ENDLESS) {
+            end = rest.start + at + char.len_utf8();
+            if matches!(char, '、' | '，' | ',') || char.is_whitespace() {
+                comma = Some(end);
+            }
+        }
+        let end = comma.unwrap_or(end);
+        parts.push(rest.start..end);
+        rest.start = end;
+    }
+    parts.push(rest);
+    parts
 }
 
 /// `text` without what could be taken for a fence: the marker, and characters that command a terminal or hide text.
@@ -233,6 +319,7 @@ mod tests {
     use crate::money::Till;
     use karute_engine::Row;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn asked(contents: &[&str]) -> Asked {
         let evidence = contents.iter().map(|content| Evidence {
@@ -242,6 +329,7 @@ mod tests {
                 date: "2026-10-01".into(),
                 ..Row::default()
             },
+            about: true,
             ..Evidence::default()
         });
         Asked {
@@ -254,16 +342,16 @@ mod tests {
 
     fn text(asked: &Asked, most_tokens: usize) -> (String, usize) {
         let templates = Templates::built_in().expect("templates");
-        let (prompt, rows) = build(asked, &templates, "MARK", most_tokens, 100);
-        (prompt.turns.last().expect("a turn").text.clone(), rows)
+        let (prompt, shown) = build(asked, &templates, "MARK", most_tokens, 100);
+        (prompt.turns.last().expect("a turn").text.clone(), shown.iter().flatten().count())
     }
 
     #[test]
     fn rules_and_data_stand_apart_and_each_row_between_its_lines() {
         let templates = Templates::built_in().expect("templates");
         let asked = asked(&["体温36.5℃。", "血圧120/80。"]);
-        let (prompt, rows) = build(&asked, &templates, "MARK", 10_000, 100);
-        assert_eq!(rows, 2);
+        let (prompt, shown) = build(&asked, &templates, "MARK", 10_000, 100);
+        assert!(shown.iter().zip(asked.evidence.iter()).all(|(s, e)| *s == Some(0..e.row.content.len())));
         assert!(prompt.system.contains("MARK") && !prompt.system.contains("体温36.5"));
         let data = &prompt.turns[0].text;
         assert!(
@@ -275,22 +363,43 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_does_not_fit_is_cut_at_the_end_of_a_sentence_and_the_rest_left_out() {
-        let all = asked(&["一番目の文です。二番目の文です。", "次の記録。"]);
-        let mut seen = [false; 4];
-        for budget in 0..1_000 {
-            let (data, rows) = text(&all, budget);
-            let state = match (data.contains("二番目の文です。\n--- end"), rows) {
-                (_, 0) => 0,
-                (false, 1) => 1,
-                (true, 1) => 2,
-                _ => 3,
-            };
-            assert_eq!(state > 0, data.contains("一番目の文です。"), "{data}");
-            assert!(state < 3 || data.contains("次の記録。"), "{data}");
-            seen[state] = true;
+    fn of_a_row_that_does_not_fit_the_sentences_around_the_best_one_are_kept() {
+        let long =
+            ["昨日は散歩をした。"; 30].concat() + "体温は36.5℃。" + &["夕食は全量食べた。"; 30].concat();
+        let all = asked(&[&long, "次の記録。"]);
+        let mut seen = BTreeSet::new();
+        for budget in 0..3_000 {
+            let (prompt, shown) =
+                build(&all, &Templates::built_in().expect("templates"), "MARK", budget, 100);
+            let data = &prompt.turns[0].text;
+            if let Some(range) = &shown[0] {
+                let kept = &long[range.clone()];
+                assert!(kept.contains("体温は36.5℃。") && kept.ends_with('。'), "{kept}");
+                assert!(data.contains(&format!("\n{kept}\n--- end [1]")), "{data}");
+            }
+            assert_eq!(shown[1].is_some(), data.contains("次の記録。"));
+            seen.insert((shown[0].clone().map(|range| range == (0..long.len())), shown[1].is_some()));
         }
-        assert_eq!(seen, [true; 4], "nothing, one sentence, one row, both rows");
+        let expected = [(None, false), (None, true), (Some(false), true), (Some(true), true)];
+        assert!(expected.iter().all(|state| seen.contains(state)), "{seen:?}");
+    }
+
+    #[test]
+    fn a_long_row_without_a_full_stop_leaves_room_to_the_others() {
+        let long = "あいうえお、".repeat(4_000) + "体温は36.5℃、" + &"かきくけこ".repeat(4_000);
+        let (data, rows) = text(&asked(&[&long, "次の記録。", "最後の記録。"]), 4_000);
+        assert_eq!(rows, 3);
+        assert!(data.contains("体温は36.5℃、") && data.contains("最後の記録。"), "{}", data.len());
+    }
+
+    #[test]
+    fn a_row_about_somebody_else_is_not_shown() {
+        let mut asked = asked(&["体温36.5℃。", "体温39.0℃。"]);
+        let mut evidence = asked.evidence.to_vec();
+        evidence[0].about = false;
+        asked.evidence = evidence.into();
+        let (data, rows) = text(&asked, 10_000);
+        assert!(rows == 1 && data.contains("[2] MARK") && !data.contains("36.5"), "{data}");
     }
 
     #[test]
@@ -298,8 +407,8 @@ mod tests {
         let templates = Templates::built_in().expect("templates");
         let long = Exchange { question: "問".repeat(2000), answer: "答".repeat(2000) };
         let asked = Asked { earlier: vec![long; 10], ..asked(&["体温36.5℃。", "血圧120/80。"]) };
-        let (prompt, rows) = build(&asked, &templates, "MARK", 4_000, 100);
-        assert_eq!(rows, 2, "{:?}", prompt.turns.len());
+        let (prompt, shown) = build(&asked, &templates, "MARK", 4_000, 100);
+        assert!(shown.iter().all(Option::is_some), "{:?}", prompt.turns.len());
     }
 
     #[test]
@@ -328,6 +437,12 @@ mod tests {
         std::fs::write(&path, "version: own-1\n囲みは{marker}。\n").expect("written");
         assert_eq!(Templates::load(Some(directory.path())).expect("own").version("体温は"), "own-1");
         assert_eq!(Templates::load(Some(directory.path())).expect("own").version("what"), "en-1");
+        assert_eq!(Templates::load(Some(directory.path())).expect("own").nothing("体温は"), None);
+        std::fs::write(&path, "version: own-2\nnothing: 記載なし。\n囲みは{marker}。\n").expect("written");
+        assert_eq!(
+            Templates::load(Some(directory.path())).expect("own").nothing("体温は"),
+            Some("記載なし。")
+        );
         for wrong in ["version: x\nno marker\n", "no version {marker}\nx", "x"] {
             std::fs::write(&path, wrong).expect("written");
             assert!(Templates::load(Some(directory.path())).is_err(), "{wrong}");

@@ -1,5 +1,6 @@
 //! `karute backup`, `karute restore`, `karute init-sheet`: what is done to the spreadsheet, and to the state, as a whole.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use karute_sync::source::Source;
 use karute_sync::spreadsheet::Spreadsheet;
 use karute_sync::workbook::Workbook;
 use serde_json::json;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use super::print_json;
 use crate::audit::verify;
@@ -37,14 +38,59 @@ pub(super) struct Options {
     /// Make no copy in Drive.
     #[arg(long)]
     files_only: bool,
+    /// For a timer: the state to `backups` in the data directory, where KARUTE_BACKUP_KEEP copies stay, unless it is PostgreSQL's;
+    /// and a copy of the spreadsheet in Drive where KARUTE_BACKUP_FOLDER names a folder.
+    #[arg(long, conflicts_with_all = ["out", "state", "files_only"])]
+    nightly: bool,
+}
+
+/// The folder of nightly copies of the state, in the data directory, and how their names begin and end: the day is between.
+pub(crate) const NIGHTLY: &str = "backups";
+const BEGIN: &str = "state-";
+const END: &str = ".sqlite";
+
+/// Copies the state under the name of today, over another of today, and removes the oldest copies.
+async fn nightly(settings: &Settings, today: Date) -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let folder = settings.data_dir.join(NIGHTLY);
+    fs::create_dir_all(&folder)?;
+    let (file, part) = (folder.join(format!("{BEGIN}{today}{END}")), folder.join("state.part"));
+    // What a run left that was ended.
+    if part.exists() {
+        fs::remove_file(&part)?;
+    }
+    super::state(settings).await?.copy_to(&part).await?;
+    fs::rename(&part, &file)?;
+    let is_copy = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(BEGIN) && name.ends_with(END))
+    };
+    let mut copies: Vec<PathBuf> =
+        fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path())).filter(is_copy).collect();
+    copies.sort_unstable();
+    for old in copies.iter().rev().skip(settings.backup_keep) {
+        fs::remove_file(old)?;
+    }
+    Ok(file)
 }
 
 pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Ended {
-    let Options { out, state, files_only } = options;
-    if files_only && out.is_none() && state.is_none() {
+    let Options { out, state, mut files_only, nightly: is_nightly } = options;
+    if is_nightly {
+        files_only = settings.backup_folder.is_empty() || !setup::from_sheets(&settings);
+    }
+    let is_file = settings.database.reveal().is_none();
+    if is_nightly && files_only && !is_file {
+        return Err("nothing to back up: the state is PostgreSQL's, and KARUTE_BACKUP_FOLDER names no folder for the spreadsheet".into());
+    }
+    if files_only && out.is_none() && state.is_none() && !is_nightly {
         return Err("nothing to back up: --files-only needs --out or --state".into());
     }
     let mut done = Backup::default();
+    // The state first: what Drive says must not keep it from being copied.
+    let copied = match is_nightly && is_file {
+        true => Some(nightly(&settings, OffsetDateTime::now_utc().date()).await?),
+        false => None,
+    };
     if !files_only {
         let (spreadsheet, id) =
             (setup::spreadsheet(&settings, scope::BACKUP)?, setup::spreadsheet_id(&settings)?);
@@ -64,6 +110,7 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> End
         let spreadsheet = setup::spreadsheet(&settings, scope::READ)?;
         done = files(&spreadsheet, &spreadsheet.address(), directory, done).await?;
     }
+    done.files.extend(copied);
     if let Some(file) = state {
         super::state(&settings).await?.copy_to(&file).await?;
         done.files.push(file);

@@ -1,10 +1,12 @@
-//! The way to the bucket and back: `karute snapshot push`, `pull` and `prune --bucket`, and `karute sync --push`.
+//! The way to the bucket and back: `karute snapshot push` and `pull`, `list`, `rollback` and `prune` with `--bucket`, and `karute
+//! sync --push`.
 
 use karute_engine::{SnapshotId, Store};
-use karute_sync::bucket::{Bucket, BucketError, Pruned, Pushed, Seen};
+use karute_sync::bucket::{Bucket, BucketError, Held, Pruned, Pushed, Seen};
 use karute_sync::forget;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::runtime::Runtime;
 
 use super::{Outcome, print_json, runtime};
@@ -91,13 +93,21 @@ fn open(settings: &Settings) -> Result<Bucket, Box<dyn std::error::Error>> {
     Ok(Bucket::open(url, settings.bucket_endpoint.as_ref())?)
 }
 
-pub(super) fn push(settings: &Settings, store: &Store, id: SnapshotId, json: bool) -> Outcome {
+pub(super) fn push(settings: &Settings, store: &Store, id: SnapshotId, if_new: bool, json: bool) -> Outcome {
     let bucket = open(settings)?;
     let progress = progress::for_stderr();
     let pushed = runtime()?.block_on(async {
         let seen = bucket.look().await?;
-        bucket.push(store, id, &seen, progress.as_ref()).await
+        if if_new && seen.id() == Some(id) {
+            return Ok(None);
+        }
+        let pushed = bucket.push(store, id, &seen, progress.as_ref()).await?;
+        if if_new && let Err(error) = bucket.prune(settings.bucket_keep, OffsetDateTime::now_utc()).await {
+            tracing::error!(%error, "pushed, but old snapshots stay in the bucket");
+        }
+        Ok::<_, BucketError>(Some(pushed))
     })?;
+    let Some(pushed) = pushed else { return Ok(()) };
     if json {
         return print_json(&told(&bucket, &pushed));
     }
@@ -120,6 +130,32 @@ pub(super) fn prune(settings: &Settings, keep: usize, json: bool) -> Outcome {
         say!("removed {id}")?;
     }
     Ok(say!("{} removed, {left} left in {}", removed.len(), bucket.url())?)
+}
+
+pub(super) fn list(settings: &Settings, json: bool) -> Outcome {
+    let bucket = open(settings)?;
+    let held = runtime()?.block_on(bucket.held())?;
+    let uploaded = |held: &Held| {
+        let moment = OffsetDateTime::from_unix_timestamp(held.uploaded).ok();
+        moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default()
+    };
+    if json {
+        let line = |held: &Held| json!({ "id": held.id.to_string(), "current": held.current, "uploaded": uploaded(held) });
+        return print_json(&held.iter().map(line).collect::<Vec<Value>>());
+    }
+    for held in &held {
+        say!("{} {}  {}", if held.current { '*' } else { ' ' }, held.id, uploaded(held))?;
+    }
+    Ok(())
+}
+
+pub(super) fn rollback(settings: &Settings, id: Option<&str>, json: bool) -> Outcome {
+    let bucket = open(settings)?;
+    let id = runtime()?.block_on(bucket.go_back(id))?;
+    if json {
+        return print_json(&json!({ "bucket": bucket.url().to_string(), "snapshot_id": id.to_string() }));
+    }
+    Ok(say!("{id} is current in {}", bucket.url())?)
 }
 
 pub(super) fn pull(settings: &Settings, store: &Store, json: bool) -> Outcome {

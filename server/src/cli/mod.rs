@@ -25,6 +25,8 @@ mod snapshot;
 mod sync;
 mod token;
 
+pub(crate) use backup::NIGHTLY;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -147,7 +149,10 @@ pub fn main() -> ExitCode {
     telemetry::start(&loaded.settings);
     run(cli, loaded).unwrap_or_else(|error| {
         // `karute ... | head`: whoever read has read enough. The code is the shell's for one that SIGPIPE ended.
-        if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+        if error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+        {
             return ExitCode::from(141);
         }
         eprintln!("karute: {error}");

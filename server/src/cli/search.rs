@@ -135,12 +135,30 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
         say!("     {}, {} 行 {}", plain(&row.id), plain(&row.origin.sheet), row.origin.row_number)?;
         if options.explain {
             let rank = |rank: Option<usize>| rank.map_or("-".to_owned(), |rank| rank.to_string());
-            say!("     by vector {}, by words {}", rank(evidence.by_vector), rank(evidence.by_words))?;
+            say!(
+                "     by vector {} ({:.3}), by words {} ({:.3}), mixed {}; {}",
+                rank(evidence.by_vector),
+                evidence.similarity,
+                rank(evidence.by_words),
+                evidence.keywords,
+                evidence.mixed,
+                if evidence.about {
+                    "speaks of who and when is asked about"
+                } else {
+                    "of somebody, or some day, else"
+                }
+            )?;
         }
     }
     if options.explain {
         let understood = &retrieved.understood;
         say!("searched for: {}", plain(&understood.text))?;
+        if let Some(before) = &understood.taken_over {
+            say!("taken over: {}", plain(before))?;
+        }
+        if let Some(word) = understood.newest {
+            say!("newest first: {word}")?;
+        }
         for span in &understood.days {
             say!("days: {} is {} to {}", plain(&span.phrase), span.first, span.last)?;
         }
@@ -151,6 +169,11 @@ pub(super) async fn run(settings: Settings, options: Options, json: bool) -> Out
         for term in &understood.terms {
             say!("term: {} is {}, also {}", plain(&term.form), term.canonical, term.others.join("、"))?;
         }
+        say!(
+            "snapshot: {}, ranked by {}",
+            retrieved.snapshot,
+            retrieved.reranked_by.as_deref().unwrap_or("this machine")
+        )?;
         let verdict = &retrieved.verdict;
         say!(
             "answerable: {} (probability {:.2}, at least {:.2})",

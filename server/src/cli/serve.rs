@@ -189,7 +189,7 @@ async fn forget(app: App) {
 /// How often conversations that are kept no longer are looked for.
 const RETAIN_EVERY: Duration = Duration::from_secs(3600);
 
-/// Removes conversations that were last answered too long ago, now and every hour.
+/// Removes what was asked and answered too long ago, now and every hour.
 async fn retain(app: App) {
     let mut ticks = tokio::time::interval(RETAIN_EVERY);
     loop {
@@ -198,7 +198,10 @@ async fn retain(app: App) {
         let oldest = (app.now)() - time::Duration::days(i64::from(app.settings.history_days));
         match state.remove_before(oldest).await {
             Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "conversations were removed after KARUTE_HISTORY_DAYS"),
+            Ok(removed) => tracing::info!(
+                removed,
+                "conversations, or parts of them, were removed after KARUTE_HISTORY_DAYS"
+            ),
             Err(error) => tracing::error!(%error, "old conversations were not removed"),
         }
     }

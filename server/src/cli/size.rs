@@ -2,7 +2,8 @@
 //!
 //! Figures measured on 2026-11-26 on two cores of a Sapphire Rapids machine, the driver beside the server (`.ci/chaos load`):
 //! 2.1 ms of a core for a search up to 20,000 rows, 4.7 ms at 100,000 (512 dimensions, sign-in and audit among it); 30 MB at
-//! rest, and the snapshot where all of it is read.
+//! rest, and the snapshot where all of it is read. Before the p99 of a search passed 50 ms, it held 800, 600 and 100 a second at
+//! 3,200, 20,000 and 100,000 rows.
 
 use clap::Args;
 use karute_sync::generate::Usage;
@@ -23,10 +24,11 @@ const EXACT_ROWS: f64 = 10_000.0;
 const ROW_BYTES: f64 = 700.0;
 /// Bytes of the program at rest.
 const REST_BYTES: f64 = 30.0 * 1024.0 * 1024.0;
-/// The share of a core that may be used before waiting begins.
-const BUSY: f64 = 0.6;
-/// Cores of one instance.
-const CORES: f64 = 2.0;
+/// Searches a second that an instance of two cores held, by rows.
+const HELD: [(f64, f64); 3] = [(3_200.0, 800.0), (20_000.0, 600.0), (100_000.0, 100.0)];
+/// What the manifests give an instance, bytes: memory, of which the store may take so much.
+const INSTANCE_BYTES: u64 = 2 << 30;
+const STORE_BYTES: u64 = 1 << 30;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -63,6 +65,17 @@ struct Size {
     prices_of: String,
 }
 
+/// Searches a second that one instance holds over so many rows: between what was measured, and beyond it, on a line of powers.
+fn held(rows: f64) -> f64 {
+    let (from, to) = match HELD.iter().position(|(measured, _)| rows < *measured) {
+        Some(0) => return HELD[0].1,
+        Some(at) => (HELD[at - 1], HELD[at]),
+        None => (HELD[HELD.len() - 2], HELD[HELD.len() - 1]),
+    };
+    let slope = (to.1 / from.1).ln() / (to.0 / from.0).ln();
+    from.1 * (rows / from.0).powf(slope)
+}
+
 fn size(settings: &Settings, options: &Options) -> Result<Size, Box<dyn std::error::Error>> {
     let (rows, dims) = (f64::from(options.rows), f64::from(options.dims));
     // A number as it was embedded, and one byte as it is searched.
@@ -71,7 +84,8 @@ fn size(settings: &Settings, options: &Options) -> Result<Size, Box<dyn std::err
     let caches = if settings.cache { 3.0 * settings.cache_bytes as f64 } else { 0.0 };
     let scanned = if rows <= EXACT_ROWS { rows * dims / SCANNED * 1e3 } else { 0.0 };
     let search_ms = SEARCH_MS + (rows - FLAT_ROWS).max(0.0) * ROW_MS + scanned;
-    let held = CORES * BUSY * 1e3 / search_ms;
+    // An exact search over wide vectors costs more than those that were measured.
+    let held = held(rows) * SEARCH_MS / (SEARCH_MS + scanned);
     let models = Models::load(settings.models.as_deref())?;
     let model = models.generation(&settings.generation_model)?;
     let usage = Usage {
@@ -110,6 +124,12 @@ pub(super) fn run(settings: &Settings, options: &Options, json: bool) -> Outcome
         size.searches_per_second
     )?;
     say!("  instances   {} for {} a second", size.instances, options.rps)?;
+    if size.memory_bytes > INSTANCE_BYTES || 2 * size.snapshot_bytes > STORE_BYTES {
+        say!(
+            "  too large   for the 2Gi of memory and the 1Gi of /data in deploy/cloud-run and deploy/terraform: raise both, or \
+             KARUTE_VECTORS=f16"
+        )?;
+    }
     say!(
         "  answers     at most {:.0} yen a month for {} by {} (prices of {}), whatever they say",
         size.most_yen_a_month,
@@ -136,6 +156,10 @@ mod tests {
             large.memory_bytes > 2 << 30 && large.instances > 2 && large.search_ms > small.search_ms,
             "{large:?}"
         );
+        let held = |rows| of(rows, 1.0).searches_per_second;
+        assert!((held(100_000) - 100.0).abs() < 1.0 && (held(20_000) - 600.0).abs() < 1.0);
+        assert!(held(3_200) < 800.0 && held(1_000_000) < 20.0, "{} {}", held(3_200), held(1_000_000));
+        assert_eq!(of(100_000, 250.0).instances, 3);
         assert!(small.most_yen_a_month > 100.0 && small.most_yen_a_month < 5_000.0);
     }
 }

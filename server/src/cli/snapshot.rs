@@ -19,7 +19,11 @@ use crate::setup;
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Every snapshot in the store, newest first.
-    List,
+    List {
+        /// Those in the bucket, not those here.
+        #[arg(long)]
+        bucket: bool,
+    },
     /// What a snapshot holds and where it came from.
     Inspect(One),
     /// Read a snapshot whole and check every byte of it.
@@ -41,6 +45,9 @@ pub(super) enum Verb {
     Rollback {
         /// The snapshot's id or its beginning; the one that was current before if left out.
         id: Option<String>,
+        /// Make it current in the bucket, not here: whatever follows the bucket goes back to it. Nothing here is needed.
+        #[arg(long)]
+        bucket: bool,
     },
     /// Keep a snapshot whatever is pruned.
     Pin(One),
@@ -56,7 +63,14 @@ pub(super) enum Verb {
         bucket: bool,
     },
     /// Upload a snapshot to the bucket and make it current there.
-    Push(One),
+    Push {
+        #[command(flatten)]
+        one: One,
+        /// Do nothing where no bucket is set, or where the snapshot is current already; and leave KARUTE_BUCKET_KEEP snapshots
+        /// there. For a timer.
+        #[arg(long)]
+        if_new: bool,
+    },
     /// Download the bucket's current snapshot, verify it, and make it current here.
     Pull,
     /// Write a snapshot as plain files (JSON lines and a NumPy array).
@@ -89,7 +103,8 @@ pub(super) struct One {
 pub(super) fn run(settings: &Settings, verb: Verb, json: bool) -> Outcome {
     let store = Store::open(&settings.data_dir)?;
     match verb {
-        Verb::List => show::list(&store, json),
+        Verb::List { bucket: true } => bucket::list(settings, json),
+        Verb::List { bucket: false } => show::list(&store, json),
         Verb::Inspect(one) => {
             let index = one.open(&store)?;
             let forced = store.is_forced(index.id())?;
@@ -103,14 +118,16 @@ pub(super) fn run(settings: &Settings, verb: Verb, json: bool) -> Outcome {
             show::verify(&index, recall.then_some(questions), json)
         }
         Verb::Diff { a, b } => show::diff(&store.find(&a)?, &store.find(&b)?, json),
-        Verb::Rollback { id } => keep::rollback(&store, id.as_deref(), json),
+        Verb::Rollback { id, bucket: true } => bucket::rollback(settings, id.as_deref(), json),
+        Verb::Rollback { id, bucket: false } => keep::rollback(&store, id.as_deref(), json),
         Verb::Pin(one) => keep::pin(&store, &one.open(&store)?, json),
         // A pin can be taken away from what cannot be opened any more.
         Verb::Unpin(One { id: Some(id) }) => keep::unpin(&store, store.resolve(&id)?, json),
         Verb::Unpin(one) => keep::unpin(&store, one.open(&store)?.id(), json),
         Verb::Prune { keep, bucket: true } => bucket::prune(settings, keep, json),
         Verb::Prune { keep, bucket: false } => keep::prune(&store, keep, json),
-        Verb::Push(one) => bucket::push(settings, &store, one.open(&store)?.id(), json),
+        Verb::Push { if_new: true, .. } if settings.bucket.is_none() => Ok(()),
+        Verb::Push { one, if_new } => bucket::push(settings, &store, one.open(&store)?.id(), if_new, json),
         Verb::Pull => bucket::pull(settings, &store, json),
         Verb::Export { folder, one } => keep::export(&one.open(&store)?, &folder, json),
         Verb::Import { folder, force, changed } => {

@@ -109,7 +109,7 @@ settings! {
     bucket_keep: usize = "KARUTE_BUCKET_KEEP", default "30", within(1, 100_000),
         "Snapshots that `karute sync --push` leaves in the bucket, 1 to 100000: the newest, and the current one in any case";
     sheets: SheetNames = "VECTOR_DB_SHEETS", default "{}", any,
-        "Names of the sheets, JSON with the keys knowledge_base, embeddings, medical_terms, chat_history";
+        "Names of the sheets, JSON with the keys knowledge_base, embeddings, medical_terms, clients, chat_history";
     source: SourceKind = "KARUTE_SOURCE", default "auto", any,
         "Where records come from: workbook (KARUTE_WORKBOOK or the sample), sheets (VECTOR_DB_SPREADSHEET_ID), or auto: sheets if a spreadsheet is named and no workbook";
     spreadsheet: Option<SpreadsheetId> = "VECTOR_DB_SPREADSHEET_ID", default "", any,
@@ -212,8 +212,8 @@ settings! {
         "Days that a conversation is kept after its last answer, 1 to 36500";
     history_exchanges: usize = "CHAT_MAX_HISTORY", default "10", within(0, 100),
         "Questions and answers of a conversation that its next question is understood by, the latest, 0 to 100";
-    cloud_run: String = "K_SERVICE", default "", any,
-        "Name of the service on Cloud Run, which sets it: files there end with the instance";
+    cloud_run: String = "K_SERVICE" or "CLOUD_RUN_JOB", default "", any,
+        "Name of the service, or of the job, on Cloud Run, which sets it: files there end with the instance";
     cache: bool = "CACHE_ENABLED", default "true", any,
         "Whether vectors of questions, search results and, with KARUTE_CACHE_ANSWERS, answers are kept in memory: true or false";
     cache_answers: bool = "KARUTE_CACHE_ANSWERS", default "false", any,

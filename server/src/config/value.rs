@@ -410,6 +410,7 @@ impl Value for SheetNames {
                 "knowledge_base" => &mut names.knowledge_base,
                 "embeddings" => &mut names.embeddings,
                 "medical_terms" => &mut names.medical_terms,
+                "clients" => &mut names.clients,
                 "chat_history" => &mut names.chat_history,
                 _ => return Err(format!("has the unknown key {key:?}")),
             };
@@ -421,11 +422,12 @@ impl Value for SheetNames {
         Ok(names)
     }
     fn show(&self) -> String {
-        let Self { knowledge_base, embeddings, medical_terms, chat_history } = self;
+        let Self { knowledge_base, embeddings, medical_terms, clients, chat_history } = self;
         json!({
             "knowledge_base": knowledge_base,
             "embeddings": embeddings,
             "medical_terms": medical_terms,
+            "clients": clients,
             "chat_history": chat_history,
         })
         .to_string()

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use karute_engine::Store;
+use karute_engine::{Store, StoreError};
 use karute_sync::bucket::Bucket;
-use karute_sync::google::{drive, monitoring, scope};
+use karute_sync::google::{GoogleError, drive, monitoring, scope};
+use karute_sync::job::looked_at;
 use karute_sync::models::Models;
 use karute_sync::source::Source;
+use karute_sync::vertex;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Check;
+use crate::cli::NIGHTLY;
 use crate::config::Settings;
 use crate::money::day;
 use crate::setup;
@@ -28,6 +31,8 @@ const WRONG: time::Duration = time::Duration::minutes(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A backup that is older than this is worth a word.
 const BACKUP_WITHIN: time::Duration = time::Duration::days(8);
+/// As is a copy of the state, which is made each night.
+const STATE_WITHIN: time::Duration = time::Duration::hours(50);
 /// A snapshot that is older than this, where records come from a spreadsheet.
 const FRESH_WITHIN: time::Duration = time::Duration::hours(26);
 
@@ -36,7 +41,9 @@ pub async fn online(settings: &Settings) -> Vec<Check> {
     let mut checks =
         vec![snapshot(settings), memory(settings), retirement(settings), database(settings).await];
     checks.push(clock(settings).await);
+    checks.extend(models(settings).await);
     checks.extend(spreadsheet(settings).await);
+    checks.extend(state_copies(settings));
     checks.push(bucket(settings).await);
     checks.push(alerts(settings).await);
     checks
@@ -44,15 +51,18 @@ pub async fn online(settings: &Settings) -> Vec<Check> {
 
 fn snapshot(settings: &Settings) -> Check {
     let name = "snapshot";
-    let current = Store::open(&settings.data_dir).and_then(|store| store.current());
-    let index = match current {
-        Ok(opened) => opened.index,
+    let current =
+        Store::open(&settings.data_dir).and_then(|store| store.current().map(|opened| (opened.index, store)));
+    let (index, store) = match current {
+        Ok(found) => found,
+        Err(StoreError::Empty { .. }) if settings.bucket.is_some() => {
+            return Check::pass(name, "none is here yet: a start pulls the bucket's");
+        }
         Err(error) => return Check::fail(name, error.to_string(), "karute sync, or karute snapshot pull"),
     };
-    let built =
-        OffsetDateTime::parse(&index.provenance().built_at, &Rfc3339).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let age = OffsetDateTime::now_utc() - built;
-    let detail = format!("{} rows, built {} hours ago", index.len(), age.whole_hours());
+    let read = looked_at(&index, &store).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let age = OffsetDateTime::now_utc() - read;
+    let detail = format!("{} rows, read {} hours ago", index.len(), age.whole_hours());
     match setup::from_sheets(settings) && age > FRESH_WITHIN {
         true => Check::warn(
             name,
@@ -135,6 +145,35 @@ async fn database(settings: &Settings) -> Check {
     }
 }
 
+/// Whether each model of Google's can be asked: by a call that costs nothing.
+async fn models(settings: &Settings) -> Vec<Check> {
+    let answers = setup::is_paid(settings).then_some((settings.generation_model.as_str(), false));
+    let embeds = setup::embeds_by_vertex(settings).then_some((settings.embedding_model.as_str(), true));
+    let mut checks = Vec::new();
+    for (model, embeds) in answers.into_iter().chain(embeds) {
+        let name = if embeds { "embedding model" } else { "generation model" };
+        let mend = "gcloud services enable aiplatform.googleapis.com; roles/aiplatform.user for the account; GCP_PROJECT_ID, \
+                    GCP_LOCATION and the model's name";
+        let (project, location) = (&settings.gcp_project, &settings.gcp_location);
+        let asking = async {
+            let client = setup::client(settings, scope::CLOUD)?;
+            vertex::count_tokens(&client, project, location, model, embeds).await
+        };
+        checks.push(match tokio::time::timeout(PATIENCE, asking).await {
+            Ok(Ok(())) => Check::pass(name, format!("{model} answers in {location}")),
+            // Not every model that embeds counts.
+            Ok(Err(GoogleError::Refused { .. })) if embeds => Check::warn(
+                name,
+                format!("{model} cannot be asked without a cost"),
+                "ask a question after the start",
+            ),
+            Ok(Err(error)) => Check::fail(name, error.to_string(), mend),
+            Err(_) => Check::fail(name, "Google did not answer in time", "try again; then the network"),
+        });
+    }
+    checks
+}
+
 /// Tokens are refused where the clock is wrong, and days of budgets and questions are others.
 async fn clock(settings: &Settings) -> Check {
     let (name, mend) = ("clock", "timedatectl set-ntp true");
@@ -157,9 +196,9 @@ async fn clock(settings: &Settings) -> Check {
 async fn alerts(settings: &Settings) -> Check {
     let name = "alerts";
     let project = &settings.gcp_project;
-    if settings.cloud_run.is_empty() || project.is_empty() {
+    if project.is_empty() {
         let mend = "Prometheus with deploy/monitoring/prometheus-rules.yml: see its page /alerts";
-        return Check::warn(name, "outside Cloud Run only Prometheus knows", mend);
+        return Check::warn(name, "without a project of Google's only Prometheus knows", mend);
     }
     let mend = "terraform apply in deploy/terraform, or `gcloud alpha monitoring policies create --policy-from-file=FILE` for each of \
                 deploy/monitoring/alert-policies; to look: roles/monitoring.viewer";
@@ -169,6 +208,13 @@ async fn alerts(settings: &Settings) -> Check {
     };
     match tokio::time::timeout(PATIENCE, monitoring::alerts(&client, project)).await {
         Ok(Ok(found)) => match found.iter().filter(|found| found.starts_with(ALERTS)).count() {
+            0 if settings.cloud_run.is_empty() => Check::warn(
+                name,
+                format!(
+                    "project {project} has none of karute's; whether a Prometheus has them only that knows"
+                ),
+                mend,
+            ),
             0 => Check::fail(name, format!("project {project} has none of karute's"), mend),
             count if count < POLICIES => {
                 Check::warn(name, format!("{count} of karute's {POLICIES} are on"), mend)
@@ -184,7 +230,20 @@ async fn alerts(settings: &Settings) -> Check {
 async fn spreadsheet(settings: &Settings) -> Vec<Check> {
     let name = "spreadsheet";
     if !setup::from_sheets(settings) {
-        return vec![Check::pass(name, "records come from a workbook")];
+        return vec![match () {
+            () if setup::is_sample(settings) => Check::fail(
+                name,
+                "the sample that the program carries is served: its clients are made up",
+                "VECTOR_DB_SPREADSHEET_ID=..., KARUTE_WORKBOOK=... or KARUTE_BUCKET=...; or, if it is meant, KARUTE_SOURCE=workbook",
+            ),
+            () if settings.workbook.is_some() => Check::pass(name, "records come from a workbook"),
+            () if settings.bucket.is_some() => Check::pass(name, "records come from the bucket"),
+            () => Check::warn(
+                name,
+                "the sample that the program carries is served, as KARUTE_SOURCE=workbook asks for",
+                "VECTOR_DB_SPREADSHEET_ID=...",
+            ),
+        }];
     }
     // Google's own errors name the cause and what mends it: no credentials, an API that is off, a file that is not shared.
     let mend = "see above: credentials, `gcloud services enable sheets.googleapis.com drive.googleapis.com`, sharing of the file";
@@ -201,8 +260,28 @@ async fn spreadsheet(settings: &Settings) -> Vec<Check> {
     vec![found, backups(settings).await]
 }
 
+/// The nightly copies of a state that is a file.
+fn state_copies(settings: &Settings) -> Option<Check> {
+    let (name, mend) = ("backups of the state", "karute backup --nightly, by karute-backup.timer");
+    if settings.database.reveal().is_some() || !settings.cloud_run.is_empty() {
+        return None;
+    }
+    let copies =
+        std::fs::read_dir(settings.data_dir.join(NIGHTLY)).into_iter().flatten().filter_map(Result::ok);
+    let written =
+        copies.filter_map(|copy| Some(OffsetDateTime::from(copy.metadata().ok()?.modified().ok()?)));
+    Some(match written.max().map(|newest| OffsetDateTime::now_utc() - newest) {
+        None => Check::warn(name, "there is none", mend),
+        Some(age) if age > STATE_WITHIN => {
+            Check::warn(name, format!("the newest is {} hours old", age.whole_hours()), mend)
+        }
+        Some(age) => Check::pass(name, format!("the newest is {} hours old", age.whole_hours())),
+    })
+}
+
 async fn backups(settings: &Settings) -> Check {
-    let (name, mend) = ("backups", "karute backup, by a timer");
+    let (name, mend) =
+        ("backups", "karute backup (KARUTE_BACKUP_FOLDER), by karute-backup.timer or the job karute-backup");
     let Ok(id) = setup::spreadsheet_id(settings) else { return Check::warn(name, "no spreadsheet", mend) };
     let client = match setup::client(settings, scope::READ) {
         Ok(client) => client,

@@ -1,11 +1,14 @@
 //! What can be told from the settings alone. A production does not start where one of these fails.
 
 use super::Check;
-use crate::config::{Environment, LogLevel, Settings};
+use crate::access::people::People;
+use crate::config::{Environment, LogLevel, RerankerKind, Settings};
 use crate::setup;
 
 /// Characters of a key that nobody guesses: 32 random bytes in hexadecimal have 64, `karute keygen` gives 43.
 const STRONG: usize = 32;
+/// Different characters of one: 32 random hexadecimal digits hardly ever have fewer.
+const DIFFERENT: usize = 6;
 
 /// Checks of the settings.
 pub fn safety(settings: &Settings) -> Vec<Check> {
@@ -30,26 +33,33 @@ fn environment(settings: &Settings) -> Check {
     }
 }
 
+/// Either key opens every door that a credential opens, whether those of admins are there or not.
 fn admin_key(settings: &Settings) -> Check {
     let name = "admin key";
-    match settings.admin_key.reveal() {
-        _ if !settings.admin_endpoints => Check::pass(name, "admin endpoints are switched off"),
-        None => Check::warn(
+    let keys =
+        [("ADMIN_API_KEY", &settings.admin_key), ("ADMIN_API_KEY_PREVIOUS", &settings.admin_key_previous)];
+    let weak =
+        keys.iter().find_map(|(name, key)| key.reveal().filter(|key| is_weak(key)).map(|key| (name, key)));
+    match (weak, settings.admin_key.reveal()) {
+        (Some((key, weak)), _) => Check::fail(
+            name,
+            format!("{key} can be guessed: {} characters", weak.chars().count()),
+            format!("{key}=$(karute keygen)"),
+        ),
+        (None, None) if settings.admin_endpoints => Check::warn(
             name,
             "ADMIN_API_KEY not configured: only a token of an admin opens /admin and the caches",
             "ADMIN_API_KEY=$(karute keygen), or ENABLE_ADMIN_ENDPOINTS=false",
         ),
-        Some(key)
-            if key.len() < STRONG || key.chars().all(|c| c == key.chars().next().unwrap_or_default()) =>
-        {
-            Check::fail(
-                name,
-                format!("it can be guessed: {} characters", key.len()),
-                "ADMIN_API_KEY=$(karute keygen)",
-            )
-        }
-        Some(_) => Check::pass(name, "set, and long enough"),
+        (None, None) => Check::pass(name, "none, and admin endpoints are switched off"),
+        (None, Some(_)) => Check::pass(name, "set, and long enough"),
     }
+}
+
+/// Whether a key can be guessed: it is short, or of few different characters.
+fn is_weak(key: &str) -> bool {
+    let different: std::collections::BTreeSet<char> = key.chars().collect();
+    key.chars().count() < STRONG || different.len() < DIFFERENT
 }
 
 fn sign_in(settings: &Settings) -> Check {
@@ -66,7 +76,15 @@ fn sign_in(settings: &Settings) -> Check {
             "not required: every record is open to the network",
             "REQUIRE_AUTHENTICATION=true",
         ),
-        (true, true) => Check::pass(name, "required; ID tokens and API tokens are taken"),
+        (true, true) if settings.people.is_none() && settings.allowed_domains.0.is_empty() => Check::warn(
+            name,
+            "required; ID tokens are taken, but nobody who has one has a role here",
+            "KARUTE_PEOPLE=people.toml, or KARUTE_ALLOWED_DOMAINS=... with KARUTE_DEFAULT_ROLE=...",
+        ),
+        (true, true) => match People::load(settings.people.as_deref()) {
+            Ok(_) => Check::pass(name, "required; ID tokens and API tokens are taken"),
+            Err(error) => Check::fail(name, error.to_string(), "KARUTE_PEOPLE"),
+        },
         (true, false) => Check::warn(
             name,
             "required; only API tokens are taken, since no project gives out ID tokens",
@@ -125,6 +143,11 @@ fn region(settings: &Settings) -> Check {
             "global: questions and records may leave the country",
             "GCP_LOCATION=asia-northeast1",
         ),
+        _ if settings.reranker == RerankerKind::Vertex => Check::warn(
+            name,
+            "Google's Ranking API is global: questions and records may leave the country",
+            "KARUTE_RERANKER=local",
+        ),
         location => Check::pass(name, location),
     }
 }
@@ -164,6 +187,9 @@ fn budget(settings: &Settings) -> Check {
 
 fn audit(settings: &Settings) -> Check {
     match settings.audit_key.reveal() {
+        Some(key) if is_weak(key) => {
+            Check::fail("audit", "KARUTE_AUDIT_KEY can be guessed", "KARUTE_AUDIT_KEY=$(karute keygen)")
+        }
         Some(_) => Check::pass("audit", "its chain has a key"),
         None => Check::warn(
             "audit",
@@ -201,10 +227,35 @@ mod tests {
             ("environment", &[], Warn),
             ("admin key", &[("ADMIN_API_KEY", strong)], Pass),
             ("admin key", &[("ENABLE_ADMIN_ENDPOINTS", "false")], Pass),
+            (
+                "admin key",
+                &[("ENABLE_ADMIN_ENDPOINTS", "false"), ("ADMIN_API_KEY", "sixteen letters.")],
+                Fail,
+            ),
+            ("admin key", &[("ADMIN_API_KEY", strong), ("ADMIN_API_KEY_PREVIOUS", "sixteen letters.")], Fail),
             ("admin key", &[], Warn),
             ("admin key", &[("ADMIN_API_KEY", "sixteen letters.")], Fail),
             ("admin key", &[("ADMIN_API_KEY", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")], Fail),
-            ("sign-in", &[("REQUIRE_AUTHENTICATION", "true"), ("FIREBASE_PROJECT_ID", "house")], Pass),
+            (
+                "sign-in",
+                &[
+                    ("REQUIRE_AUTHENTICATION", "true"),
+                    ("FIREBASE_PROJECT_ID", "house"),
+                    ("KARUTE_ALLOWED_DOMAINS", "house.example"),
+                    ("KARUTE_DEFAULT_ROLE", "nurse"),
+                ],
+                Pass,
+            ),
+            ("sign-in", &[("REQUIRE_AUTHENTICATION", "true"), ("FIREBASE_PROJECT_ID", "house")], Warn),
+            (
+                "sign-in",
+                &[
+                    ("REQUIRE_AUTHENTICATION", "true"),
+                    ("FIREBASE_PROJECT_ID", "house"),
+                    ("KARUTE_PEOPLE", "/nowhere.toml"),
+                ],
+                Fail,
+            ),
             ("sign-in", &[("REQUIRE_AUTHENTICATION", "true")], Warn),
             ("sign-in", &[], Warn),
             ("sign-in", &[("HOST", "0.0.0.0")], Fail),
@@ -218,6 +269,7 @@ mod tests {
             ("log level", &[("LOG_LEVEL", "DEBUG")], Fail),
             ("region", &[("GCP_PROJECT_ID", "p")], Pass),
             ("region", &[("GCP_PROJECT_ID", "p"), ("GCP_LOCATION", "global")], Warn),
+            ("region", &[("GCP_PROJECT_ID", "p"), ("KARUTE_RERANKER", "vertex")], Warn),
             ("state store", &[], Pass),
             ("state store", &[("K_SERVICE", "karute"), ("DATABASE_URL", "postgres://h/n")], Pass),
             ("state store", &[("K_SERVICE", "karute")], Fail),
@@ -225,6 +277,7 @@ mod tests {
             ("budget", &[("KARUTE_YEN_PER_DAY", "9000")], Warn),
             ("budget", &[("KARUTE_YEN_PER_DAY", "0")], Warn),
             ("audit", &[("KARUTE_AUDIT_KEY", strong)], Pass),
+            ("audit", &[("KARUTE_AUDIT_KEY", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")], Fail),
             ("audit", &[], Warn),
         ] {
             assert_eq!(verdict(name, given), expected, "{name} {given:?}");

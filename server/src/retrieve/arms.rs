@@ -45,8 +45,8 @@ impl Silence {
             return;
         }
         let arms = [
-            (&self.vectors, "vectors", found.iter().any(|evidence| evidence.by_vector.is_some())),
-            (&self.words, "words", found.iter().any(|evidence| evidence.by_words.is_some())),
+            (&self.vectors, "vectors", found.iter().any(|evidence| evidence.similarity > 0.0)),
+            (&self.words, "words", found.iter().any(|evidence| evidence.keywords > 0.0)),
         ];
         for (count, arm, heard) in arms {
             if heard {
@@ -270,10 +270,11 @@ mod tests {
     #[test]
     fn an_arm_is_silent_after_many_searches_without_it_and_until_it_is_heard() {
         let silence = Silence::default();
-        let words = Evidence { by_words: Some(1), ..Evidence::default() };
+        // Exact search always brings up rows; if nothing is alike, they say nothing.
+        let words = Evidence { by_vector: Some(1), by_words: Some(1), keywords: 1.0, ..Evidence::default() };
         (0..SILENT).for_each(|_| silence.note(std::slice::from_ref(&words)));
         assert_eq!(silence.silent().collect::<Vec<_>>(), ["vectors"]);
-        silence.note(&[Evidence { by_vector: Some(1), ..words }]);
+        silence.note(&[Evidence { similarity: 0.5, ..words }]);
         assert_eq!(silence.silent().count(), 0);
     }
 }

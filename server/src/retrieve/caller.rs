@@ -4,14 +4,17 @@
 use std::collections::BTreeSet;
 
 use karute_engine::{Facet, Filter};
+use serde::{Deserialize, Serialize};
 
 use crate::access::role::{Permission, Role};
+use crate::catalogue::Client;
 
 /// Whoever has not said who he is.
 pub const ANONYMOUS: &str = "anonymous";
 
 /// What may be seen of one property of rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Rows with any value, and rows without one.
     All,
@@ -104,6 +107,15 @@ impl Caller {
     /// Whether this caller may see records of all of these clients: an answer that showed them may be shown again.
     pub fn may_see_all<'a>(&self, clients: impl IntoIterator<Item = &'a String>) -> bool {
         clients.into_iter().all(|client| self.clients.allows(client))
+    }
+
+    /// Whether this caller may know that there is this client: who may see a row of that one; of a client without rows,
+    /// whoever may see that client's in every domain.
+    pub(crate) fn may_know(&self, client: &Client) -> bool {
+        match client.domains.as_slice() {
+            [] => self.domains == Scope::All && self.clients.allows(&client.id),
+            domains => domains.iter().any(|domain| self.may_see(&client.id, domain)),
+        }
     }
 
     /// Whether this caller may see a row of this client and domain: what [`Caller::narrow`] says, for a single row.

@@ -236,7 +236,9 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
             return Err(NotKept::Degraded(Arc::new(retrieved)));
         }
         let kept = retrieved.evidence.iter().map(bytes).sum::<usize>() + 1024;
-        let yen = price(app, &retrieved.understood.text);
+        let reranked = app.reranker.as_ref().filter(|_| retrieved.reranked_by.is_some());
+        let reranking = reranked.map_or(0.0, |reranker| reranker.usd(reranker.most_rows().min(CANDIDATES)));
+        let yen = price(app, &retrieved.understood.text) + reranking * app.settings.usd_jpy;
         Ok(Fresh { value: Arc::new(retrieved), bytes: kept, yen })
     };
     let (retrieved, cached) = match app.caches.search_results.get(key, (app.now)(), make).await {
@@ -314,7 +316,7 @@ async fn fresh(
     let mut reranked_by = locally.then(|| Local::NAME.to_owned());
     if let Some(reranker) = &app.reranker {
         let began = Instant::now();
-        match reranked(app, question, reranker.as_ref(), &text, &mut evidence, refused).await {
+        match reranked(app, question, reranker.as_ref(), (&text, &understood), &mut evidence, refused).await {
             Some(failed) => degraded.push(failed),
             None => reranked_by = Some(reranker.model().to_owned()),
         }
@@ -402,7 +404,7 @@ async fn reranked(
     app: &App,
     question: &Question,
     reranker: &dyn Reranker,
-    text: &str,
+    (text, understood): (&str, &Understood),
     evidence: &mut [Evidence],
     refused: &AtomicBool,
 ) -> Option<&'static str> {
@@ -423,8 +425,9 @@ async fn reranked(
             return Some(NOT_RERANKED);
         }
     };
-    for (evidence, score) in taken.iter_mut().zip(scores) {
-        evidence.score = if evidence.about { score } else { score * ABOUT_ANOTHER };
+    let newer = newer(understood, taken);
+    for ((evidence, score), newer) in taken.iter_mut().zip(scores).zip(newer) {
+        evidence.score = if evidence.about { score } else { score * ABOUT_ANOTHER } + newer;
     }
     taken.sort_by(|a, b| b.score.total_cmp(&a.score));
     None
@@ -482,8 +485,8 @@ fn rank(
         .collect();
     let known = signals(&understood.text, &understood.terms, &rows);
     let local = Local::default();
-    let newest = understood.newest.map(|_| by_age(found));
-    for (at, (evidence, signals)) in found.iter_mut().zip(known).enumerate() {
+    let newer = newer(understood, found);
+    for ((evidence, signals), newer) in found.iter_mut().zip(known).zip(newer) {
         evidence.signals = signals;
         // A row about somebody else answers nothing, however well its words fit; it stays in sight as a near miss.
         // Nor does one of other days, unless it speaks of those that are asked for.
@@ -493,11 +496,18 @@ fn rank(
             && (days.is_empty() || understand::dates::any_in(days, &row.content, &row.date));
         let score = if locally { local.score(&signals) } else { signals.mixed };
         let score = score * if evidence.about { 1.0 } else { ABOUT_ANOTHER };
-        let newer = newest.as_ref().and_then(|ages| ages.get(at)).copied().unwrap_or(0.0);
-        evidence.score = score + NEWEST * newer;
+        evidence.score = score + newer;
     }
     // Stable: rows of one score keep the order that both arms gave them.
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
+}
+
+/// What each row gains by being new, where the question asks for the newest.
+fn newer(understood: &Understood, found: &[Evidence]) -> Vec<f32> {
+    match understood.newest {
+        Some(_) => by_age(found).into_iter().map(|age| NEWEST * age).collect(),
+        None => vec![0.0; found.len()],
+    }
 }
 
 /// How new each row is among all: 1 for the newest, 0 for the oldest and for rows without a day.

@@ -99,7 +99,11 @@ pub(super) async fn row(
         // What may be seen is asked of the row itself: no other word of it leaves before.
         let visible = |row: &Row| caller.may_see(&row.client_id, &row.domain);
         let row = index.row_with_id(&id)?.filter(visible).ok_or(Failure::NotFound)?;
-        let link = reader.catalogue(&served)?.link(&row.origin);
+        // Where it is now, if it is anywhere: rows move when others are put in or taken out.
+        let link = match served.row_with_id(&id)?.filter(visible) {
+            Some(newest) => reader.catalogue(&served)?.link(&newest.origin),
+            None => None,
+        };
         Ok((row.clone(), RowItem::new(row, index.id(), link)))
     });
     let (row, item) = found.await??;

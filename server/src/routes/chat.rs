@@ -201,11 +201,10 @@ pub(super) async fn stream(
     fields: Fields,
 ) -> Result<Response, Failure> {
     let turn = read(fields, caller)?;
-    // Before the first byte an honest status can still be sent.
-    app.index()?;
     let ids = (turn.session_id.clone(), turn.message_id.clone());
     let served = app.clone();
-    let events = until_the_end(app.clone(), converse(app, turn)).flat_map(move |step| {
+    let steps = begun(until_the_end(app.clone(), converse(app, turn))).await?;
+    let events = steps.flat_map(move |step| {
         let chunks = match step {
             Ok(step) => chunks(&ids, step),
             Err(failure) => vec![failed(&served, &ids, &failure)],
@@ -213,6 +212,29 @@ pub(super) async fn stream(
         futures_util::stream::iter(chunks.into_iter().map(|chunk| Ok::<Event, Infallible>(chunk.event())))
     });
     Ok(sse(events))
+}
+
+/// How long a stream keeps its status back.
+const EARLY: Duration = Duration::from_millis(300);
+
+/// `steps`, of which the search is over or takes its time: before the first byte an honest status can still be sent.
+///
+/// # Errors
+/// The first failure, if it comes soon.
+pub(super) async fn begun(
+    steps: impl Stream<Item = Result<Step, Failure>> + Send + 'static,
+) -> Result<impl Stream<Item = Result<Step, Failure>> + Send + 'static, Failure> {
+    let mut steps = Box::pin(steps);
+    let until = tokio::time::Instant::now() + EARLY;
+    let mut first = Vec::new();
+    while !matches!(first.last(), Some(Ok(Step::Found(_)))) {
+        match tokio::time::timeout_at(until, steps.next()).await {
+            Ok(Some(Err(failure))) => return Err(failure),
+            Ok(Some(step)) => first.push(step),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Ok(futures_util::stream::iter(first).chain(steps))
 }
 
 /// `steps` to their end, or, if the program ends before, a failure that says so: no stream just breaks off.

@@ -19,13 +19,12 @@ pub(super) struct Clients {
     total: usize,
 }
 
-/// The clients whose rows `caller` may see.
+/// The clients of whom `caller` may know.
 async fn visible(app: App, caller: Caller) -> Result<Vec<Client>, Failure> {
     let index = app.index()?;
     let reader = app.clone();
     let catalogue = app.on_pool(move || reader.catalogue(&index)).await??;
-    let may_see = |client: &&Client| client.domains.iter().any(|domain| caller.may_see(&client.id, domain));
-    Ok(catalogue.clients.iter().filter(may_see).cloned().collect())
+    Ok(catalogue.clients.iter().filter(|client| caller.may_know(client)).cloned().collect())
 }
 
 /// Lists the clients that the records name.

@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::app::{App, Serving};
@@ -33,17 +32,18 @@ fn told(app: &App, found: Measured) -> (StatusCode, Value) {
         Serving::Starting => (json!({}), vec!["no snapshot is served yet".into()]),
         Serving::Ready { index, problems } => {
             let provenance = index.provenance();
-            let built_at = OffsetDateTime::parse(&provenance.built_at, &Rfc3339).ok();
+            // Nor is it for everybody how many records there are, where not everybody may see them.
+            let counted = |count: u32| (!app.access.is_required()).then_some(count);
             let details = json!({
                 "snapshot_id": index.id().to_string(),
-                "rows": index.len(),
-                "passages": index.passages(),
+                "rows": counted(index.len()),
+                "passages": counted(index.passages()),
                 "recall": index.promise().ok().flatten(),
                 // The page is open, and a spreadsheet's id is not for everybody.
                 "source": if setup::from_sheets(&app.settings) { "a spreadsheet" } else { provenance.source.as_str() },
                 "rows_quarantined": provenance.rows_quarantined,
                 "built_at": provenance.built_at,
-                "age_seconds": built_at.map(|built_at| ((app.now)() - built_at).whole_seconds()),
+                "age_seconds": app.age(&index).map(time::Duration::whole_seconds),
             });
             (details, problems.to_vec())
         }
@@ -60,13 +60,12 @@ fn told(app: &App, found: Measured) -> (StatusCode, Value) {
     // What is configured, and whether it failed when it was last asked, is all that can be told without a paid call.
     let mut vertex_ai = !app.embedder.is_free() || setup::is_paid(&app.settings);
     for service in app.upstreams.all().filter(|service| service.is_troubled()) {
-        vertex_ai = false;
+        let is_google = service.name() != app.settings.openai_model;
+        vertex_ai &= !is_google;
         let standing = if service.is_open() { "it is left alone for a while" } else { "it is asked again" };
-        let (name, how) = (
-            service.name(),
-            if service.is_late() { "Vertex AI API timeout" } else { "Vertex AI API failed" },
-        );
-        problems.push(format!("{how}: {name} did not answer when it was last asked; {standing}"));
+        let api = if is_google { "Vertex AI API" } else { "Model server" };
+        let (name, how) = (service.name(), if service.is_late() { "timeout" } else { "failed" });
+        problems.push(format!("{api} {how}: {name} did not answer when it was last asked; {standing}"));
     }
     if app.access.is_required() && app.settings.admin_endpoints && !app.access.has_admin_key() {
         problems.push("ADMIN_API_KEY not configured: /admin and the caches need a token of an admin".into());

@@ -5,8 +5,6 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::app::{App, Serving};
 use crate::error::Problems;
@@ -45,8 +43,7 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     }
     if let Serving::Ready { index, .. } = app.serving() {
         let provenance = index.provenance();
-        let built_at = OffsetDateTime::parse(&provenance.built_at, &Rfc3339).ok();
-        let age = built_at.map_or(0.0, |built_at| ((app.now)() - built_at).as_seconds_f64());
+        let age = app.age(&index).map_or(0.0, time::Duration::as_seconds_f64);
         let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         looked.snapshot = Some((age, i64::from(index.len()), whole(provenance.rows_quarantined)));
     }

@@ -20,8 +20,9 @@ mod sessions;
 mod terms;
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware;
+use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
@@ -82,6 +83,7 @@ pub fn table() -> Vec<Route> {
         route(&post_, "/v1/chat/completions", May(Ask), Chat, post(openai::completions)),
         route(&post_, "/v1/embeddings", May(Search), Look, post(openai::embeddings)),
         route(&get_, "/v1/models", May(Search), Free, get(openai::models)),
+        route(&get_, "/v1/models/{id}", May(Search), Free, get(openai::model)),
         route(&get_, "/health", Nothing, Free, get(health::health)),
         route(&get_, "/health/ready", Nothing, Free, get(health::ready)),
         route(&get_, "/health/live", Nothing, Free, get(health::live)),
@@ -108,11 +110,12 @@ pub fn app(state: App) -> Router {
     };
     router
         .merge(openapi::page())
-        .fallback(async || Failure::NotFound)
+        .fallback(async |uri: Uri| match uri.path().starts_with("/v1/") {
+            true => openai::Refused::from(Failure::NotFound).into_response(),
+            false => Failure::NotFound.into_response(),
+        })
         .method_not_allowed_fallback(async || Failure::MethodNotAllowed)
-        .layer(CatchPanicLayer::custom(|_| {
-            axum::response::IntoResponse::into_response(Failure::Internal("a handler panicked".into()))
-        }))
+        .layer(CatchPanicLayer::custom(|_| Failure::Internal("a handler panicked".into()).into_response()))
         .layer(middleware::from_fn_with_state(state.clone(), observe::observe))
         .layer(cors)
         .layer(header("x-content-type-options", "nosniff"))

@@ -9,20 +9,21 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use karute_sync::embed::Task;
+use karute_sync::generate::Finish;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::chat::{LONGEST_MESSAGE, MOST_CONTEXT, sse, until_the_end};
+use super::chat::{LONGEST_MESSAGE, MOST_CONTEXT, begun, sse, until_the_end};
 use super::item::{KnowledgeItem, items};
 use crate::answer::converse::{Whole, whole};
 use crate::answer::{self, Exchange, Step, Summary};
 use crate::app::App;
 use crate::error::Failure;
 use crate::money::Payer;
-use crate::request::Fields;
+use crate::request::{Fields, Id};
 use crate::retrieve::Question;
 use crate::retrieve::caller::Caller;
 
@@ -57,7 +58,8 @@ impl ChatMessage {
     }
 }
 
-/// A conversation whose last message is the question. Whoever sends it keeps it: nothing of it is kept here.
+/// A conversation whose last message is the question. Whoever sends it keeps it: nothing of it is kept here. How a model writes
+/// is set here: `temperature`, `max_tokens`, `stop` and the like are passed over.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "the shape of what `completions` takes, for the OpenAPI document")]
 pub(super) struct CompletionRequest {
@@ -192,6 +194,9 @@ fn read(mut fields: Fields, caller: Caller) -> Result<(Question, Vec<Exchange>, 
         streamed: fields.optional::<Option<bool>>("stream", "true or false").unwrap_or(false),
         with_usage: options.get("include_usage") == Some(&Value::Bool(true)),
     };
+    let format: serde_json::Map<String, Value> = fields.optional("response_format", "an object");
+    let is_text = format.get("type").is_none_or(|kind| kind == "text");
+    fields.check("response_format", is_text, "of the type text: answers are texts");
     let limits = fields.limits();
     let text = messages.last().filter(|last| last.role == "user").map(ChatMessage::text).unwrap_or_default();
     fields.check(
@@ -227,8 +232,9 @@ fn exchanges(messages: &[ChatMessage]) -> Vec<Exchange> {
 /// Why an answer ended, in OpenAI's words.
 fn finish_reason(summary: &Summary) -> &'static str {
     match summary.finish {
-        Some(karute_sync::generate::Finish::MaxTokens) => "length",
-        _ => "stop",
+        None | Some(Finish::Stop) => "stop",
+        // Whatever ended it, it is not all of it.
+        Some(_) => "length",
     }
 }
 
@@ -256,8 +262,8 @@ pub(super) async fn completions(
     let question = Question { answer_id: id.clone(), ..question };
     let created = (app.now)().unix_timestamp();
     if delivery.streamed {
-        app.index()?;
-        return Ok(chunks(app, question, earlier, delivery, id, created));
+        let steps = begun(until_the_end(app.clone(), answer::run(app.clone(), question, earlier))).await?;
+        return Ok(chunks(&app, steps, delivery, id, created));
     }
     let question = Question { at_once: true, ..question };
     let Whole { text, evidence, mut summary } =
@@ -283,9 +289,8 @@ pub(super) async fn completions(
 
 /// The answer as it comes.
 fn chunks(
-    app: App,
-    question: Question,
-    earlier: Vec<Exchange>,
+    app: &App,
+    steps: impl Stream<Item = Result<Step, Failure>> + Send + 'static,
     delivery: Delivery,
     id: String,
     created: i64,
@@ -310,7 +315,7 @@ fn chunks(
         Event::default().data(chunk.to_string())
     };
     let metrics = app.metrics.clone();
-    let events = until_the_end(app.clone(), answer::run(app, question, earlier)).flat_map(move |step| {
+    let events = steps.flat_map(move |step| {
         let events = match step {
             Ok(Step::Searching) => {
                 vec![chunk(json!({ "role": "assistant", "content": "" }), Value::Null, Value::Null)]
@@ -450,10 +455,26 @@ pub(super) struct Models {
 #[utoipa::path(get, path = "/v1/models", tag = "OpenAI",
     responses((status = 200, description = "Models", body = Models), Refusals))]
 pub(super) async fn models(State(app): State<App>, _caller: Caller) -> Result<Json<Models>, Refused> {
+    Ok(Json(Models { object: "list", data: known(&app)? }))
+}
+
+/// One of them.
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "OpenAI", params(("id" = String, Path)),
+    responses((status = 200, description = "The model", body = Model),
+        (status = 404, description = "There is no such model", body = ErrorAnswer), Refusals))]
+pub(super) async fn model(
+    State(app): State<App>,
+    _caller: Caller,
+    Id(id): Id,
+) -> Result<Json<Model>, Refused> {
+    Ok(Json(known(&app)?.into_iter().find(|model| model.id == id).ok_or(Failure::NotFound)?))
+}
+
+fn known(app: &App) -> Result<Vec<Model>, Failure> {
     use time::OffsetDateTime;
     use time::format_description::well_known::Rfc3339;
     let built_at = OffsetDateTime::parse(&app.index()?.provenance().built_at, &Rfc3339).ok();
     let created = built_at.map_or(0, OffsetDateTime::unix_timestamp);
     let model = |id: &str| Model { id: id.to_owned(), object: "model", created, owned_by: "karute" };
-    Ok(Json(Models { object: "list", data: vec![model(MODEL), model(&app.embedder.identity().model)] }))
+    Ok(vec![model(MODEL), model(&app.embedder.identity().model)])
 }

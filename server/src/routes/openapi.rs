@@ -37,6 +37,7 @@ use super::{
         openai::completions,
         openai::embeddings,
         openai::models,
+        openai::model,
         health::health,
         health::ready,
         health::live,

@@ -343,13 +343,37 @@ impl Database {
         Ok(removed.rows_affected() > 0)
     }
 
-    /// Removes every conversation that was last answered before `moment`. How many there were.
+    /// Removes every conversation that was last answered before `moment`, and of the others the questions that were answered before
+    /// it with their answers; what is left begins with its first question. How many there were of both.
     ///
     /// # Errors
     /// The database.
     pub async fn remove_before(&self, moment: OffsetDateTime) -> Result<u64, StateError> {
-        let removed = sqlx::query("DELETE FROM conversations WHERE updated_at < $1").bind(millis(moment));
-        Ok(removed.execute(&self.pool).await.map_err(unkept)?.rows_affected())
+        let mut transaction = self.begin().await?;
+        let mut gone = 0;
+        for removal in [
+            "DELETE FROM conversations WHERE updated_at < $1",
+            "DELETE FROM exchanges WHERE answered_at < $1",
+        ] {
+            let removed = sqlx::query(removal).bind(millis(moment)).execute(&mut *transaction).await;
+            gone += removed.map_err(unkept)?.rows_affected();
+        }
+        sqlx::query(
+            "UPDATE conversations SET
+                 title = (SELECT substr(question, 1, $2) FROM exchanges WHERE exchanges.owner = conversations.owner
+                     AND conversation_id = conversations.id ORDER BY asked_at, exchanges.id LIMIT 1),
+                 created_at = (SELECT MIN(asked_at) FROM exchanges WHERE exchanges.owner = conversations.owner
+                     AND conversation_id = conversations.id)
+             WHERE created_at < $1 AND EXISTS (SELECT 1 FROM exchanges WHERE exchanges.owner = conversations.owner
+                 AND conversation_id = conversations.id AND asked_at >= $1)",
+        )
+        .bind(millis(moment))
+        .bind(TITLE as i32)
+        .execute(&mut *transaction)
+        .await
+        .map_err(unkept)?;
+        transaction.commit().await?;
+        Ok(gone)
     }
 
     /// An answer of `caller`, if that one may still see the records that it showed; of anybody, if no caller is named.

@@ -63,6 +63,16 @@ pub enum BucketError {
         /// The snapshot.
         id: SnapshotId,
     },
+    /// There is nothing to go back to, or more than one thing.
+    #[error("{url} holds {found} {wanted}: `karute snapshot list --bucket` shows what it holds")]
+    NotHeld {
+        /// The bucket.
+        url: String,
+        /// `no snapshot` or `several snapshots`.
+        found: &'static str,
+        /// The beginning of the id that was asked for.
+        wanted: String,
+    },
     /// The bucket has an object of this name that is something else.
     #[error(
         "the object of snapshot {id} in {url} is not that snapshot ({detail}): remove that object, then push again"

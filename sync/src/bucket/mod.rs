@@ -38,7 +38,7 @@ use object_store::{BackoffConfig, ObjectStore, RetryConfig, StaticCredentialProv
 pub use error::BucketError;
 pub use place::{BucketUrl, Endpoint, UrlFault};
 pub use pointer::Seen;
-pub use prune::Pruned;
+pub use prune::{Held, Pruned};
 pub use pull::Pulled;
 pub use push::Pushed;
 

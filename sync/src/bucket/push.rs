@@ -116,7 +116,7 @@ impl Bucket {
     }
 
     /// Whether the object of snapshot `id` is that snapshot, down to its last byte.
-    async fn is_sound(&self, id: SnapshotId) -> Result<bool, BucketError> {
+    pub(super) async fn is_sound(&self, id: SnapshotId) -> Result<bool, BucketError> {
         let path = self.snapshot_path(id);
         let got = self.objects.get(&path).await.map_err(self.request("read", &path))?;
         let length = got.meta.size;

@@ -7,7 +7,7 @@ use std::path::Path;
 use karute_engine::{Guard, Index, Sealed, SnapshotId, Store};
 
 use super::list::{alone, known, list};
-use super::{ForgetError, rows_of, without};
+use super::{ForgetError, is_in, without};
 
 /// Publishes what was built without `left_out`, and without whoever else is forgotten by now. Nobody can be forgotten between
 /// this look and the publication.
@@ -87,7 +87,7 @@ fn cleaned(
     }
 }
 
-/// What `index` holds without the rows of `clients`; `None` where it has none.
+/// What `index` holds without `clients`; `None` where nothing in it is theirs.
 fn clean(store: &Store, index: &Index, clients: &BTreeSet<String>) -> Result<Option<Sealed>, ForgetError> {
-    (rows_of(index, clients) > 0).then(|| without(store, index, clients)).transpose()
+    is_in(index, clients).then(|| without(store, index, clients)).transpose()
 }

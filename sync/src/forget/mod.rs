@@ -118,7 +118,7 @@ pub fn follow(store: &Store, clients: &[String]) -> Result<Vec<Rebuilt>, ForgetE
     }
     let listed = store.list()?;
     let mut indexes = listed.iter().filter_map(|listed| listed.index.as_ref().ok());
-    if indexes.all(|index| rows_of(index, &clients) == 0) {
+    if !indexes.any(|index| is_in(index, &clients)) {
         return Ok(Vec::new());
     }
     let _lock = alone(store.directory())?;
@@ -136,12 +136,17 @@ pub fn keep_out(store: &Store) -> Result<Vec<Rebuilt>, ForgetError> {
     follow(store, &indexes.flat_map(told).collect::<Vec<_>>())
 }
 
-/// Whether `index` has no row of anybody who is forgotten here.
+/// Whether `index` holds nothing of anybody who is forgotten here.
 ///
 /// # Errors
 /// As [`list()`].
 pub fn is_free_of_forgotten(directory: &Path, index: &Index) -> Result<bool, ForgetError> {
-    Ok(rows_of(index, &list(directory)?) == 0)
+    Ok(!is_in(index, &list(directory)?))
+}
+
+/// Whether `index` has rows of `clients`, or their names.
+fn is_in(index: &Index, clients: &BTreeSet<String>) -> bool {
+    rows_of(index, clients) > 0 || index.clients().iter().any(|client| clients.contains(&client.id))
 }
 
 /// Rows of clients; at least one where nobody can tell.
@@ -161,7 +166,7 @@ fn remove(store: &Store, clients: &BTreeSet<String>) -> Result<Vec<Rebuilt>, For
     for listed in listed {
         let Ok(index) = &listed.index else { continue };
         let rows = rows_of(index, clients);
-        if rows == 0 || index.verify().is_err() {
+        if !is_in(index, clients) || index.verify().is_err() {
             continue;
         }
         let mut replaced_by = None;
@@ -174,7 +179,7 @@ fn remove(store: &Store, clients: &BTreeSet<String>) -> Result<Vec<Rebuilt>, For
         }
         rebuilt.push(Rebuilt { removed: listed.id.to_string(), replaced_by, rows });
     }
-    rebuilt.extend(discard_damaged(store, |index| index.is_some_and(|index| rows_of(index, clients) > 0))?);
+    rebuilt.extend(discard_damaged(store, |index| index.is_some_and(|index| is_in(index, clients)))?);
     if !rebuilt.is_empty() {
         incoming::sweep(store.directory());
     }
@@ -218,6 +223,12 @@ fn without(store: &Store, index: &Index, clients: &BTreeSet<String>) -> Result<S
         Draft::spooled(index.identity().clone(), store.directory()).map_err(ForgetError::Spool)?;
     draft.set_precision(index.precision())?;
     draft.set_terms(index.terms().to_vec());
+    draft.set_clients(
+        index.clients().iter().filter(|client| !clients.contains(&client.id)).cloned().collect(),
+    );
+    if let Some(settings) = index.lexical_settings()? {
+        draft.set_lexical(settings);
+    }
     let (mut gone, mut made_from) = (HashSet::new(), HashSet::new());
     for number in 0..index.len() {
         let row = index.row(number)?;
@@ -235,7 +246,10 @@ fn without(store: &Store, index: &Index, clients: &BTreeSet<String>) -> Result<S
     // A report that this version cannot read is left out rather than kept with the client's rows in it.
     if let Ok(mut stored) = serde_json::from_str::<Stored<QualityReport>>(index.report()?) {
         stored.report.used = stored.report.used.saturating_sub(gone.len() as u64);
-        stored.report.findings.retain(|finding| !gone.contains(&finding.id));
+        stored
+            .report
+            .findings
+            .retain(|finding| !gone.contains(&finding.id) && !clients.contains(&finding.id));
         stored.computed_vectors.retain(|digest| !made_from.contains(digest));
         stored.forgotten.extend(clients.iter().cloned());
         draft.set_report(

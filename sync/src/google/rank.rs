@@ -60,10 +60,10 @@ impl Ranker {
     }
 
     /// The score of each record, 0 to 1, in the order of `records`, at most [`MOST_RECORDS`] of them. Scores are rounded to
-    /// hundredths, so many are equal; a record that is not in the answer has 0.
+    /// hundredths, so many are equal.
     ///
     /// # Errors
-    /// A refusal, or an answer that names no record of the question.
+    /// A refusal, or an answer that lacks one of the records or names another.
     pub async fn scores(&self, query: &str, records: &[Record<'_>]) -> Result<Vec<f32>, GoogleError> {
         let listed = |(number, record): (usize, &Record<'_>)| {
             let text = |text: &str| if text.trim().is_empty() { "-".to_owned() } else { text.to_owned() };
@@ -102,11 +102,14 @@ impl Ranker {
         };
         let ranked: Ranked = serde_json::from_slice(&self.client.call(&call).await?)
             .map_err(|error| malformed(super::error::place(&error)))?;
-        let mut scores = vec![0.0; records.len()];
+        let mut scores = vec![None; records.len()];
         for Scored { id, score } in &ranked.records {
             let place = id.parse::<usize>().ok().and_then(|number| scores.get_mut(number));
-            *place.ok_or_else(|| malformed(format!("a record {id:?} that was not asked for")))? = *score;
+            *place.ok_or_else(|| malformed(format!("a record {id:?} that was not asked for")))? =
+                Some(*score);
         }
-        Ok(scores)
+        let without = scores.iter().filter(|score| score.is_none()).count();
+        let lacking = || malformed(format!("no score for {without} of {} records", records.len()));
+        scores.into_iter().collect::<Option<_>>().ok_or_else(lacking)
     }
 }

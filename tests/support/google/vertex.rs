@@ -32,6 +32,7 @@ pub(super) fn answer(models: &mut Models, call: &Call, model: &str) -> Result<Va
     let body = call.json()?;
     match (model, verb) {
         (model, "streamGenerateContent") => gemini::pieces(models, call, model).map(Value::Array),
+        (_, "countTokens") => Ok(json!({"totalTokens": 3, "totalBillableCharacters": 6})),
         (model, "generateContent") => Ok(gemini::whole(&gemini::pieces(models, call, model)?)),
         ("gemini-embedding-001" | "text-multilingual-embedding-002", "predict") => {
             let instances = body["instances"].as_array().cloned().unwrap_or_default();

@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 use super::cite::{marks, without_marks};
 use crate::retrieve::relevance::{Held, Relevance, Vocabulary};
+use crate::retrieve::understand::names::{before_honorifics, squeeze, stands_in, written};
 use quantities::Quantity;
 
 /// Why a sentence is not supported.
@@ -54,8 +55,9 @@ pub struct Verdict {
 
 /// Judges answers.
 pub trait Checker: Send + Sync {
-    /// One verdict for each sentence of `answer` that states something; `rows` are those of the context, number 1 first.
-    fn check(&self, answer: &str, rows: &[&Row]) -> Vec<Verdict>;
+    /// One verdict for each sentence of `answer` that states something; `rows` are those of the context, number 1 first, `None`
+    /// for one that whoever wrote the answer was not shown.
+    fn check(&self, answer: &str, rows: &[Option<&Row>]) -> Vec<Verdict>;
 }
 
 /// The checker of this machine.
@@ -68,7 +70,7 @@ const LEAST_SHARE: f32 = 0.05;
 const ANOTHER: f32 = 0.3;
 
 impl Checker for Local {
-    fn check(&self, answer: &str, rows: &[&Row]) -> Vec<Verdict> {
+    fn check(&self, answer: &str, rows: &[Option<&Row>]) -> Vec<Verdict> {
         let cited = statements(answer);
         cited.into_iter().map(|(sentence, numbers)| verdict(sentence, &numbers, rows)).collect()
     }
@@ -123,22 +125,24 @@ fn leading_marks(text: &str) -> usize {
     text.len() - rest.len()
 }
 
-/// Words by which a model says, as its rules tell it to, that the rows hold no answer; without signs and case.
+/// Words by which models say that the rows hold no answer.
 const NOTHING: [&str; 4] =
-    ["記録には見当たりません", "記録に見当たりません", "therecordsdonotsay", "therecordsdontsay"];
+    ["記録には見当たりません", "記録に見当たりません", "The records do not say", "The records don't say"];
 
-/// Whether an answer says nothing but that the rows hold none.
-pub(super) fn says_nothing(answer: &str) -> bool {
-    let bare: String =
-        without_marks(answer).chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-    NOTHING.contains(&bare.as_str())
+/// Whether an answer says nothing but that the rows hold none, by these words or those that its rules gave it.
+pub(super) fn says_nothing(answer: &str, told: Option<&str>) -> bool {
+    let bare = |text: &str| -> String {
+        without_marks(text).chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    let said = bare(answer);
+    NOTHING.into_iter().chain(told).any(|words| said == bare(words))
 }
 
-fn verdict(sentence: String, cited: &[usize], rows: &[&Row]) -> Verdict {
+fn verdict(sentence: String, cited: &[usize], rows: &[Option<&Row>]) -> Verdict {
     let text = without_marks(&sentence);
     let mut faults = BTreeSet::new();
-    let known: Vec<&Row> =
-        cited.iter().filter_map(|number| rows.get(number.checked_sub(1)?)).copied().collect();
+    let known: Vec<&Row> = cited.iter().filter_map(|number| *rows.get(number.checked_sub(1)?)?).collect();
+    let rows: Vec<&Row> = rows.iter().flatten().copied().collect();
     if cited.is_empty() {
         faults.insert(Fault::NoCitation);
     } else if known.len() < cited.len() {
@@ -148,7 +152,7 @@ fn verdict(sentence: String, cited: &[usize], rows: &[&Row]) -> Verdict {
         let texts: Vec<String> =
             known.iter().map(|row| format!("{}\n{}\n{}", row.title, row.date, row.content)).collect();
         let evidence = texts.join("\n");
-        if is_about_another(&text, &known, rows) {
+        if is_about_another(&text, &known, &rows) || names_somebody_else(&text, &known, &rows) {
             faults.insert(Fault::OtherRow);
         }
         let said = quantities::read(&evidence);
@@ -166,6 +170,24 @@ fn verdict(sentence: String, cited: &[usize], rows: &[&Row]) -> Verdict {
         }
     }
     Verdict { sentence, supported: faults.is_empty(), faults: faults.into_iter().collect() }
+}
+
+/// Whether `text` names somebody of whom other rows than `cited` speak.
+fn names_somebody_else(text: &str, cited: &[&Row], rows: &[&Row]) -> bool {
+    before_honorifics(&written(text)).iter().any(|name| {
+        let speaks = |row: &&&Row| {
+            let said = written(&format!("{}\n{}", row.title, row.content));
+            stands_in(&said, name, true) || stands_in(&squeeze(&said), name, true)
+        };
+        let speaking: Vec<&&Row> = rows.iter().filter(speaks).collect();
+        // A record need not name the client whose it is.
+        let is_theirs = |row: &&Row| {
+            speaking.iter().any(|other| {
+                std::ptr::eq(**other, *row) || !row.client_id.is_empty() && other.client_id == row.client_id
+            })
+        };
+        !speaking.is_empty() && !cited.iter().any(is_theirs)
+    })
 }
 
 /// Whether the wording of `text` is that of other rows than `cited`.
@@ -196,7 +218,44 @@ mod tests {
 
     fn faults(answer: &str, rows: &[Row]) -> Vec<Fault> {
         let rows: Vec<&Row> = rows.iter().collect();
-        Local.check(answer, &rows).into_iter().flat_map(|verdict| verdict.faults).collect()
+        Local
+            .check(answer, &rows.iter().copied().map(Some).collect::<Vec<_>>())
+            .into_iter()
+            .flat_map(|verdict| verdict.faults)
+            .collect()
+    }
+
+    #[test]
+    fn what_is_said_of_one_client_rests_on_no_record_of_another() {
+        let of = |client: &str, title: &str, content: &str| Row {
+            client_id: client.into(),
+            title: title.into(),
+            content: content.into(),
+            ..Row::default()
+        };
+        let rows = [
+            of("CL-1", "江口 照男 訪問記録", "体重は52.0kg。"),
+            of("CL-2", "青木 澄江 訪問記録", "体重は46.8kg。"),
+            of("CL-1", "訪問記録", "体重は51.5kg。"),
+            of("", "申し送り", "江口様の体重は52.3kgとのこと。"),
+        ];
+        assert_eq!(faults("江口さんの体重は46.8kgです[2]。", &rows), [Fault::OtherRow]);
+        for right in [
+            "江口さんの体重は52.0kgです[1]。",
+            "江口照男さんの体重は51.5kgです[3]。",
+            "江口さんの体重は52.3kgです[4]。",
+            "体重は46.8kgです[2]。",
+            "青木さんの体重は46.8kgです[2]。",
+        ] {
+            assert_eq!(faults(right, &rows), [], "{right}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_shown_cannot_be_cited() {
+        let shown = row("体温は36.5℃。");
+        let verdicts = Local.check("体温は36.5℃です[2]。", &[Some(&shown), None]);
+        assert_eq!(verdicts[0].faults, [Fault::UnknownCitation]);
     }
 
     #[test]

@@ -61,17 +61,38 @@ const PARTS: [(&str, u8, u8); 8] = [
 /// Behind or before 2/3 these say that it is a share and no day.
 const SHARES_BEFORE: [&str; 12] =
     ["食事", "主食", "副食", "食", "量", "摂取", "分", "約", "スコア", "スケール", "段階", "点"];
-const SHARES_AFTER: [&str; 9] = ["摂取", "量", "程度", "杯", "くらい", "ほど", "以上", "以下", "点"];
+const SHARES_AFTER: [&str; 14] = [
+    "摂取",
+    "量",
+    "程度",
+    "杯",
+    "くらい",
+    "ほど",
+    "以上",
+    "以下",
+    "点",
+    "に減",
+    "に増",
+    "に割",
+    "に分",
+    "の量",
+];
 
 /// The days that `text` begins with; `before` stands to the left of it.
 pub(super) fn at_start(text: &str, before: &str, today: Date, ahead: Duration) -> Found {
-    words(text, before, today).or_else(|| match before.chars().next_back() {
+    let found = words(text, before, today).or_else(|| match before.chars().next_back() {
         // A number goes on to the left: 2/13 in 112/13 is no day.
         Some(last) if last.is_ascii_digit() || matches!(last, '/' | '-' | '.') => None,
-        _ => ago(text, today)
+        _ => ago(text, before, today)
+            .or_else(|| months(text, today, ahead))
             .or_else(|| date(text, before, today, ahead))
+            .or_else(|| day_alone(text, before, today))
             .or_else(|| year_alone(text))
             .or_else(|| until_today(text, today)),
+    });
+    // 5月1日生まれ is a person, and so is 五月さん.
+    found.filter(|(length, ..)| {
+        !["生", "さん", "さま", "ちゃん"].iter().any(|word| text[*length..].starts_with(word))
     })
 }
 
@@ -178,14 +199,67 @@ fn year_alone(text: &str) -> Found {
     }
 }
 
-/// この1週間, ここ3か月: up to today.
+/// 10〜11月.
+fn months(text: &str, today: Date, ahead: Duration) -> Found {
+    let (digits, from) = number_at(text, 1, 2)?;
+    let sign = text[digits..].chars().next().filter(|sign| matches!(sign, '〜' | '～' | '~' | '-'))?;
+    let at = digits + sign.len_utf8();
+    let (digits, to) = number_at(&text[at..], 1, 2)?;
+    let at = at + digits;
+    let rest = text[at..].strip_prefix('月')?;
+    if rest.starts_with(['間', '前', '後'])
+        || number_at(rest, 1, 2).is_some_and(|(n, _)| rest[n..].starts_with('日'))
+    {
+        return None;
+    }
+    let last = nearest(None, to, 1, today, ahead)?;
+    let first = nearest(Some(last.year() - i32::from(from > to)), from, 1, today, ahead)?;
+    Some((at + '月'.len_utf8(), first, month_of(last)))
+}
+
+/// What a visit or a record is called, behind the day of one.
+const OF_A_DAY: [&str; 16] = [
+    "訪問",
+    "記録",
+    "様子",
+    "体温",
+    "血圧",
+    "体重",
+    "予定",
+    "電話",
+    "相談",
+    "バイタル",
+    "状態",
+    "午前",
+    "午後",
+    "夜",
+    "朝",
+    "夕",
+];
+
+/// 20日の訪問: the last twentieth that came. 3日の入院 and 1日の水分量 are lengths.
+fn day_alone(text: &str, before: &str, today: Date) -> Found {
+    let (digits, day) = number_at(text, 1, 2)?;
+    let rest = text[digits..].strip_prefix("日の")?;
+    if day == 1 || before.ends_with('月') || !OF_A_DAY.iter().any(|word| rest.starts_with(word)) {
+        return None;
+    }
+    let day = u8::try_from(day).ok()?;
+    let of_this_month = today.replace_day(day).ok().filter(|found| *found <= today);
+    let of_the_last = || today.replace_day(1).ok()?.previous_day()?.replace_day(day).ok();
+    let found = of_this_month.or_else(of_the_last)?;
+    Some((digits + '日'.len_utf8(), found, found))
+}
+
+/// この1週間, ここ3か月, 直近1週間: up to today.
 fn until_today(text: &str, today: Date) -> Found {
-    let word = ["この", "ここ"].into_iter().find(|word| text.starts_with(word))?;
+    let word = ["この", "ここ", "直近", "過去", "最近"].into_iter().find(|word| text.starts_with(word))?;
     let rest = &text[word.len()..];
     let (digits, count) = number_at(rest, 1, 2)?;
-    let (unit, days) = [("週間", 7), ("か月", 30), ("年間", 365), ("年", 365), ("日間", 1), ("日", 1)]
-        .into_iter()
-        .find(|(unit, _)| rest[digits..].starts_with(unit))?;
+    let (unit, days) =
+        [("週間", 7), ("か月間", 30), ("か月", 30), ("年間", 365), ("年", 365), ("日間", 1), ("日", 1)]
+            .into_iter()
+            .find(|(unit, _)| rest[digits..].starts_with(unit))?;
     let first = today.checked_sub(Duration::days(i64::from(count) * days))?;
     Some((word.len() + digits + unit.len(), first, today))
 }
@@ -214,8 +288,13 @@ fn of(text: &str) -> (usize, &str) {
     text.strip_prefix('の').map_or((0, text), |rest| ('の'.len_utf8(), rest))
 }
 
+/// The last day of the month of `day`.
+pub(super) fn month_of(day: Date) -> Date {
+    day.replace_day(day.month().length(day.year())).unwrap_or(day)
+}
+
 /// 上旬 and the like behind a month.
-fn part(text: &str, first: Date, last: Date) -> Found {
+pub(super) fn part(text: &str, first: Date, last: Date) -> Found {
     let (word, from, to) = PARTS.iter().find(|(word, ..)| text.starts_with(word))?;
     Some((word.len(), first.replace_day(*from).ok()?, first.replace_day((*to).min(last.day())).ok()?))
 }
@@ -238,8 +317,38 @@ fn weekday(text: &str) -> Option<(usize, Weekday)> {
     Some((if day { "月曜日".len() } else { "月曜".len() }, weekday))
 }
 
+/// What happens to a client, or is done.
+const EVENTS: [&str; 22] = [
+    "院",
+    "術",
+    "検査",
+    "受診",
+    "転倒",
+    "骨折",
+    "発症",
+    "開始",
+    "終了",
+    "変更",
+    "中止",
+    "交換",
+    "更新",
+    "期限",
+    "死亡",
+    "逝去",
+    "外来",
+    "訪問",
+    "予定",
+    "予定日",
+    "面談",
+    "会議",
+];
+
 /// 3日前, 2週間前, 1か月前, 半年前: a day, or the days around one that is said loosely.
-fn ago(text: &str, today: Date) -> Found {
+fn ago(text: &str, before: &str, today: Date) -> Found {
+    // 退院の2週間前 counts from no day that is known.
+    if before.strip_suffix('の').is_some_and(|event| EVENTS.iter().any(|word| event.ends_with(word))) {
+        return None;
+    }
     let (digits, count) = match text.strip_prefix('半') {
         Some(rest) if rest.starts_with("年前") => {
             let middle = today.checked_sub(Duration::days(182))?;
@@ -278,6 +387,12 @@ fn date(text: &str, before: &str, today: Date, ahead: Duration) -> Found {
                 let date = nearest(year, month_number, day, today, ahead)?;
                 Some((at + digits + '日'.len_utf8(), date, date))
             }
+            // 10月1〜5日.
+            None if let Some((length, from, to)) = days(rest) => {
+                let first = nearest(year, month_number, from, today, ahead)?;
+                let last = first.replace_day(u8::try_from(to).ok()?).ok().filter(|last| first <= *last)?;
+                Some((at + length, first, last))
+            }
             // 3月分, 10月に; 6月間 and 3月前 are lengths.
             None if rest.starts_with(['間', '前', '後']) && part(rest, today, today).is_none() => None,
             None => {
@@ -302,6 +417,16 @@ fn date(text: &str, before: &str, today: Date, ahead: Duration) -> Found {
         }
         _ => None,
     }
+}
+
+/// 1〜5日: its length in bytes and both numbers.
+fn days(text: &str) -> Option<(usize, u32, u32)> {
+    let (digits, from) = number_at(text, 1, 2)?;
+    let sign = text[digits..].chars().next().filter(|sign| matches!(sign, '〜' | '～' | '~' | '-'))?;
+    let at = digits + sign.len_utf8();
+    let (digits, to) = number_at(&text[at..], 1, 2)?;
+    let end = at + digits;
+    text[end..].starts_with('日').then_some((end + '日'.len_utf8(), from, to))
 }
 
 /// Whether 2/3 is two thirds: 120/80 never gets here, since there is no such month.

@@ -76,22 +76,11 @@ pub(super) fn newest(question: &str) -> Option<&'static str> {
 
 /// The days of `question`, asked on `today`, in the order of its words, and the question without the words for them.
 pub(super) fn spans(question: &str, today: Date) -> (Vec<Span>, String) {
-    let ahead = if PLANS.iter().any(|word| question.contains(word)) { PLANNED } else { AHEAD };
-    let text = folded(question);
-    let mut found = read(&text, today, ahead);
-    // The day after what a question speaks of, not after today.
-    found.retain(|(_, span)| span.phrase != "翌日");
-    let (mut rest, mut at) = (String::with_capacity(text.len()), 0);
-    for (start, span) in &found {
-        rest.push_str(&text[at..*start]);
-        rest.push(' ');
-        at = start + span.phrase.len();
-    }
-    rest.push_str(&text[at..]);
-    let asks = rest.chars().any(char::is_alphanumeric);
+    let (found, rest) = apart(question, today);
+    let asks = !found.is_empty() && rest.chars().any(char::is_alphanumeric);
     let rest = if asks { rest.trim().to_owned() } else { question.to_owned() };
     let mut spans: Vec<Span> = Vec::new();
-    for (_, span) in found {
+    for span in found {
         if spans.len() < MOST_SPANS
             && !spans.iter().any(|known| (known.first, known.last) == (span.first, span.last))
         {
@@ -99,6 +88,28 @@ pub(super) fn spans(question: &str, today: Date) -> (Vec<Span>, String) {
         }
     }
     (spans, rest)
+}
+
+/// `question` without the words for its days, of which nothing may be left.
+pub(super) fn without(question: &str, today: Date) -> String {
+    apart(question, today).1
+}
+
+/// The days of `question`, and what is left of it, folded.
+fn apart(question: &str, today: Date) -> (Vec<Span>, String) {
+    let ahead = if PLANS.iter().any(|word| question.contains(word)) { PLANNED } else { AHEAD };
+    let text = folded(question);
+    let mut found = read(&text, today, ahead);
+    // The day after what a question speaks of, not after today.
+    found.retain(|(_, span)| span.phrase != "翌日");
+    let (mut rest, mut at) = (String::with_capacity(text.len()), 0);
+    for (start, span) in &found {
+        rest.push_str(text.get(at..*start).unwrap_or_default());
+        rest.push(' ');
+        at = start + span.phrase.len();
+    }
+    rest.push_str(&text[at..]);
+    (found.into_iter().map(|(_, span)| span).collect(), rest)
 }
 
 /// The days of `text`, which is folded, each with the byte where it begins.
@@ -115,7 +126,7 @@ fn read(text: &str, today: Date, ahead: Duration) -> Vec<(usize, Span)> {
             None => rest += tail.chars().next().map_or(1, char::len_utf8),
         }
     }
-    let mut joined = Vec::with_capacity(found.len());
+    let mut joined: Vec<(usize, Span)> = Vec::with_capacity(found.len());
     let mut found = found.into_iter().peekable();
     while let Some((start, span)) = found.next() {
         let end = start + span.phrase.len();
@@ -129,10 +140,41 @@ fn read(text: &str, today: Date, ahead: Duration) -> Vec<(usize, Span)> {
             }
             None => opened(span, &text[end..], today),
         };
+        let mut end = start + span.phrase.len();
         joined.push((start, span));
+        // 10月7日と14日, 10月7日、8日.
+        while let Some((skipped, more)) = joined.last().and_then(|(_, span)| also(&text[end..], span))
+            && found.peek().is_none_or(|(at, span)| {
+                // 14日の訪問 was taken for a day of its own.
+                *at >= end + skipped + more.phrase.len()
+                    || (*at, &span.phrase) == (end + skipped, &more.phrase)
+            })
+        {
+            let at = end + skipped;
+            found.next_if(|(found, _)| *found == at);
+            end = at + more.phrase.len();
+            joined.push((at, more));
+        }
     }
     joined
 }
+
+/// Another day of the same month behind one: how far behind it begins, and which.
+fn also(after: &str, span: &Span) -> Option<(usize, Span)> {
+    let sign = ["と", "、", ",", "・", "や", "，"].into_iter().find(|sign| after.starts_with(sign))?;
+    if span.first != span.last || !span.phrase.ends_with('日') {
+        return None;
+    }
+    let rest = &after[sign.len()..];
+    let (digits, day) = calendar::number_at(rest, 1, 2)?;
+    let behind = rest[digits..].strip_prefix('日')?;
+    let first = span.first.replace_day(u8::try_from(day).ok()?).ok()?;
+    let phrase = rest[..digits + '日'.len_utf8()].to_owned();
+    (!behind.starts_with(LENGTHS)).then_some((sign.len(), Span { phrase, first, last: first }))
+}
+
+/// What makes a length of 3日, or another day.
+const LENGTHS: [char; 6] = ['間', '前', '後', '分', '目', '生'];
 
 /// What makes a range of the days before it and the day behind it: its length in `after`, its last day, and whether that is the
 /// `next` phrase, so many bytes behind. 10月1日から10月5日, 10/1〜10/5, 10月1日から5日まで.
@@ -146,16 +188,25 @@ fn range(after: &str, span: &Span, next: Option<(usize, &Span)>) -> Option<(usiz
         return (last >= span.first).then_some((length, last, true));
     }
     let rest = &after[sign.len()..];
+    // 10月上旬〜中旬.
+    if span.phrase.ends_with(['旬', '半', 'め', '月'])
+        && let Some((length, _, last)) = calendar::part(rest, span.first, calendar::month_of(span.first))
+    {
+        return (last >= span.first).then_some((sign.len() + length, last, false));
+    }
     let (digits, day) = calendar::number_at(rest, 1, 2)?;
-    let unit = rest[digits..].strip_prefix('日').filter(|unit| !unit.starts_with(['間', '前', '後']))?;
+    let unit = rest[digits..].strip_prefix('日').filter(|unit| !unit.starts_with(LENGTHS))?;
     let last = span.first.replace_day(u8::try_from(day).ok()?).ok()?;
     (last >= span.first).then_some((after.len() - unit.len(), last, false))
 }
 
 /// 9月から reaches to today, 9月まで from long ago.
 fn opened(span: Span, after: &str, today: Date) -> Span {
-    let since = ["から", "以降", "以来", "以後"].iter().any(|word| after.starts_with(word));
-    let until = ["まで", "以前"].iter().any(|word| after.starts_with(word)) && !after.starts_with("までに");
+    let since = ["から", "以降", "以来", "以後", "より"].iter().any(|word| after.starts_with(word))
+        && !after.starts_with("より前")
+        && !after.starts_with("より以前");
+    let until = ["まで", "以前", "より前", "より以前"].iter().any(|word| after.starts_with(word))
+        && !after.starts_with("までに");
     match (since, until) {
         (true, _) => Span { last: span.last.max(today), ..span },
         (_, true) => Span { first: LONG_AGO, ..span },
@@ -177,6 +228,7 @@ fn folded(text: &str) -> String {
         .iter()
         .map(|&char| match char {
             '０'..='９' | '／' | '－' | '．' => half_width(char),
+            '−' | '–' => '-',
             '‐' => '-',
             'ヵ' | 'カ' | 'ケ' | 'ヶ' | '箇' => 'か',
             other => other,
@@ -201,6 +253,12 @@ fn folded(text: &str) -> String {
             && half.get(at + 1).is_some_and(|c| matches!(c, '月' | '日') || c.is_ascii_digit())
             && (half.get(at + 1).is_some_and(|c| !c.is_ascii_digit())
                 || !folded.ends_with(|c: char| c.is_ascii_digit()));
+        // 10/20-10/25 is a range, 2026-10-20 a day.
+        if char == '-' && ends_with_a_day(&folded) && begins_with_a_day(&half[at + 1..]) {
+            folded.push('〜');
+            at += 1;
+            continue;
+        }
         if !between {
             // Only か月 is folded; other words keep their katakana.
             let counts = char == 'か' && folded.ends_with(|c: char| c.is_ascii_digit());
@@ -209,6 +267,26 @@ fn folded(text: &str) -> String {
         at += 1;
     }
     folded
+}
+
+/// Whether `text` ends with 10/20.
+fn ends_with_a_day(text: &str) -> bool {
+    let digits = |text: &str| text.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let day = digits(text);
+    let Some(left) = text[..text.len() - day].strip_suffix('/') else { return false };
+    let month = digits(left);
+    let before = left[..left.len() - month].chars().next_back();
+    (1..=2).contains(&day)
+        && (1..=2).contains(&month)
+        && !before.is_some_and(|c| matches!(c, '/' | '-' | '.'))
+}
+
+/// Whether `text` begins with 10/20.
+fn begins_with_a_day(text: &[char]) -> bool {
+    let digits = |text: &[char]| text.iter().take_while(|c| c.is_ascii_digit()).count();
+    let month = digits(text);
+    let day = text.get(month + 1..).map_or(0, digits);
+    (1..=2).contains(&month) && text.get(month) == Some(&'/') && (1..=2).contains(&day)
 }
 
 #[cfg(test)]
@@ -256,6 +334,15 @@ mod tests {
             ("10/1〜10/5の体温", "10/1〜10/5 2026-10-01 2026-10-05"),
             ("9月から11月まで", "9月から11月 2026-09-01 2026-11-30"),
             ("12月20日から1月5日まで", "12月20日から1月5日 2026-12-20 2027-01-05"),
+            ("10/20-10/25の体温", "10/20〜10/25 2026-10-20 2026-10-25"),
+            ("10〜11月の体重", "10〜11月 2026-10-01 2026-11-30"),
+            ("10月1〜5日の体温", "10月1〜5日 2026-10-01 2026-10-05"),
+            ("10月上旬〜中旬の様子", "10月上旬〜中旬 2026-10-01 2026-10-20"),
+            ("10月1日より内服", "10月1日 2026-10-01 2026-11-25"),
+            ("10月1日より前の様子", "10月1日 1900-01-01 2026-10-01"),
+            ("20日の訪問は誰ですか", "20日 2026-11-20 2026-11-20"),
+            ("28日の訪問記録", "28日 2026-10-28 2026-10-28"),
+            ("江口さんの3日前の様子", "3日前 2026-11-22 2026-11-22"),
         ] {
             assert_eq!(found(question), [expected], "{question}");
         }
@@ -292,6 +379,9 @@ mod tests {
             ("先週末の様子", "先週末 2026-11-21 2026-11-22"),
             ("この1週間の体温", "この1週間 2026-11-18 2026-11-25"),
             ("ここ3か月の体重", "ここ3か月 2026-08-27 2026-11-25"),
+            ("直近1週間の血圧", "直近1週間 2026-11-18 2026-11-25"),
+            ("過去3か月間の入院", "過去3か月間 2026-08-27 2026-11-25"),
+            ("最近3日間の熱", "最近3日間 2026-11-22 2026-11-25"),
         ] {
             assert_eq!(found(question), [expected], "{question}");
         }
@@ -331,9 +421,28 @@ mod tests {
             "2024年間",
             "二日に一回の排便",
             "十分な量",
+            "1938年5月1日生まれの方は",
+            "昭和13年5月1日生",
+            "1/2に減量した薬",
+            "退院の2週間前の様子",
+            "手術の3日前",
+            "五月さんの体重",
+            "3日に1回の排便",
+            "1日の水分量",
+            "20日分の薬",
         ] {
             assert_eq!(found(question), Vec::<String>::new(), "{question}");
         }
+    }
+
+    #[test]
+    fn several_days_of_a_month_are_several_days() {
+        let days = |first, second| vec![format!("10月7日 2026-10-{first}"), second];
+        for question in ["10月7日と14日の体温", "10月7日、14日の体温"] {
+            let expected = days("07 2026-10-07", "14日 2026-10-14 2026-10-14".to_owned());
+            assert_eq!(found(question), expected, "{question}");
+        }
+        assert_eq!(found("10月7日と14日間の入院"), ["10月7日 2026-10-07 2026-10-07"]);
     }
 
     #[test]

@@ -5,19 +5,12 @@
 
 use super::names::{HONORIFICS, squeeze, written};
 
-/// Words that point back at a person.
-const PERSON: [&str; 10] = [
-    "その方",
-    "その人",
-    "あの方",
-    "この方",
-    "同じ方",
-    "同じ人",
-    "その利用者",
-    "そのご利用者",
-    "彼女",
-    "彼は",
-];
+/// What points back, before a word for a person: その患者さん, 同じ方.
+const BACK: [&str; 8] = ["その", "この", "あの", "同じ", "上の", "さっきの", "先ほどの", "先程の"];
+/// Words for a person, behind what points back.
+const PERSON: [&str; 10] = ["方", "人は", "人の", "人が", "利用者", "患者", "入居者", "客様", "ばあ", "じい"];
+/// Words that point back by themselves.
+const ALONE: [&str; 4] = ["彼女", "彼は", "彼の", "本人"];
 
 /// Words that point back at anything.
 const THING: [&str; 14] = [
@@ -77,7 +70,15 @@ pub(super) fn goes_on(question: &str) -> GoesOn {
         return GoesOn::Thing;
     }
     let length = question.chars().filter(|char| char.is_alphanumeric()).count();
-    match length <= SHORT || PERSON.iter().any(|word| question.contains(word)) {
+    let behind = |back: &str| {
+        question.match_indices(back).any(|(at, _)| {
+            let rest = &question[at + back.len()..];
+            let rest = rest.strip_prefix(['ご', 'お', '御']).unwrap_or(rest);
+            PERSON.iter().any(|word| rest.starts_with(word))
+        })
+    };
+    let points = BACK.into_iter().any(behind) || ALONE.iter().any(|word| question.contains(word));
+    match length <= SHORT || points {
         true => GoesOn::People,
         false => GoesOn::No,
     }
@@ -100,6 +101,10 @@ mod tests {
     #[test]
     fn a_question_that_points_back_goes_on() {
         assert_eq!(goes_on("その方の、先月の訪問のときの体重はどうでしたか"), GoesOn::People);
+        assert_eq!(goes_on("その患者さんの主治医の先生はどなたでしょうか"), GoesOn::People);
+        assert_eq!(goes_on("この利用者さんのご家族の連絡先を詳しく教えて"), GoesOn::People);
+        assert_eq!(goes_on("このご利用者様の訪問の予定を教えてください"), GoesOn::People);
+        assert_eq!(goes_on("その人工呼吸器の設定はどうなっていますか"), GoesOn::No);
         assert_eq!(goes_on("体重は?"), GoesOn::People);
         assert_eq!(goes_on("それはいつからですか"), GoesOn::Thing);
         assert_eq!(goes_on("職員健診の受付は何時から何時までですか"), GoesOn::No);

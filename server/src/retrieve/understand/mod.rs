@@ -4,7 +4,7 @@
 mod calendar;
 pub(super) mod dates;
 mod followup;
-mod names;
+pub(crate) mod names;
 mod people;
 pub(crate) mod suggest;
 
@@ -105,22 +105,28 @@ pub fn understand(
     if wanted(Part::People) {
         understood.people = people(question, asked);
     }
-    if wanted(Part::FollowUp)
-        && let Some(before) = earlier.last()
-    {
-        // 奥寺さんは? and 昨日は? ask the same of somebody else, or of another day.
-        let (_, rest) = dates::spans(question, japan(asked.now).date());
-        if followup::lacks_a_topic(&rest, &understood.people.names) {
-            understood.text = format!("{question}\n{before}");
-            understood.taken_over = Some(before.to_owned());
-        }
-        if understood.people.is_empty() {
-            go_on(&mut understood, before, earlier, asked);
-        }
+    let mut topic = None;
+    if wanted(Part::FollowUp) && !earlier.is_empty() {
+        topic = go_on(&mut understood, question, earlier, wanted(Part::People), asked);
     }
+    let today = japan(asked.now).date();
     if wanted(Part::Dates) {
-        understood.newest = dates::newest(&understood.text);
-        (understood.days, understood.text) = dates::spans(&understood.text, japan(asked.now).date());
+        understood.newest = dates::newest(question);
+        (understood.days, understood.text) = dates::spans(question, today);
+        if let Some(before) = topic {
+            let (days, rest) = dates::spans(before, today);
+            // 昨日は? asks of yesterday, whatever the question before asked of.
+            if understood.days.is_empty() && understood.newest.is_none() {
+                (understood.newest, understood.days) = (dates::newest(before), days);
+            }
+            understood.text = match understood.text == question && !understood.days.is_empty() {
+                // Nothing but a day: 昨日?
+                true => rest,
+                false => format!("{}\n{rest}", understood.text),
+            };
+        }
+    } else if let Some(before) = topic {
+        understood.text = format!("{question}\n{before}");
     }
     if wanted(Part::Terms) {
         understood.terms = expand(&understood.text, asked.index)?;
@@ -128,24 +134,41 @@ pub fn understand(
     Ok(understood)
 }
 
-/// Takes over what `understood` lacks from the questions before.
-fn go_on(understood: &mut Understood, before: &str, earlier: &[String], asked: Asked<'_>) {
-    let goes_on = followup::goes_on(&understood.text);
-    if goes_on == GoesOn::No {
-        return;
+/// Takes over what `question` lacks from those before: the people, if they are `wanted`, into `understood`, and the question that
+/// has the topic, which is returned.
+fn go_on<'a>(
+    understood: &mut Understood,
+    question: &str,
+    earlier: &'a [String],
+    wanted: bool,
+    asked: Asked<'_>,
+) -> Option<&'a str> {
+    let today = japan(asked.now).date();
+    let lacks_a_topic = |question: &str, people: &People| {
+        followup::lacks_a_topic(&dates::without(question, today), &people.names)
+    };
+    let named = people(question, asked);
+    let goes_on = match named.is_empty() {
+        true => followup::goes_on(question),
+        false => GoesOn::No,
+    };
+    // 奥寺さんは? and 昨日は? ask the same of somebody else, or of another day, however many of them stand in a row.
+    let topic = match goes_on == GoesOn::Thing || lacks_a_topic(question, &named) {
+        true => earlier.iter().rev().find(|before| !lacks_a_topic(before, &people(before, asked))),
+        false => None,
+    };
+    if goes_on != GoesOn::No
+        && wanted
+        && let Some(people) =
+            earlier.iter().rev().map(|before| people(before, asked)).find(|people| !people.is_empty())
+    {
+        understood.taken_over = Some(people.names.join("、"));
+        understood.people = people;
     }
-    for question in earlier.iter().rev() {
-        let people = people(question, asked);
-        if !people.is_empty() {
-            understood.taken_over = Some(people.names.join("、"));
-            understood.people = people;
-            break;
-        }
+    if let Some(before) = topic {
+        understood.taken_over = Some(before.clone());
     }
-    if goes_on == GoesOn::Thing {
-        understood.text = format!("{}\n{before}", understood.text);
-        understood.taken_over = Some(before.to_owned());
-    }
+    topic.map(String::as_str)
 }
 
 fn people(question: &str, asked: Asked<'_>) -> People {

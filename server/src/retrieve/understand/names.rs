@@ -19,7 +19,7 @@ const GOES_ON: [(&str, &str); 9] = [
 ];
 
 /// Words before an honorific that name nobody in particular, whole.
-const NOBODY: [&str; 73] = [
+const NOBODY: [&str; 107] = [
     "奥",
     "母",
     "父",
@@ -93,11 +93,145 @@ const NOBODY: [&str; 73] = [
     "ナース",
     "ドクター",
     "いつもの",
+    "長男",
+    "次男",
+    "二男",
+    "三男",
+    "四男",
+    "長女",
+    "次女",
+    "二女",
+    "三女",
+    "四女",
+    "大家",
+    "床屋",
+    "花屋",
+    "薬屋",
+    "訪看",
+    "伯父",
+    "叔父",
+    "伯母",
+    "叔母",
+    "祖父",
+    "祖母",
+    "従兄弟",
+    "義父",
+    "義母",
+    "義兄",
+    "義姉",
+    "義弟",
+    "義妹",
+    "先方",
+    "相手",
+    "近所",
+    "後見",
+    "補佐",
+    "両親",
 ];
 
 /// How words end that name nobody, before an honorific: 前回同様, 最近様.
-const NOBODY_ENDS: [&str; 12] =
-    ["同", "最近", "同じ", "仕", "模", "利用者", "患者", "家族", "業者", "医師", "看護師", "かんじゃ"];
+const NOBODY_ENDS: [&str; 66] = [
+    "同",
+    "最近",
+    "同じ",
+    "仕",
+    "模",
+    "家族",
+    "かんじゃ",
+    "おじ",
+    "おば",
+    "おにい",
+    "おねえ",
+    "おまわり",
+    "だんな",
+    "まご",
+    "よめ",
+    "かんごし",
+    "おいしゃ",
+    "みんな",
+    "となり",
+    "どなた",
+    "どちら",
+    "だれ",
+    "なに",
+    // Callings and offices: 理学療法士, 配達員, 業者, 看護師, 院長, 薬局. Who is called 土師 is found as a client all the same.
+    "士",
+    "員",
+    "者",
+    "師",
+    "官",
+    "院長",
+    "所長",
+    "部長",
+    "課長",
+    "係長",
+    "会長",
+    "社長",
+    "園長",
+    "局",
+    "病院",
+    "医院",
+    "会社",
+    "署",
+    "店",
+    "課",
+    "内科",
+    "外科",
+    "眼科",
+    "歯科",
+    "皮膚科",
+    "センター",
+    "ステーション",
+    "クリニック",
+    "デイ",
+    "サービス",
+    "ホーム",
+    "ショート",
+    "ヘルパー",
+    "ケアマネ",
+    "マネージャー",
+    "マネジャー",
+    "スタッフ",
+    "ドライバー",
+    "ボランティア",
+    "メーカー",
+    "リハ",
+    "マッサージ",
+    "ナース",
+];
+
+/// What makes the name of a house of a name, when it follows directly: 江口クリニック.
+const HOUSES: [&str; 12] = [
+    "クリニック",
+    "デイ",
+    "ケア",
+    "ステーション",
+    "ホーム",
+    "ホスピタル",
+    "センター",
+    "ヘルパー",
+    "サービス",
+    "ショート",
+    "ハウス",
+    "グループ",
+];
+
+/// What takes a person out of a question, behind the name: 江口さん以外, 江口さんではない人.
+const EXCEPT: [&str; 7] = ["以外", "ではない", "じゃない", "でない", "を除", "をのぞ", "のほか"];
+
+/// `text` without the names of those whom it takes out.
+pub(super) fn without_excepted(text: &str) -> String {
+    let mut text = text.to_owned();
+    for word in EXCEPT {
+        while let Some(at) = text.find(word) {
+            let named = HONORIFICS.iter().find_map(|honorific| text[..at].strip_suffix(honorific));
+            let name = last_run(named.unwrap_or(&text[..at]));
+            let start = named.unwrap_or(&text[..at]).len() - name.len();
+            text.replace_range(start..at + word.len(), " ");
+        }
+    }
+    text
+}
 
 /// What may stand before a name in one run of kanji.
 const BEFORE: [&str; 22] = [
@@ -193,7 +327,7 @@ fn plain(c: char) -> char {
 }
 
 /// `text` with one way of writing for names: compatibility forms composed, kana in full width, variants of kanji as one.
-pub(super) fn written(text: &str) -> String {
+pub(crate) fn written(text: &str) -> String {
     nfkc(text).chars().map(plain).collect()
 }
 
@@ -206,7 +340,7 @@ fn is_kana(c: char) -> bool {
 }
 
 /// Without white space, which does not matter inside a name.
-pub(super) fn squeeze(text: &str) -> String {
+pub(crate) fn squeeze(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
@@ -221,7 +355,7 @@ pub(super) fn is_reading(text: &str) -> bool {
 }
 
 /// The names before honorifics, without white space: the run of one script that ends there.
-pub(super) fn before_honorifics(text: &str) -> Vec<String> {
+pub(crate) fn before_honorifics(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for (at, honorific) in HONORIFICS.iter().flat_map(|honorific| text.match_indices(honorific)) {
         let after = text[at + honorific.len()..].chars().next();
@@ -271,7 +405,7 @@ pub(super) fn without_title(run: &str) -> &str {
 
 /// Whether `name` stands in `text` as a name of its own: no kanji before it, and behind it none, an honorific, or, with
 /// `loosely`, a word that often follows a name. One kanji needs an honorific.
-pub(super) fn stands_in(text: &str, name: &str, loosely: bool) -> bool {
+pub(crate) fn stands_in(text: &str, name: &str, loosely: bool) -> bool {
     let katakana = |c: char| matches!(c, 'ァ'..='ヺ' | 'ー');
     text.match_indices(name).any(|(at, _)| {
         let (left, right) = (&text[..at], &text[at + name.len()..]);
@@ -281,10 +415,11 @@ pub(super) fn stands_in(text: &str, name: &str, loosely: bool) -> bool {
         };
         let open_left = left.chars().next_back().is_none_or(|c| !same_script(c))
             || BEFORE.iter().any(|word| left.ends_with(word));
+        let house = HOUSES.iter().any(|word| right.starts_with(word));
         let open_right = right.chars().next().is_none_or(|c| !same_script(c))
             || loosely && AFTER.iter().any(|word| right.starts_with(word));
         let long = name.chars().count() >= 2;
-        open_left && (follows || long && open_right)
+        open_left && !house && (follows || long && open_right)
     })
 }
 
@@ -314,8 +449,26 @@ mod tests {
             ("ご主人様の仕事", vec![]),
             ("ケアマネさんは誰", vec![]),
             ("山﨑さんの体温", vec!["山﨑"]),
+            ("大家さんと歯医者さんの電話", vec![]),
+            ("理学療法士さんの訪問", vec![]),
+            ("長男さんと長女様の連絡先", vec![]),
+            ("院長先生はどなた様ですか", vec![]),
+            ("江口クリニックさんの電話番号", vec![]),
+            ("照男さんの体温", vec!["照男"]),
         ] {
             assert_eq!(before_honorifics(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn whoever_is_taken_out_is_not_named() {
+        for (text, left) in [
+            ("久保田さんではない人のバルーン", " 人のバルーン"),
+            ("江口さん以外の方", " の方"),
+            ("江口以外と林さん", " と林さん"),
+            ("江口さんの体温", "江口さんの体温"),
+        ] {
+            assert_eq!(without_excepted(text), left, "{text}");
         }
     }
 
@@ -332,6 +485,9 @@ mod tests {
             ("林檎を食べた", "林", false),
             ("林様の訪問", "林", true),
             ("利用者江口の様子", "江口", true),
+            ("江口クリニックの電話番号", "江口", false),
+            ("江口デイサービスの送迎", "江口", false),
+            ("江口バルーン", "江口", true),
         ] {
             assert_eq!(stands_in(text, name, true), expected, "{text} {name}");
         }

@@ -8,7 +8,9 @@
 use karute_engine::Row;
 use serde::Serialize;
 
-use super::names::{before_honorifics, is_reading, reading, squeeze, stands_in, without_title, written};
+use super::names::{
+    before_honorifics, is_reading, reading, squeeze, stands_in, without_excepted, without_title, written,
+};
 use crate::catalogue::{Catalogue, Client};
 use crate::retrieve::caller::Caller;
 
@@ -39,9 +41,12 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// `None` for a client whose name no row says.
+    /// `None` for a client whose name nothing says. A name in one word is taken for a family name, so it must stand whole.
     fn of(client: &'a Client) -> Option<Self> {
-        let (family, given) = client.name.split_once(' ')?;
+        let (family, given) = client.name.split_once(' ').unwrap_or((&client.name, ""));
+        if client.name == client.id {
+            return None;
+        }
         let (family, given) = (written(family), written(given));
         let (family_reading, given_reading) = match client.name_kana.split_once([' ', '　']) {
             Some((family, given)) => (reading(family), reading(given)),
@@ -82,13 +87,16 @@ impl People {
     /// Finds the people of `question` among the clients of `catalogue` that `caller` may see; with `only`, that client
     /// alone.
     pub(super) fn of(question: &str, catalogue: &Catalogue, caller: &Caller, only: Option<&str>) -> Self {
-        let question = &written(question);
-        let may_see = |client: &&Client| {
-            client.domains.iter().any(|domain| caller.may_see(&client.id, domain))
-                && only.is_none_or(|only| only == client.id)
-        };
+        let question = &without_excepted(&written(question));
+        let may_see = |client: &&Client| caller.may_know(client) && only.is_none_or(|only| only == client.id);
         let known: Vec<Known<'_>> = catalogue.clients.iter().filter(may_see).filter_map(Known::of).collect();
         let mut people = Self::default();
+        // By the id: CL-00001.
+        for client in catalogue.clients.iter().filter(may_see).filter(|client| has_word(question, &client.id))
+        {
+            people.clients.push(client.id.clone());
+            people.names.push(client.name.clone());
+        }
         for name in before_honorifics(question) {
             people.take(&name, &known);
         }
@@ -172,6 +180,14 @@ impl People {
     }
 }
 
+/// Whether `word`, an id, stands in `text` with neither a letter nor a digit of Latin script beside it.
+fn has_word(text: &str, word: &str) -> bool {
+    let joined = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    text.match_indices(word).any(|(at, _)| {
+        !joined(text[..at].chars().next_back()) && !joined(text[at + word.len()..].chars().next())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +246,30 @@ mod tests {
             assert!(!speaks(question, "江口 照男 報告書", "CL-4"), "{question}");
             assert!(speaks(question, "訪問記録", "CL-5"), "{question}");
         }
+    }
+
+    #[test]
+    fn a_client_is_known_by_the_id_and_not_by_a_part_of_it() {
+        assert_eq!(people("CL-10の体重は").clients, ["CL-10"]);
+        assert_eq!(people("CL-1の体重は").clients, ["CL-1"]);
+        assert!(people("CL-99の体重は").is_empty());
+        assert!(speaks("CL-4の酸素", "訪問記録", "CL-4") && !speaks("CL-4の酸素", "訪問記録", "CL-5"));
+    }
+
+    #[test]
+    fn a_name_in_one_word_is_that_of_who_bears_all_of_it() {
+        let mut catalogue = catalogue();
+        catalogue.clients[0].name = "久保田実".into();
+        catalogue.clients[0].name_kana = "クボタミノル".into();
+        let of = |question: &str| People::of(question, &catalogue, &Caller::everything(), None).clients;
+        assert_eq!(of("久保田実さんの体重"), ["CL-1", "CL-8"]);
+        assert_eq!(of("久保田さんの体重"), ["CL-8"]);
+    }
+
+    #[test]
+    fn a_house_with_the_name_of_a_client_is_not_the_client() {
+        assert!(people("江口クリニックの電話番号は").clients.is_empty());
+        assert!(people("江口さんではない人の酸素").is_empty());
     }
 
     #[test]
