@@ -26,9 +26,9 @@ resource "google_monitoring_alert_policy" "all" {
     display_name = each.value.conditions[0].displayName
 
     condition_prometheus_query_language {
-      query               = each.value.conditions[0].conditionPrometheusQueryLanguage.query
-      duration            = each.value.conditions[0].conditionPrometheusQueryLanguage.duration
-      evaluation_interval = each.value.conditions[0].conditionPrometheusQueryLanguage.evaluationInterval
+      query                     = each.value.conditions[0].conditionPrometheusQueryLanguage.query
+      duration                  = each.value.conditions[0].conditionPrometheusQueryLanguage.duration
+      evaluation_interval       = each.value.conditions[0].conditionPrometheusQueryLanguage.evaluationInterval
       disable_metric_validation = each.value.conditions[0].conditionPrometheusQueryLanguage.disableMetricValidation
     }
   }

@@ -63,9 +63,16 @@ fn told(app: &App, found: Measured) -> (StatusCode, Value) {
         let is_google = service.name() != app.settings.openai_model;
         vertex_ai &= !is_google;
         let standing = if service.is_open() { "it is left alone for a while" } else { "it is asked again" };
-        let api = if is_google { "Vertex AI API" } else { "Model server" };
-        let (name, how) = (service.name(), if service.is_late() { "timeout" } else { "failed" });
-        problems.push(format!("{api} {how}: {name} did not answer when it was last asked; {standing}"));
+        let (name, how) = (
+            service.name(),
+            match (is_google, service.is_late()) {
+                (true, true) => "Vertex AI API timeout",
+                (true, false) => "Vertex AI API failed",
+                (false, true) => "model server timeout",
+                (false, false) => "model server failed",
+            },
+        );
+        problems.push(format!("{how}: {name} did not answer when it was last asked; {standing}"));
     }
     if app.access.is_required() && app.settings.admin_endpoints && !app.access.has_admin_key() {
         problems.push("ADMIN_API_KEY not configured: /admin and the caches need a token of an admin".into());
