@@ -4,8 +4,8 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on should say where")]
 
 use karute_engine::{
-    Draft, Embedding, Facet, Filter, Front, GraphSettings, Identity, Index, OpenError, Passage, Plan,
-    Precision, Provenance, Query, Row, Term, diff,
+    ClientName, Draft, Embedding, Facet, Filter, Front, GraphSettings, Identity, Index, OpenError, Passage,
+    Plan, Precision, Provenance, Query, Row, Term, diff,
 };
 use karute_tests::forge::{ENTRY, Forge, HEADER, sign_table};
 use karute_tests::snapshots::sealed;
@@ -51,6 +51,11 @@ fn sound_in(precision: Precision) -> Vec<u8> {
         canonical: "発熱".into(),
         synonyms: vec!["熱発".into()],
         ..Term::default()
+    }]);
+    draft.set_clients(vec![ClientName {
+        id: "CL-1".into(),
+        name: "江口 照男".into(),
+        ..ClientName::default()
     }]);
     draft
         .finish(Provenance { source: "book.xlsx".into(), ..Provenance::default() })

@@ -331,6 +331,11 @@ fn an_export_comes_back(precision: Precision) {
     let parts = [Passage::part(0..15, &[1.0, 0.0, 0.0][..]), Passage::part(15..18, &[0.6, 0.0, -0.8][..])];
     draft.push(&long, &parts).expect("a sound row");
     draft.push(&Row { id: "bare".into(), ..Row::default() }, &[]).expect("a row without a vector");
+    draft.set_clients(vec![karute_engine::ClientName {
+        id: "CL-1".into(),
+        name: "江口 照男".into(),
+        name_kana: "エグチ テルオ".into(),
+    }]);
     draft.set_report("{\"findings\": []}".into());
     let sealed =
         draft.finish(Provenance { built_at: "2026-01-01T00:00:00Z".into(), ..Provenance::default() });

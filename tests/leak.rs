@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use karute_engine::{Draft, Facet, Index, Passage, Provenance, Row, Term};
+use karute_engine::{ClientName, Draft, Facet, Index, Passage, Provenance, Row, Term};
 use karute_server::answer::{self, Extractive, Step};
 use karute_server::app::{App, Serving};
 use karute_server::config::Sources;
@@ -42,6 +42,15 @@ fn index() -> Index {
         synonyms: vec!["バルーン".into()],
         ..Term::default()
     }]);
+    draft.set_clients(
+        (0..CLIENTS)
+            .map(|number| ClientName {
+                id: client(number),
+                name: format!("{} {}", family(number), canary(number)),
+                name_kana: String::new(),
+            })
+            .collect(),
+    );
     let mut push = |id: String, client_id: String, kind: &str, title: String, content: String| {
         let vector = lexical.vector(&format!("{title}\n{content}")).expect("words");
         let row = Row {

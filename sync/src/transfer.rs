@@ -5,6 +5,7 @@
 //! <folder>/rows.jsonl      one row a line, with the byte ranges of its passages
 //! <folder>/vectors.npy     one vector a passage, float32, in the order of rows.jsonl
 //! <folder>/terms.json      medical terms
+//! <folder>/clients.json    what clients are called, if the snapshot says it
 //! <folder>/report.json     the data-quality report, byte for byte
 //! ```
 //!
@@ -16,8 +17,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use karute_engine::{
-    BuildError, Draft, Identity, Index, LexicalSettings, OpenError, Passage, Precision, Provenance, Row,
-    Sealed, Term,
+    BuildError, ClientName, Draft, Identity, Index, LexicalSettings, OpenError, Passage, Precision,
+    Provenance, Row, Sealed, Term,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -25,6 +26,7 @@ const MANIFEST: &str = "manifest.json";
 const ROWS: &str = "rows.jsonl";
 const VECTORS: &str = "vectors.npy";
 const TERMS: &str = "terms.json";
+const CLIENTS: &str = "clients.json";
 const REPORT: &str = "report.json";
 
 /// Most bytes of one line or of one small file, so that a wrong folder cannot fill the memory.
@@ -122,6 +124,9 @@ pub fn export(index: &Index, folder: &Path) -> Result<(), TransferError> {
     vectors.flush().map_err(failed("write", &path))?;
     write(&folder.join(REPORT), index.report()?.as_bytes())?;
     write_json(&folder.join(TERMS), &index.terms())?;
+    if !index.clients().is_empty() {
+        write_json(&folder.join(CLIENTS), &index.clients())?;
+    }
     let manifest = Manifest {
         id: index.id().to_string(),
         identity: index.identity().clone(),
@@ -165,6 +170,10 @@ pub fn import(folder: &Path, adjust: impl FnOnce(&mut Provenance)) -> Result<Imp
     draft.set_precision(manifest.precision)?;
     draft.set_lexical(manifest.lexical);
     draft.set_terms(terms);
+    let clients = folder.join(CLIENTS);
+    if clients.exists() {
+        draft.set_clients(read_json::<Vec<ClientName>>(&clients)?);
+    }
     draft.set_report(read_text(&folder.join(REPORT))?);
 
     let path = folder.join(VECTORS);
