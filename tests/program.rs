@@ -275,7 +275,7 @@ fn preflight_tells_what_is_wrong_and_production_does_not_start_with_it() {
     let told: Value = serde_json::from_slice(&failed.stdout).expect("JSON");
     assert_eq!((failed.status.code(), told["failed"].as_u64()), (Some(14), Some(2)));
     let refused = run(&open, &[]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     let said = text(&refused.stderr);
     assert!(
         said.contains("log level") && said.contains("state store") && said.contains("DATABASE_URL"),

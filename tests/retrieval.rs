@@ -206,6 +206,15 @@ async fn a_follow_up_about_another_day_or_person_asks_the_same_and_takes_over_no
     assert_eq!(days, ["昨日"]);
     assert!(other_day.text.contains("酸素流量") && !other_day.text.contains("10月7日"), "{}", other_day.text);
     assert_eq!(other_day.people.clients, ["CL-1"]);
+    let other_person = found(&after(&[first], "佐藤太郎さんは?")).await.understood;
+    assert!(
+        other_person.text.contains("佐藤太郎") && other_person.text.contains("酸素流量"),
+        "{}",
+        other_person.text
+    );
+    assert_eq!(other_person.days.len(), 1, "and the day");
+    let others = found(&after(&[first], "江口さん以外は?")).await.understood;
+    assert!(others.people.is_empty(), "{:?}", others.people);
     // However many stand in a row, the topic is that of the one that has one.
     let chain = found(&after(&[first, "佐藤太郎さんは?"], "久保田さんは?")).await.understood;
     assert!(chain.text.contains("酸素流量"), "{}", chain.text);

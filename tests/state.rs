@@ -196,6 +196,27 @@ async fn a_list_has_titles_previews_and_the_latest_first() {
 }
 
 #[tokio::test]
+async fn who_might_have_seen_a_client_who_is_forgotten_keeps_what_he_asked_of_others() {
+    for home in homes().await {
+        let scope =
+            |clients: &[&str]| json!({ "question": { "seeing": [{ "only": clients }, "all", false] } });
+        let about = |id: &str| Entry {
+            shown: Shown([("CL-3".to_owned(), "nursing".to_owned())].into()),
+            record: scope(&["CL-1", "CL-3"]),
+            ..entry("yamada", id, id, 0)
+        };
+        home.state.keep(&about("a")).await.expect("kept");
+        home.state.forget("CL-1", NOON).await.expect("noted");
+        assert_eq!(home.state.remove_about("CL-1", &["CL-1".into()]).await.expect("removed"), 0);
+        home.state.keep(&about("b")).await.expect("kept");
+        for id in ["a", "b"] {
+            let kept = home.state.answer(id, None).await.expect("read").expect("it is there");
+            assert_eq!(kept.record, scope(&["CL-3"]), "{id}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn conversations_end_after_their_time() {
     for home in homes().await {
         home.state.keep(&entry("yamada", "old", "a", 0)).await.expect("kept");

@@ -51,7 +51,7 @@ locals {
     KARUTE_EMBEDDER   = "vertex"
     KARUTE_ANSWERERS  = "vertex,extractive"
     KARUTE_PEOPLE     = "/etc/karute-people/people.toml"
-  }, var.settings)
+  }, var.shared_settings, var.settings)
   secrets = concat(["ADMIN_API_KEY", "KARUTE_AUDIT_KEY", "DATABASE_URL"], var.rotating ? ["ADMIN_API_KEY_PREVIOUS"] : [])
 }
 

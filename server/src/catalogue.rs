@@ -113,8 +113,7 @@ impl Catalogue {
     }
 }
 
-/// The name that the data of `row` have, or else its title, headings apart: family and given name, a space between them; or one
-/// word before a heading.
+/// The name that the data of `row` have, or else its title, headings apart: family and given name, a space between them.
 fn name(row: &Row) -> Option<String> {
     // What is written of a family has names of its own.
     let keys = if row.source_type == "family_info" { &NAME[..2] } else { &NAME[..] };
@@ -129,10 +128,7 @@ fn name(row: &Row) -> Option<String> {
         (1..=6).contains(&word.chars().count())
             && word.chars().all(|c| is_han(c) || matches!(c, '\u{3005}' | '\u{3041}'..='\u{30ff}'))
     };
-    match is_heading(&given) {
-        true => (family.chars().count() >= 2 && is_name(family)).then(|| family.to_owned()),
-        false => (is_name(family) && is_name(given)).then(|| format!("{family} {given}")),
-    }
+    (!is_heading(&given) && is_name(family) && is_name(given)).then(|| format!("{family} {given}"))
 }
 
 /// What the row's data hold under the first of `keys` that has anything, one space between words.
@@ -159,7 +155,14 @@ mod tests {
             ("2", "care_record", "江口 照男 訪問記録", "CL-4", ""),
             ("3", "facesheet", "林 花 基本情報", "CL-9", "[]"),
             ("4", "facesheet", "facesheet - 12", "CL-7", ""),
-            ("5", "client_info", "久保田実 基本情報", "CL-1", r#"{"name_kana": "クボタミノル"}"#),
+            (
+                "5",
+                "client_info",
+                "久保田実 基本情報",
+                "CL-1",
+                r#"{"name": "久保田実", "name_kana": "クボタミノル"}"#,
+            ),
+            ("8", "facesheet", "服薬 情報", "CL-6", ""),
             ("6", "client_info", "基本情報 佐藤 花子様", "CL-2", ""),
             ("7", "client_info", "基本情報", "CL-3", r#"{"氏名": "三宅　明"}"#),
         ] {
@@ -192,6 +195,7 @@ mod tests {
                 ("CL-3", "三宅 明", ""),
                 ("CL-4", "CL-4", ""),
                 ("CL-5", "奥寺 文", "オクデラ フミコ"),
+                ("CL-6", "CL-6", ""),
                 ("CL-7", "CL-7", ""),
                 ("CL-8", "新 人", ""),
                 ("CL-9", "林 花", "")

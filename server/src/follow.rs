@@ -64,10 +64,7 @@ async fn look(app: &App, url: &BucketUrl, followed: &mut Option<SnapshotId>) -> 
     let named = bucket.look().await?.id();
     let store = Store::open(&app.settings.data_dir)?;
     if named.is_some() && named == *followed {
-        // When the job last looked at the source is told there.
-        if let Some(note) = bucket.noted().await? {
-            store.note(note.trim_end())?;
-        }
+        start::take_note(&bucket, &store).await;
         return Ok(());
     }
     if start::is_chosen(&store) {
@@ -77,6 +74,7 @@ async fn look(app: &App, url: &BucketUrl, followed: &mut Option<SnapshotId>) -> 
     // Before the download, so that the disk never holds more than what is served, what comes, and one to go back to.
     pruned(&store, KEEP - 1).await?;
     let pulled = bucket.pull(&store, &Silent).await?;
+    start::take_note(&bucket, &store).await;
     pruned(&store, KEEP).await?;
     let (snapshot, bytes) = (pulled.id.short(), pulled.downloaded);
     tracing::info!(snapshot, bytes, moved = pulled.moved, "followed the bucket");

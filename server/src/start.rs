@@ -132,15 +132,17 @@ pub fn prepare(
             tracing::warn!("the store was rolled back: nothing is pulled until `karute snapshot pull`");
             Some(Ok(()))
         }
+        // Who reads the source, and follows no bucket, has what is newest.
+        false if has_source(settings) && settings.pull_every == 0 && before.is_some() => {
+            settings.bucket.is_some().then_some(Ok(()))
+        }
         false => pull(settings, store, progress),
     };
     let kept_out = forget::keep_out(store);
     let mut prepared = choose(settings, store, embedder, progress, pulled)?;
     if settings.bucket.is_some() && before.is_some_and(|before| prepared.index.provenance().built_at < before)
     {
-        let problem = "the bucket's snapshot is older than the one that was here, and is served: `karute snapshot push ID` sends that";
-        tracing::warn!("{problem}");
-        prepared.problems.push(problem.into());
+        tracing::warn!("the bucket's snapshot, which is older than the one that was here, is served");
     }
     if setup::is_sample(settings) {
         let problem = "the sample that the program carries is served, whose clients are made up: VECTOR_DB_SPREADSHEET_ID names \
@@ -158,6 +160,11 @@ pub fn prepare(
     Ok(prepared)
 }
 
+/// Whether a source of records is named.
+fn has_source(settings: &Settings) -> bool {
+    settings.workbook.is_some() || setup::from_sheets(settings)
+}
+
 /// What was `pulled`, what the store holds, or what a sync gives.
 fn choose(
     settings: &Settings,
@@ -169,7 +176,7 @@ fn choose(
     let Some(pulled) = pulled else {
         return from_source(settings, store, embedder, progress, LOCK_TRIES);
     };
-    let named = settings.workbook.is_some() || setup::from_sheets(settings);
+    let named = has_source(settings);
     let (mut prepared, pulled) = match (named, store.current(), pulled) {
         (true, _, pulled) => (from_source(settings, store, embedder, progress, LOCK_TRIES)?, pulled),
         (false, Err(store), Err(bucket)) => {
@@ -177,7 +184,10 @@ fn choose(
         }
         (false, opened, pulled) => (servable(opened?, embedder)?, pulled),
     };
-    if let Err(error) = pulled {
+    // Whoever reads the source may be the first to push.
+    if let Err(error) = pulled
+        && !(named && matches!(error, BucketError::Empty { .. }))
+    {
         // The page that tells of it is open, and where the bucket is is not for everybody.
         tracing::error!(%error, "the bucket was not reached, so the local copy is served");
         prepared
@@ -197,7 +207,12 @@ fn pull(settings: &Settings, store: &Store, progress: &dyn Progress) -> Option<R
     };
     let pulled = tokio::runtime::Handle::current().block_on(async {
         let bucket = Bucket::open(url, settings.bucket_endpoint.as_ref())?;
-        tokio::time::timeout(deadline, bucket.pull(store, progress)).await.unwrap_or_else(|_| {
+        let pulling = async {
+            let pulled = bucket.pull(store, progress).await?;
+            take_note(&bucket, store).await;
+            Ok(pulled)
+        };
+        tokio::time::timeout(deadline, pulling).await.unwrap_or_else(|_| {
             let reason = format!("it did not end within {} s (KARUTE_BUCKET_DEADLINE)", deadline.as_secs());
             Err(BucketError::Request { action: "pull from", object: url.to_string(), reason })
         })
@@ -206,6 +221,19 @@ fn pull(settings: &Settings, store: &Store, progress: &dyn Progress) -> Option<R
         let (snapshot, bytes) = (pulled.id.short(), pulled.downloaded);
         tracing::info!(snapshot, bytes, moved = pulled.moved, "pulled from the bucket");
     }))
+}
+
+/// When the job last looked at the source is told in the bucket; nothing else depends on it.
+pub(crate) async fn take_note(bucket: &Bucket, store: &Store) {
+    let told = async {
+        if let Some(note) = bucket.noted().await? {
+            store.note(note.trim_end())?;
+        }
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    };
+    if let Err(error) = told.await {
+        tracing::debug!(%error, "when the source was last looked at is not known");
+    }
 }
 
 /// What the store holds, without a look at any workbook.

@@ -89,6 +89,9 @@ fn all_forms(term: &Term) -> impl Iterator<Item = &str> {
 /// Hiragana that follow a word without being part of it.
 const PARTICLES: &str = "はがをにでともやのへか";
 
+/// Kanji that follow a word for a state or a measure without making another of it: 夜間発熱時, 浮腫増強.
+const OF_A_STATE: &str = "時中後前増減悪強軽終開量値間感性症有無消出持継";
+
 /// Whether the symbols `start..end` are a word of their own as far as the writing tells: letters, digits and katakana
 /// must not go on at either end; a single kanji must not touch another, and a pair of them must not stand between two more (配薬 is
 /// no part of 宅配薬局); hiragana of one or two must stand apart, but for the particles beside them.
@@ -115,7 +118,8 @@ fn stands_alone(symbols: &[Symbol], start: usize, end: usize) -> bool {
     let inside_kanji = form.len() == 2
         && form.iter().all(|symbol| symbol.script == Script::Han)
         && before == Some(Script::Han)
-        && after == Some(Script::Han);
+        && after == Some(Script::Han)
+        && !symbols.get(end).is_some_and(|symbol| OF_A_STATE.contains(symbol.folded));
     !inside_kanji && !goes_on(form[0].script, before) && !goes_on(form[form.len() - 1].script, after)
 }
 
@@ -157,6 +161,7 @@ mod tests {
         assert_eq!(found("足がむくみます"), ["浮腫<むくみ"]);
         assert_eq!(found("宅配薬局の電話"), Vec::<String>::new());
         assert_eq!(found("配薬の時間、毎日配薬"), ["服薬管理<配薬"]);
+        assert_eq!(found("夜間発熱時の対応"), ["発熱<発熱"]);
         assert_eq!(found("久保田さんのげりは"), ["下痢<げり"]);
         assert_eq!(found("ちりのげりり"), Vec::<String>::new());
     }

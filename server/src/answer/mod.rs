@@ -53,6 +53,8 @@ pub struct Asked {
     pub earlier: Vec<Exchange>,
     /// The rows, best first, which the gate has found sufficient.
     pub evidence: Arc<[Evidence]>,
+    /// What was understood of the question.
+    pub understood: Understood,
     /// Where a call that costs something is reserved.
     pub till: Till,
 }
@@ -284,8 +286,9 @@ fn fresh(
             ..Summary::default()
         };
         let (till, evidence) = (app.till(question.payer()), retrieved.evidence.clone());
-        let asked = Asked { question: question.text.clone(), earlier, evidence, till };
         let understood = retrieved.understood.clone();
+        let asked = Asked { question: question.text.clone(), earlier, evidence, understood, till };
+        let understood = asked.understood.clone();
         Box::pin(see(&app, &question, &retrieved)).await?;
         yield Step::Found(Box::new(retrieved));
         yield Step::Generating;

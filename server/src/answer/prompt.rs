@@ -151,29 +151,46 @@ pub(super) fn build(
 ) -> (Prompt, Vec<Shown>) {
     let template = templates.of(&asked.question);
     let system = template.text.replace("{marker}", marker);
-    let (mut used, mut data) = (tokens(&system) + tokens(&asked.question), String::new());
+    let mut used = tokens(&system) + tokens(&asked.question);
     // Rows come first: a long conversation must not leave the model without any.
     let mut turns = history(&asked.earlier, most_tokens.saturating_sub(used) / HISTORY_SHARE);
     used += turns.iter().map(|turn| tokens(&turn.text)).sum::<usize>();
-    let vocabulary = Vocabulary::new(&asked.question, &[]);
-    let most_of_a_row = most_tokens.saturating_sub(used) / ROW_SHARE;
-    let mut shown: Vec<Shown> = vec![None; asked.evidence.len()];
-    for ((number, evidence), shown) in (1..).zip(asked.evidence.iter()).zip(&mut shown) {
-        let left = most_tokens.saturating_sub(used);
-        if !evidence.about {
-            continue;
+    let vocabulary = sought(asked);
+    let room = most_tokens.saturating_sub(used);
+    let mut fences: Vec<Option<(String, Range<usize>)>> = vec![None; asked.evidence.len()];
+    let mut left = room;
+    // First each row has its share at most; then what is left goes to those that were cut, the best first.
+    for most in [room / ROW_SHARE, room] {
+        for ((number, evidence), fenced) in (1..).zip(asked.evidence.iter()).zip(&mut fences) {
+            let is_whole =
+                fenced.as_ref().is_some_and(|(_, range)| range.len() == evidence.row.content.len());
+            if !evidence.about || is_whole {
+                continue;
+            }
+            let has = fenced.as_ref().map_or(0, |(text, _)| tokens(text));
+            // One that does not fit leaves its place to those behind it.
+            if let Some(longer) = fence(number, evidence, marker, &vocabulary, (left + has).min(most)) {
+                left = (left + has).saturating_sub(tokens(&longer.0));
+                *fenced = Some(longer);
+            }
         }
-        // One that does not fit leaves its place to those behind it.
-        let Some((fenced, range)) = fence(number, evidence, marker, &vocabulary, left.min(most_of_a_row))
-        else {
-            continue;
-        };
-        used += tokens(&fenced);
-        data.push_str(&fenced);
-        *shown = Some(range);
     }
+    let data: String = fences.iter().flatten().map(|(text, _)| text.as_str()).collect();
+    let shown: Vec<Shown> = fences.into_iter().map(|fenced| Some(fenced?.1)).collect();
     turns.push(Turn { role: Role::User, text: format!("{data}\n{}", clean(&asked.question, marker)) });
     (Prompt { system, turns, max_output_tokens, label: String::new() }, shown)
+}
+
+/// What an answer is looked for by: the question as it was understood, its terms under their other names too, without whom it is
+/// about, who stands in every row.
+fn sought(asked: &Asked) -> Vocabulary {
+    let understood = &asked.understood;
+    let mut text = if understood.text.is_empty() { asked.question.clone() } else { understood.text.clone() };
+    let names = understood.people.names.iter();
+    for part in names.flat_map(|name| std::iter::once(name.as_str()).chain(name.split_whitespace())) {
+        text = text.replace(part, " ");
+    }
+    Vocabulary::new(&text, &understood.terms)
 }
 
 /// A row between its two lines, and which bytes of its content: if all of it does not fit, the sentences around the one that says
@@ -317,6 +334,7 @@ pub(super) fn tokens(text: &str) -> usize {
 mod tests {
     use super::*;
     use crate::money::Till;
+    use crate::retrieve::understand::Understood;
     use karute_engine::Row;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -337,6 +355,7 @@ mod tests {
             earlier: Vec::new(),
             evidence: evidence.collect(),
             till: Till::default(),
+            understood: Understood::default(),
         }
     }
 
@@ -390,6 +409,13 @@ mod tests {
         let (data, rows) = text(&asked(&[&long, "次の記録。", "最後の記録。"]), 4_000);
         assert_eq!(rows, 3);
         assert!(data.contains("体温は36.5℃、") && data.contains("最後の記録。"), "{}", data.len());
+    }
+
+    #[test]
+    fn what_one_row_leaves_goes_to_another_that_was_cut() {
+        let long = "夕食は全量食べた。".repeat(60);
+        let (data, _) = text(&asked(&[&long]), 2_000);
+        assert!(data.contains(&long), "a row alone may take all");
     }
 
     #[test]

@@ -98,10 +98,18 @@ pub(super) fn push(settings: &Settings, store: &Store, id: SnapshotId, if_new: b
     let progress = progress::for_stderr();
     let pushed = runtime()?.block_on(async {
         let seen = bucket.look().await?;
+        // Whoever follows the bucket learns by it when the source was last looked at.
+        let note = store.noted().filter(|note| note.starts_with(&id.to_string()));
         if if_new && seen.id() == Some(id) {
+            if let Some(note) = note {
+                bucket.note(note).await?;
+            }
             return Ok(None);
         }
         let pushed = bucket.push(store, id, &seen, progress.as_ref()).await?;
+        if let Some(note) = note {
+            bucket.note(note).await?;
+        }
         if if_new && let Err(error) = bucket.prune(settings.bucket_keep, OffsetDateTime::now_utc()).await {
             tracing::error!(%error, "pushed, but old snapshots stay in the bucket");
         }

@@ -98,9 +98,14 @@ fn refuse_unsafe(settings: &Settings) -> Outcome {
         .collect();
     match failed.is_empty() {
         true => Ok(()),
-        false => Err(format!("not safe for production:\n  {}", failed.join("\n  ")).into()),
+        false => Err(Unsafe(failed.join("\n  ")).into()),
     }
 }
+
+/// Settings that no production may have.
+#[derive(Debug, thiserror::Error)]
+#[error("not safe for production:\n  {0}")]
+pub(super) struct Unsafe(String);
 
 /// Opens what outlives a request, where it is to be kept, and says if it will not outlive the instance. A database that
 /// cannot be reached is tried again while questions are answered; a file that cannot be opened ends the start.

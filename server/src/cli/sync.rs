@@ -20,7 +20,9 @@ use time::OffsetDateTime;
 use tokio::runtime::Runtime;
 
 use super::bucket::Around;
+use super::serve::Unsafe;
 use super::{REFUSED, USAGE, print_json, runtime};
+use crate::access::AccessError;
 use crate::config::{EmbedderKind, Settings, SourceKind};
 use crate::money::{Money, Payer, SYNC, Till};
 use crate::paying::Paying;
@@ -375,7 +377,11 @@ fn write_report(file: &Path, report: &QualityReport) -> Result<(), Box<dyn std::
 
 /// The exit code of an error: whether the guard refused, the settings are wrong, or something else failed.
 pub(super) fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    if error.is::<setup::SetupError>() {
+    let of_settings = error.is::<setup::SetupError>()
+        || error.is::<Unsafe>()
+        || matches!(error.downcast_ref::<AccessError>(), Some(AccessError::People(_)))
+        || matches!(error.downcast_ref::<start::StartError>(), Some(start::StartError::Setup(_)));
+    if of_settings {
         return ExitCode::from(USAGE);
     }
     match error.downcast_ref::<SyncError>() {

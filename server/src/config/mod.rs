@@ -209,7 +209,7 @@ settings! {
     history: bool = "KARUTE_CHAT_HISTORY" or "USE_FIRESTORE_CHAT_HISTORY", default "true", any,
         "Whether conversations are kept: true or false; without them there is neither history nor feedback";
     history_days: u32 = "KARUTE_HISTORY_DAYS", default "90", within(1, 36_500),
-        "Days that a conversation is kept after its last answer, 1 to 36500";
+        "Days that a question and its answer are kept, 1 to 36500; the record of a later answer keeps the questions that it followed";
     history_exchanges: usize = "CHAT_MAX_HISTORY", default "10", within(0, 100),
         "Questions and answers of a conversation that its next question is understood by, the latest, 0 to 100";
     cloud_run: String = "K_SERVICE" or "CLOUD_RUN_JOB", default "", any,

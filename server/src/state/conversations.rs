@@ -9,6 +9,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 use time::OffsetDateTime;
 
+use super::forgotten::without_scope_of;
 use super::{Database, StateError, json, millis, moment, parsed, storable, unkept, unread};
 use crate::answer::Exchange;
 use crate::retrieve::caller::Caller;
@@ -139,9 +140,11 @@ impl Database {
         let mut transaction = self.begin().await?;
         let gone =
             sqlx::query("SELECT client FROM forgotten").fetch_all(&mut *transaction).await.map_err(unread)?;
+        let mut record = entry.record.clone();
         for row in &gone {
             // Somebody who was forgotten while the answer was made.
             let gone = row.try_get::<String, _>(0).map_err(unread)?;
+            without_scope_of(&mut record, &gone);
             if entry.shown.clients().contains(&gone) {
                 return transaction.rollback().await;
             }
@@ -176,7 +179,7 @@ impl Database {
         .bind(storable(&entry.answer))
         .bind(json(&entry.context_ids))
         .bind(json(&entry.suggested_terms))
-        .bind(json(&entry.record))
+        .bind(json(&record))
         .bind(millis(entry.asked_at))
         .bind(millis(entry.answered_at))
         .bind(json(&entry.shown))
@@ -358,20 +361,33 @@ impl Database {
             let removed = sqlx::query(removal).bind(millis(moment)).execute(&mut *transaction).await;
             gone += removed.map_err(unkept)?.rows_affected();
         }
-        sqlx::query(
-            "UPDATE conversations SET
-                 title = (SELECT substr(question, 1, $2) FROM exchanges WHERE exchanges.owner = conversations.owner
-                     AND conversation_id = conversations.id ORDER BY asked_at, exchanges.id LIMIT 1),
-                 created_at = (SELECT MIN(asked_at) FROM exchanges WHERE exchanges.owner = conversations.owner
-                     AND conversation_id = conversations.id)
-             WHERE created_at < $1 AND EXISTS (SELECT 1 FROM exchanges WHERE exchanges.owner = conversations.owner
-                 AND conversation_id = conversations.id AND asked_at >= $1)",
+        let shortened = sqlx::query(
+            "SELECT c.owner, c.id, MIN(e.asked_at) FROM conversations c JOIN exchanges e
+             ON e.owner = c.owner AND e.conversation_id = c.id WHERE c.created_at < $1
+             GROUP BY c.owner, c.id HAVING MIN(e.asked_at) > MIN(c.created_at)",
         )
         .bind(millis(moment))
-        .bind(TITLE as i32)
-        .execute(&mut *transaction)
+        .fetch_all(&mut *transaction)
         .await
-        .map_err(unkept)?;
+        .map_err(unread)?;
+        for row in &shortened {
+            let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
+            let (owner, id) = (text(0)?, text(1)?);
+            let begins: i64 = row.try_get(2).map_err(unread)?;
+            let first = sqlx::query(
+                "SELECT question FROM exchanges WHERE owner = $1 AND conversation_id = $2 ORDER BY asked_at, id LIMIT 1",
+            );
+            let first = first.bind(&owner).bind(&id).fetch_one(&mut *transaction).await.map_err(unread)?;
+            let title = beginning(&first.try_get::<String, _>(0).map_err(unread)?, TITLE);
+            sqlx::query("UPDATE conversations SET title = $3, created_at = $4 WHERE owner = $1 AND id = $2")
+                .bind(owner)
+                .bind(id)
+                .bind(title)
+                .bind(begins)
+                .execute(&mut *transaction)
+                .await
+                .map_err(unkept)?;
+        }
         transaction.commit().await?;
         Ok(gone)
     }

@@ -8,7 +8,7 @@ use sqlx::Row;
 use time::OffsetDateTime;
 
 use super::conversations::shown;
-use super::{Database, StateError, millis, parsed, unkept, unread};
+use super::{Database, StateError, json, millis, parsed, unkept, unread};
 
 impl Database {
     /// From now on nothing of `client` is kept.
@@ -39,7 +39,7 @@ impl Database {
         let named = |text: &str| words.iter().any(|word| names_in_any_writing(text, word));
         let rows = sqlx::query(
             "SELECT e.owner, e.conversation_id, e.shown, e.question, e.answer, e.record, c.title, COALESCE(f.comment, ''),
-             COALESCE(f.suggested_terms, ''), COALESCE(f.term_feedback, '')
+             COALESCE(f.suggested_terms, ''), COALESCE(f.term_feedback, ''), e.id
              FROM exchanges e JOIN conversations c ON c.owner = e.owner AND c.id = e.conversation_id
              LEFT JOIN feedback f ON f.message_id = e.id",
         );
@@ -47,13 +47,19 @@ impl Database {
         let mut about = BTreeSet::new();
         for row in &rows {
             let text = |at: usize| row.try_get::<String, _>(at).map_err(unread);
-            let record: Value = parsed("record", &text(5)?)?;
+            let mut record: Value = parsed("record", &text(5)?)?;
+            // Who might have seen the client's rows has not for that seen any.
+            let was_seen = without_scope_of(&mut record, client);
             let mut is_about = shown(row, 2)?.clients().contains(client) || any_text(&record, &named);
             for at in [3, 4, 6, 7, 8, 9] {
                 is_about |= named(&text(at)?);
             }
             if is_about {
                 about.insert((text(0)?, text(1)?));
+            } else if was_seen {
+                let kept = sqlx::query("UPDATE exchanges SET record = $1 WHERE id = $2");
+                let kept = kept.bind(json(&record)).bind(text(10)?);
+                kept.execute(&self.pool).await.map_err(unkept)?;
             }
         }
         for (owner, conversation) in &about {
@@ -84,6 +90,14 @@ fn names_in_any_writing(text: &str, word: &str) -> bool {
     let close = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
     let (text, word) = (narrow(text), narrow(word));
     names(&text, &word) || !word.is_ascii() && names(&close(&text), &close(&word))
+}
+
+/// Takes `client` out of the rights that a record of an answer holds of whoever asked. Whether it was there.
+pub(super) fn without_scope_of(record: &mut Value, client: &str) -> bool {
+    let Some(Value::Array(clients)) = record.pointer_mut("/question/seeing/0/only") else { return false };
+    let before = clients.len();
+    clients.retain(|known| known != client);
+    clients.len() < before
 }
 
 /// Whether any text in `value` passes.

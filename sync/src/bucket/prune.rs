@@ -88,7 +88,8 @@ impl Bucket {
         Ok(snapshots)
     }
 
-    /// Makes a snapshot current that the bucket holds, named by the beginning of its id; without one, the newest of the others. It
+    /// Makes a snapshot current that the bucket holds, named by the beginning of its id; without one, the newest of those that were
+    /// uploaded before the current one. It
     /// is read whole before. No store is needed, and whatever is current now may be damaged or gone. Returns its id.
     ///
     /// # Errors
@@ -97,16 +98,18 @@ impl Bucket {
     pub async fn go_back(&self, wanted: Option<&str>) -> Result<SnapshotId, BucketError> {
         let seen = self.look().await?;
         let held = self.held().await?;
+        let current = held.iter().find(|held| held.current);
         let is_meant = |held: &&Held| match wanted {
             Some(beginning) => held.id.to_string().starts_with(beginning),
-            None => !held.current,
+            None => !held.current && current.is_some_and(|current| held.uploaded <= current.uploaded),
         };
         let mut meant = held.iter().filter(is_meant);
         let id = match (meant.next(), wanted.and_then(|_| meant.next())) {
             (Some(held), None) => held.id,
             (_, other) => {
                 let found = if other.is_some() { "several snapshots" } else { "no snapshot" };
-                let wanted = wanted.map_or_else(|| "but the current one".to_owned(), |id| format!("{id:?}"));
+                let wanted =
+                    wanted.map_or_else(|| "from before the current one".to_owned(), |id| format!("{id:?}"));
                 return Err(BucketError::NotHeld { url: self.url.to_string(), found, wanted });
             }
         };

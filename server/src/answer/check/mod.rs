@@ -172,21 +172,18 @@ fn verdict(sentence: String, cited: &[usize], rows: &[Option<&Row>]) -> Verdict 
     Verdict { sentence, supported: faults.is_empty(), faults: faults.into_iter().collect() }
 }
 
-/// Whether `text` names somebody of whom other rows than `cited` speak.
+/// Whether `text` names a client of whom other rows speak, and cites rows of another alone, in which that name is not.
 fn names_somebody_else(text: &str, cited: &[&Row], rows: &[&Row]) -> bool {
-    before_honorifics(&written(text)).iter().any(|name| {
-        let speaks = |row: &&&Row| {
-            let said = written(&format!("{}\n{}", row.title, row.content));
-            stands_in(&said, name, true) || stands_in(&squeeze(&said), name, true)
+    let said = |row: &Row| written(&format!("{}\n{}", row.title, row.content));
+    before_honorifics(&written(text), |_| false).iter().any(|name| {
+        let owned = rows.iter().filter(|row| !row.client_id.is_empty() && stands_in(&said(row), name, true));
+        let theirs: BTreeSet<&str> = owned.map(|row| row.client_id.as_str()).collect();
+        let of_another = |row: &&Row| {
+            !row.client_id.is_empty()
+                && !theirs.contains(row.client_id.as_str())
+                && !squeeze(&said(row)).contains(name)
         };
-        let speaking: Vec<&&Row> = rows.iter().filter(speaks).collect();
-        // A record need not name the client whose it is.
-        let is_theirs = |row: &&Row| {
-            speaking.iter().any(|other| {
-                std::ptr::eq(**other, *row) || !row.client_id.is_empty() && other.client_id == row.client_id
-            })
-        };
-        !speaking.is_empty() && !cited.iter().any(is_theirs)
+        !theirs.is_empty() && cited.iter().all(of_another)
     })
 }
 
@@ -238,6 +235,8 @@ mod tests {
             of("CL-2", "青木 澄江 訪問記録", "体重は46.8kg。"),
             of("CL-1", "訪問記録", "体重は51.5kg。"),
             of("", "申し送り", "江口様の体重は52.3kgとのこと。"),
+            of("CL-2", "訪問記録", "訪問は佐藤看護師。発熱なし。"),
+            of("CL-3", "訪問記録", "佐藤さんと母が同席。"),
         ];
         assert_eq!(faults("江口さんの体重は46.8kgです[2]。", &rows), [Fault::OtherRow]);
         for right in [
@@ -246,6 +245,7 @@ mod tests {
             "江口さんの体重は52.3kgです[4]。",
             "体重は46.8kgです[2]。",
             "青木さんの体重は46.8kgです[2]。",
+            "訪問は看護師の佐藤さんで、発熱なし[5]。",
         ] {
             assert_eq!(faults(right, &rows), [], "{right}");
         }

@@ -2,6 +2,7 @@
 
 use time::{Date, Duration, Month, Weekday};
 
+use super::names::is_kanji;
 use crate::numerals::ERAS;
 
 /// The length of a phrase in bytes, its first day and its last.
@@ -61,22 +62,9 @@ const PARTS: [(&str, u8, u8); 8] = [
 /// Behind or before 2/3 these say that it is a share and no day.
 const SHARES_BEFORE: [&str; 12] =
     ["食事", "主食", "副食", "食", "量", "摂取", "分", "約", "スコア", "スケール", "段階", "点"];
-const SHARES_AFTER: [&str; 14] = [
-    "摂取",
-    "量",
-    "程度",
-    "杯",
-    "くらい",
-    "ほど",
-    "以上",
-    "以下",
-    "点",
-    "に減",
-    "に増",
-    "に割",
-    "に分",
-    "の量",
-];
+const SHARES_AFTER: [&str; 10] = ["摂取", "量", "程度", "杯", "くらい", "ほど", "以上", "以下", "点", "の量"];
+/// Behind a small share these say what was done: 1/2に減量.
+const CHANGED: [&str; 4] = ["に減", "に増", "に割", "に分"];
 
 /// The days that `text` begins with; `before` stands to the left of it.
 pub(super) fn at_start(text: &str, before: &str, today: Date, ahead: Duration) -> Found {
@@ -86,13 +74,15 @@ pub(super) fn at_start(text: &str, before: &str, today: Date, ahead: Duration) -
         _ => ago(text, before, today)
             .or_else(|| months(text, today, ahead))
             .or_else(|| date(text, before, today, ahead))
-            .or_else(|| day_alone(text, before, today))
+            .or_else(|| day_alone(text, before, today, ahead))
             .or_else(|| year_alone(text))
             .or_else(|| until_today(text, today)),
     });
-    // 5月1日生まれ is a person, and so is 五月さん.
+    // 5月1日生まれ is a person, and so is 五月さん; 生食 is a solution.
     found.filter(|(length, ..)| {
-        !["生", "さん", "さま", "ちゃん"].iter().any(|word| text[*length..].starts_with(word))
+        let behind = &text[*length..];
+        let born = behind.strip_prefix('生').is_some_and(|rest| !rest.starts_with(is_kanji));
+        !born && !["さん", "さま", "ちゃん"].iter().any(|word| behind.starts_with(word))
     })
 }
 
@@ -237,17 +227,29 @@ const OF_A_DAY: [&str; 16] = [
     "夕",
 ];
 
-/// 20日の訪問: the last twentieth that came. 3日の入院 and 1日の水分量 are lengths.
-fn day_alone(text: &str, before: &str, today: Date) -> Found {
+/// As far ahead a day may lie of which a question speaks without a word of plans.
+const USUAL: Duration = Duration::days(31);
+
+/// 20日の訪問: the last twentieth that came, or, of a plan, the next one. 3日の入院 and 1日の水分量 are lengths.
+fn day_alone(text: &str, before: &str, today: Date, ahead: Duration) -> Found {
     let (digits, day) = number_at(text, 1, 2)?;
     let rest = text[digits..].strip_prefix("日の")?;
-    if day == 1 || before.ends_with('月') || !OF_A_DAY.iter().any(|word| rest.starts_with(word)) {
+    let counted = before
+        .ends_with(['月', '、', ',', '〜', '～', '~', '-', '泊', '後', '前', '間', '約', '数', 'こ', '続']);
+    if day == 1 || counted || !OF_A_DAY.iter().any(|word| rest.starts_with(word)) {
         return None;
     }
     let day = u8::try_from(day).ok()?;
-    let of_this_month = today.replace_day(day).ok().filter(|found| *found <= today);
-    let of_the_last = || today.replace_day(1).ok()?.previous_day()?.replace_day(day).ok();
-    let found = of_this_month.or_else(of_the_last)?;
+    let of_this_month = today.replace_day(day).ok();
+    let found = match ahead > USUAL {
+        // Of a plan the next one.
+        true => of_this_month
+            .filter(|found| *found >= today)
+            .or_else(|| month_of(today).next_day()?.replace_day(day).ok()),
+        false => of_this_month
+            .filter(|found| *found <= today)
+            .or_else(|| today.replace_day(1).ok()?.previous_day()?.replace_day(day).ok()),
+    }?;
     Some((digits + '日'.len_utf8(), found, found))
 }
 
@@ -296,6 +298,10 @@ pub(super) fn month_of(day: Date) -> Date {
 /// 上旬 and the like behind a month.
 pub(super) fn part(text: &str, first: Date, last: Date) -> Found {
     let (word, from, to) = PARTS.iter().find(|(word, ..)| text.starts_with(word))?;
+    // 末梢, 末期 are no ends of a month.
+    if *word == "末" && text[word.len()..].starts_with(['梢', '期', '端']) {
+        return None;
+    }
     Some((word.len(), first.replace_day(*from).ok()?, first.replace_day((*to).min(last.day())).ok()?))
 }
 
@@ -436,6 +442,7 @@ fn is_share(before: &str, above: u32, below: u32, after: &str) -> bool {
     let said = before.ends_with(|c: char| c.is_ascii_alphabetic())
         || SHARES_BEFORE.iter().any(|word| before.ends_with(word))
         || SHARES_AFTER.iter().any(|word| after.trim_start().starts_with(word));
+    let said = said || above < below && below <= 5 && CHANGED.iter().any(|word| after.starts_with(word));
     // A small one is a day only where something belongs to it.
     said || above < below && below <= 5 && !after.starts_with(['の', 'に', 'か', 'は'])
 }

@@ -162,7 +162,7 @@ fn read(text: &str, today: Date, ahead: Duration) -> Vec<(usize, Span)> {
 /// Another day of the same month behind one: how far behind it begins, and which.
 fn also(after: &str, span: &Span) -> Option<(usize, Span)> {
     let sign = ["と", "、", ",", "・", "や", "，"].into_iter().find(|sign| after.starts_with(sign))?;
-    if span.first != span.last || !span.phrase.ends_with('日') {
+    if span.first != span.last || !span.phrase.ends_with('日') || !span.phrase.contains('月') {
         return None;
     }
     let rest = &after[sign.len()..];
@@ -174,30 +174,34 @@ fn also(after: &str, span: &Span) -> Option<(usize, Span)> {
 }
 
 /// What makes a length of 3日, or another day.
-const LENGTHS: [char; 6] = ['間', '前', '後', '分', '目', '生'];
+const LENGTHS: [char; 12] = ['間', '前', '後', '分', '目', '生', 'ぶ', '連', '続', 'お', 'ご', '以'];
 
 /// What makes a range of the days before it and the day behind it: its length in `after`, its last day, and whether that is the
 /// `next` phrase, so many bytes behind. 10月1日から10月5日, 10/1〜10/5, 10月1日から5日まで.
 fn range(after: &str, span: &Span, next: Option<(usize, &Span)>) -> Option<(usize, Date, bool)> {
     let sign = ["から", "〜", "～", "~", "→"].into_iter().find(|sign| after.starts_with(sign))?;
-    if let Some((_, next)) = next.filter(|(behind, _)| *behind == sign.len()) {
+    let rest = &after[sign.len()..];
+    let next = next.filter(|(behind, _)| *behind == sign.len());
+    // 10月1日から5日まで, 10/20〜25日: of the same month.
+    if let Some((digits, day)) = calendar::number_at(rest, 1, 2)
+        && let Some(unit) = rest[digits..].strip_prefix('日')
+    {
+        let last = span.first.replace_day(u8::try_from(day).ok()?).ok()?;
+        let is_day = last >= span.first && !unit.starts_with(LENGTHS);
+        return is_day.then_some((after.len() - unit.len(), last, next.is_some()));
+    }
+    if let Some((_, next)) = next {
         let length = sign.len() + next.phrase.len();
         // 12月20日から1月5日まで goes over the new year.
         let later = || next.last.replace_year(next.last.year() + 1).ok();
         let last = if next.last < span.first { later()? } else { next.last };
         return (last >= span.first).then_some((length, last, true));
     }
-    let rest = &after[sign.len()..];
     // 10月上旬〜中旬.
-    if span.phrase.ends_with(['旬', '半', 'め', '月'])
-        && let Some((length, _, last)) = calendar::part(rest, span.first, calendar::month_of(span.first))
-    {
-        return (last >= span.first).then_some((sign.len() + length, last, false));
-    }
-    let (digits, day) = calendar::number_at(rest, 1, 2)?;
-    let unit = rest[digits..].strip_prefix('日').filter(|unit| !unit.starts_with(LENGTHS))?;
-    let last = span.first.replace_day(u8::try_from(day).ok()?).ok()?;
-    (last >= span.first).then_some((after.len() - unit.len(), last, false))
+    let of_a_month = span.phrase.ends_with(['旬', '半', 'め', '月']);
+    let part = of_a_month.then(|| calendar::part(rest, span.first, calendar::month_of(span.first))).flatten();
+    let (length, _, last) = part?;
+    (last >= span.first).then_some((sign.len() + length, last, false))
 }
 
 /// 9月から reaches to today, 9月まで from long ago.
@@ -239,6 +243,14 @@ fn folded(text: &str) -> String {
     while let Some(&char) = half.get(at) {
         let length = half[at..].iter().take_while(|c| numeral(**c).is_some()).count();
         let behind = half.get(at + length).copied();
+        // 二三日 is two or three of them.
+        let pair =
+            |first: char, second: char| second != '十' && numeral(second) == numeral(first).map(|n| n + 1);
+        if length == 2 && pair(half[at], half[at + 1]) {
+            folded.extend(&written[at..at + 2]);
+            at += 2;
+            continue;
+        }
         if (1..=4).contains(&length)
             && behind.is_some_and(|c| matches!(c, '日' | '月' | '年' | '週' | 'か'))
             && let Some(value) =
@@ -340,6 +352,15 @@ mod tests {
             ("10月上旬〜中旬の様子", "10月上旬〜中旬 2026-10-01 2026-10-20"),
             ("10月1日より内服", "10月1日 2026-10-01 2026-11-25"),
             ("10月1日より前の様子", "10月1日 1900-01-01 2026-10-01"),
+            ("10月1日から5日の体温は", "10月1日から5日 2026-10-01 2026-10-05"),
+            ("9月28日から30日の記録", "9月28日から30日 2026-09-28 2026-09-30"),
+            ("10/20〜25日の体温", "10/20〜25日 2026-10-20 2026-10-25"),
+            ("10月から末梢点滴を始めた方は", "10月 2026-10-01 2026-11-25"),
+            ("10/20に増量した薬", "10/20 2026-10-20 2026-10-20"),
+            ("10月20日生食で洗浄した方", "10月20日 2026-10-20 2026-10-20"),
+            ("28日の訪問予定は誰ですか", "28日 2026-11-28 2026-11-28"),
+            ("20日の訪問予定は誰ですか", "20日 2026-12-20 2026-12-20"),
+            ("昨日、3日ぶりに排便があった方", "昨日 2026-11-24 2026-11-24"),
             ("20日の訪問は誰ですか", "20日 2026-11-20 2026-11-20"),
             ("28日の訪問記録", "28日 2026-10-28 2026-10-28"),
             ("江口さんの3日前の様子", "3日前 2026-11-22 2026-11-22"),
@@ -430,6 +451,11 @@ mod tests {
             "3日に1回の排便",
             "1日の水分量",
             "20日分の薬",
+            "ここ2、3日の体温は",
+            "ここ二三日の体温は",
+            "ここ2〜3日の様子は",
+            "2泊3日の予定は",
+            "術後3日の体温は",
         ] {
             assert_eq!(found(question), Vec::<String>::new(), "{question}");
         }

@@ -114,13 +114,14 @@ pub fn understand(
         understood.newest = dates::newest(question);
         (understood.days, understood.text) = dates::spans(question, today);
         if let Some(before) = topic {
+            // Nothing but a day: 昨日?
+            let nothing_else = understood.text == question && !understood.days.is_empty();
             let (days, rest) = dates::spans(before, today);
             // 昨日は? asks of yesterday, whatever the question before asked of.
             if understood.days.is_empty() && understood.newest.is_none() {
                 (understood.newest, understood.days) = (dates::newest(before), days);
             }
-            understood.text = match understood.text == question && !understood.days.is_empty() {
-                // Nothing but a day: 昨日?
+            understood.text = match nothing_else {
                 true => rest,
                 false => format!("{}\n{rest}", understood.text),
             };
@@ -148,7 +149,8 @@ fn go_on<'a>(
         followup::lacks_a_topic(&dates::without(question, today), &people.names)
     };
     let named = people(question, asked);
-    let goes_on = match named.is_empty() {
+    // Whoever asks of all but somebody does not ask of that one again.
+    let goes_on = match named.is_empty() && !named.excepts() {
         true => followup::goes_on(question),
         false => GoesOn::No,
     };

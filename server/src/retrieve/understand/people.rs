@@ -23,6 +23,12 @@ pub struct People {
     pub names: Vec<String>,
     /// Full names of clients who bear a name that the question leaves open.
     pub ambiguous: Vec<String>,
+    /// Whether it takes somebody out: 江口さん以外.
+    #[serde(skip)]
+    excepted: bool,
+    /// Ids of clients whom it takes out.
+    #[serde(skip)]
+    without: Vec<String>,
     /// Names that are no client's.
     #[serde(skip)]
     others: Vec<String>,
@@ -87,17 +93,23 @@ impl People {
     /// Finds the people of `question` among the clients of `catalogue` that `caller` may see; with `only`, that client
     /// alone.
     pub(super) fn of(question: &str, catalogue: &Catalogue, caller: &Caller, only: Option<&str>) -> Self {
-        let question = &without_excepted(&written(question));
         let may_see = |client: &&Client| caller.may_know(client) && only.is_none_or(|only| only == client.id);
         let known: Vec<Known<'_>> = catalogue.clients.iter().filter(may_see).filter_map(Known::of).collect();
+        let is_known = |name: &str| known.iter().any(|client| client.named(name) > 0);
         let mut people = Self::default();
+        let (question, excepted) = &without_excepted(&written(question), is_known);
+        people.excepted = !excepted.is_empty();
+        for name in excepted {
+            let named = known.iter().filter(|client| client.named(name) > 0);
+            people.without.extend(named.map(|client| client.client.id.clone()));
+        }
         // By the id: CL-00001.
         for client in catalogue.clients.iter().filter(may_see).filter(|client| has_word(question, &client.id))
         {
             people.clients.push(client.id.clone());
             people.names.push(client.name.clone());
         }
-        for name in before_honorifics(question) {
+        for name in before_honorifics(question, is_known) {
             people.take(&name, &known);
         }
         // Without an honorific: a full name anywhere, a family name where it stands alone.
@@ -161,8 +173,16 @@ impl People {
         self.clients.is_empty() && self.names.is_empty()
     }
 
-    /// Whether a row speaks of any of them; any row does where the question names nobody.
+    /// Whether the question takes somebody out.
+    pub(super) fn excepts(&self) -> bool {
+        self.excepted
+    }
+
+    /// Whether a row speaks of any of them, and is nobody's whom the question takes out; any row does where the question names nobody.
     pub(crate) fn any_in(&self, row: &Row) -> bool {
+        if self.without.contains(&row.client_id) {
+            return false;
+        }
         if self.is_empty() || self.clients.contains(&row.client_id) {
             return true;
         }
@@ -182,6 +202,10 @@ impl People {
 
 /// Whether `word`, an id, stands in `text` with neither a letter nor a digit of Latin script beside it.
 fn has_word(text: &str, word: &str) -> bool {
+    // 10 is a number before it is a client.
+    if word.chars().all(|c| c.is_ascii_digit()) {
+        return false;
+    }
     let joined = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     text.match_indices(word).any(|(at, _)| {
         !joined(text[..at].chars().next_back()) && !joined(text[at + word.len()..].chars().next())
@@ -269,7 +293,9 @@ mod tests {
     #[test]
     fn a_house_with_the_name_of_a_client_is_not_the_client() {
         assert!(people("江口クリニックの電話番号は").clients.is_empty());
-        assert!(people("江口さんではない人の酸素").is_empty());
+        let others = people("江口さんではない人の酸素");
+        assert!(others.is_empty() && others.excepts());
+        assert!(!others.any_in(&row("記録", "CL-4")) && others.any_in(&row("記録", "CL-5")));
     }
 
     #[test]
