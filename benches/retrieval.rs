@@ -132,7 +132,7 @@ fn reranked(local: Local, candidates: &[(u32, Signals)]) -> Vec<u32> {
 
 /// Every weight of the local reranker.
 fn tune_reranker(index: &Index, half: &[&Question]) {
-    let mix = |q: &Question| Fusion::of(index.identity()).mix(&dense(index, q), &words(index, q));
+    let mix = |q: &Question| Fusion::default().mix(&dense(index, q), &words(index, q));
     let all: Vec<_> = half.par_iter().map(|q| candidates(index, q, &mix(q))).collect();
     for wording in [0.0, 0.2, 0.4, 0.6, 0.8] {
         for title in [0.0, 0.1, 0.2, 0.3] {
@@ -172,19 +172,19 @@ fn tune_words(identity: &Identity, passages: &[Value], half: &[&Question]) {
 /// Every mix.
 fn tune_mix(index: &Index, half: &[&Question]) {
     let arms: Vec<_> = half.par_iter().map(|q| (dense(index, q), words(index, q))).collect();
-    for share in [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8] {
-        let fusion = Fusion { vectors: share, ..Fusion::default() };
+    for vectors in [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0] {
+        let fusion = Fusion { vectors, ..Fusion::default() };
         let runs: Vec<Vec<u32>> =
             arms.iter().map(|(v, w)| fusion.mix(v, w).iter().map(|f| f.row).collect()).collect();
         let scores = Measures::mean(&measured(&runs, half));
-        println!("tune mix {share}: MRR {:.4} nDCG {:.4}", scores.mrr_10, scores.ndcg_10);
+        println!("tune mix {vectors}: MRR {:.4} nDCG {:.4}", scores.mrr_10, scores.ndcg_10);
     }
 }
 
 fn report(index: &Index, questions: &[Question]) {
     let half: Vec<&Question> = questions.iter().collect();
     let arms: Vec<_> = half.par_iter().map(|q| (dense(index, q), words(index, q))).collect();
-    let fusion = Fusion::of(index.identity());
+    let fusion = Fusion::default();
     let mixed = |(v, w): &(Hits, Hits)| fusion.mix(v, w).iter().map(|f| f.row).collect();
     let ranked = |((v, w), q): (&(Hits, Hits), &&Question)| {
         reranked(Local::default(), &candidates(index, q, &fusion.mix(v, w)))

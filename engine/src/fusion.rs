@@ -5,24 +5,24 @@
 
 use std::collections::HashMap;
 
-use crate::identity::Identity;
-
-/// How the two arms are mixed. Chosen by evaluation: one weight for vectors made from wording, one for those of a model of
-/// meaning (see `benches/README.md`).
+/// How the two arms are mixed: the nearer the best vector, the more vectors are worth beside words. Vectors that are made from
+/// wording are never very near and say little that words do not; those of a model of meaning are near where they know. Chosen by
+/// evaluation on the tuning halves of three sets (see `benches/README.md`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fusion {
-    /// What vectors are worth, 0 to 1; words are worth the rest. Neither 0 nor 1, so that each arm can decide.
+    /// What vectors would be worth if the best were the question itself; it goes with the fourth power of the best cosine.
     pub vectors: f32,
     /// Rows of each arm that take part.
     pub depth: usize,
 }
 
-/// The provider of vectors that are made from wording.
-const WORDING: &str = "karute";
+/// The least and the most that vectors are worth; words are worth the rest. Neither 0 nor 1, so that each arm can decide.
+const LEAST: f32 = 0.05;
+const MOST: f32 = 0.45;
 
 impl Default for Fusion {
     fn default() -> Self {
-        Self { vectors: 0.4, depth: 100 }
+        Self { vectors: 1.5, depth: 100 }
     }
 }
 
@@ -40,11 +40,9 @@ pub struct Fused {
 }
 
 impl Fusion {
-    /// The mix for vectors of `identity`. Vectors that this project makes from wording say little that words do not;
-    /// those of a model of meaning are worth more beside them.
-    pub fn of(identity: &Identity) -> Self {
-        let vectors = if identity.provider == WORDING { 0.1 } else { 0.4 };
-        Self { vectors, ..Self::default() }
+    /// What vectors are worth whose best has this cosine.
+    pub fn worth(&self, best: f32) -> f32 {
+        (self.vectors * best.powi(4)).clamp(LEAST, MOST)
     }
 
     /// Mixes two rankings, each best first, each row once. Equal scores stand in row order.
@@ -58,15 +56,16 @@ impl Fusion {
             _ => 0.0,
         };
         let by_words = &by_words[..by_words.len().min(self.depth)];
+        let worth = self.worth(by_vector.first().map_or(0.0, |(_, best)| *best));
         for (rank, share, &(row, score)) in shares(by_vector, floor) {
             let fused = rows.entry(row).or_insert_with(|| fresh(row));
             fused.by_vector = Some((rank, score));
-            fused.score += self.vectors * share;
+            fused.score += worth * share;
         }
         for (rank, share, &(row, score)) in shares(by_words, 0.0) {
             let fused = rows.entry(row).or_insert_with(|| fresh(row));
             fused.by_words = Some((rank, score));
-            fused.score += (1.0 - self.vectors) * share;
+            fused.score += (1.0 - worth) * share;
         }
         let mut fused: Vec<Fused> = rows.into_values().collect();
         fused.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
@@ -124,12 +123,15 @@ mod tests {
                 arm
             };
             let place = |fused: Vec<Fused>| fused.iter().position(|fused| fused.row == 1_000);
-            for provider in [WORDING, "vertex-ai"] {
-                let fusion = Fusion::of(&Identity::new(provider, "m", 4));
+            // Near or far: the arm of vectors is that much worth.
+            for best in [1.0, 0.3, 0.1] {
+                let fusion = Fusion::default();
                 prop_assert_eq!(place(fusion.mix(&v, &alone(&w))), Some(0));
-                let by_vector = fusion.mix(&alone(&v), &w);
+                let near: Vec<(u32, f32)> = alone(&v).into_iter().map(|(row, score)| (row, score * best)).collect();
+                let by_vector = fusion.mix(&near, &w);
                 // Only rows of which words say more than vectors can stand before it, however little vectors weigh.
-                let enough = fusion.vectors / (1.0 - fusion.vectors) * 0.99;
+                let worth = fusion.worth(best);
+                let enough = worth / (1.0 - worth) * 0.99;
                 let better =
                     by_vector.iter().filter(|fused| fused.by_words.is_some_and(|(_, score)| score > enough * w[0].1));
                 prop_assert!(place(by_vector.clone()) <= Some(better.count()));

@@ -236,20 +236,19 @@ fn mixed(
     // Snapshots of earlier builds have no words; their vectors have to do.
     let by_words = index.keyword_search(tokens, depth, Some(filter))?.unwrap_or_default();
     let by_words: Vec<(u32, f32)> = by_words.iter().map(|hit| (hit.row, hit.score)).collect();
-    Ok(Found { rows: Fusion { depth, ..Fusion::of(index.identity()) }.mix(&by_vector, &by_words), explained })
+    Ok(Found { rows: Fusion { depth, ..Fusion::default() }.mix(&by_vector, &by_words), explained })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use karute_engine::Identity;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn the_best_rows_of_either_arm_are_always_looked_at(
             vectors in prop::collection::vec(0.01f32..1.0, 1..150), words in prop::collection::vec(0.01f32..1.0, 1..150),
-            provider in prop::sample::select(vec!["karute", "vertex-ai"]),
+            nearness in 0.05f32..1.0,
         ) {
             let ranking = |scores: &[f32], first: u32| -> Vec<(u32, f32)> {
                 let mut scores = scores.to_vec();
@@ -257,8 +256,9 @@ mod tests {
                 (first..).zip(scores).collect()
             };
             // No row in common: the worst case for the arm that counts less.
-            let (by_vector, by_words) = (ranking(&vectors, 0), ranking(&words, 1_000));
-            let mixed = Fusion::of(&Identity::new(provider, "m", 4)).mix(&by_vector, &by_words);
+            let (mut by_vector, by_words) = (ranking(&vectors, 0), ranking(&words, 1_000));
+            by_vector.iter_mut().for_each(|(_, score)| *score *= nearness);
+            let mixed = Fusion::default().mix(&by_vector, &by_words);
             let kept = deepest(mixed, 100);
             prop_assert!(kept.len() <= 100);
             for (row, _) in by_vector.iter().take(BEST).chain(by_words.iter().take(BEST)) {
