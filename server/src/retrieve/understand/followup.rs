@@ -3,7 +3,8 @@
 //! Such a question takes from the one before it what it lacks: the people, where it names nobody and points back or is
 //! very short; all of it, where it has no word of its own to search by.
 
-use super::names::{HONORIFICS, squeeze, written};
+use super::names::{squeeze, written};
+use super::wordlists::HONORIFICS;
 
 /// What points back, before a word for a person: その患者さん, 同じ方.
 const BACK: [&str; 8] = ["その", "この", "あの", "同じ", "上の", "さっきの", "先ほどの", "先程の"];

@@ -7,6 +7,7 @@ mod followup;
 pub(crate) mod names;
 mod people;
 pub(crate) mod suggest;
+mod wordlists;
 
 use karute_engine::{Index, OpenError};
 use serde::{Deserialize, Serialize};
