@@ -288,7 +288,6 @@ fn fresh(
         let (till, evidence) = (app.till(question.payer()), retrieved.evidence.clone());
         let understood = retrieved.understood.clone();
         let asked = Asked { question: question.text.clone(), earlier, evidence, understood, till };
-        let understood = asked.understood.clone();
         Box::pin(see(&app, &question, &retrieved)).await?;
         yield Step::Found(Box::new(retrieved));
         yield Step::Generating;
@@ -363,7 +362,7 @@ fn fresh(
                     yield Step::Text(piece);
                     summary.citations.push(citation);
                 }
-                summary.highlights = highlights(&understood, &asked.evidence);
+                summary.highlights = highlights(&asked.understood, &asked.evidence);
             }
             // A model that found nothing in the rows has said so, and has nothing to cite.
             if found_nothing {
@@ -389,7 +388,7 @@ fn fresh(
             }
         } else {
             summary.mode = "refused";
-            let ambiguous = &understood.people.ambiguous;
+            let ambiguous = &asked.understood.people.ambiguous;
             if ambiguous.is_empty() {
                 yield Step::Text(NOTHING_FOUND.to_owned());
             } else {

@@ -66,15 +66,22 @@ impl Around {
         if let Some(note) = store.noted() {
             runtime.block_on(bucket.note(note))?;
         }
-        let pruned = runtime.block_on(bucket.prune(settings.bucket_keep, OffsetDateTime::now_utc()));
         let mut told = told(&bucket, &pushed);
-        match pruned {
-            Ok(pruned) => told["removed"] = pruned.removed.len().into(),
-            // What had to be done is done.
-            Err(error) => tracing::error!(%error, "pushed, but old snapshots stay in the bucket"),
+        if let Some(removed) = runtime.block_on(pruned(&bucket, settings)) {
+            told["removed"] = removed.into();
         }
         Ok(told)
     }
+}
+
+/// Removes what is older than the settings ask for, after a push. How many there were; `None`, and said in the log, where it
+/// failed: what had to be done is done.
+async fn pruned(bucket: &Bucket, settings: &Settings) -> Option<usize> {
+    let pruned = bucket.prune(settings.bucket_keep, OffsetDateTime::now_utc()).await;
+    pruned
+        .inspect_err(|error| tracing::error!(%error, "pushed, but old snapshots stay in the bucket"))
+        .map(|pruned| pruned.removed.len())
+        .ok()
 }
 
 fn told(bucket: &Bucket, pushed: &Pushed) -> Value {
@@ -100,20 +107,17 @@ pub(super) fn push(settings: &Settings, store: &Store, id: SnapshotId, if_new: b
         let seen = bucket.look().await?;
         // Whoever follows the bucket learns by it when the source was last looked at.
         let note = store.noted().filter(|note| note.starts_with(&id.to_string()));
-        if if_new && seen.id() == Some(id) {
-            if let Some(note) = note {
-                bucket.note(note).await?;
-            }
-            return Ok(None);
-        }
-        let pushed = bucket.push(store, id, &seen, progress.as_ref()).await?;
+        let pushed = match if_new && seen.id() == Some(id) {
+            true => None,
+            false => Some(bucket.push(store, id, &seen, progress.as_ref()).await?),
+        };
         if let Some(note) = note {
             bucket.note(note).await?;
         }
-        if if_new && let Err(error) = bucket.prune(settings.bucket_keep, OffsetDateTime::now_utc()).await {
-            tracing::error!(%error, "pushed, but old snapshots stay in the bucket");
+        if if_new && pushed.is_some() {
+            pruned(&bucket, settings).await;
         }
-        Ok::<_, BucketError>(Some(pushed))
+        Ok::<_, BucketError>(pushed)
     })?;
     let Some(pushed) = pushed else { return Ok(()) };
     if json {

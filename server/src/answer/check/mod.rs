@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 
 use super::cite::{marks, without_marks};
 use crate::retrieve::relevance::{Held, Relevance, Vocabulary};
-use crate::retrieve::understand::names::{before_honorifics, squeeze, stands_in, written};
+use crate::retrieve::understand::names::{before_honorifics, said_in, squeeze, stands_in, written};
 use quantities::Quantity;
 
 /// Why a sentence is not supported.
@@ -174,14 +174,14 @@ fn verdict(sentence: String, cited: &[usize], rows: &[Option<&Row>]) -> Verdict 
 
 /// Whether `text` names a client of whom other rows speak, and cites rows of another alone, in which that name is not.
 fn names_somebody_else(text: &str, cited: &[&Row], rows: &[&Row]) -> bool {
-    let said = |row: &Row| written(&format!("{}\n{}", row.title, row.content));
     before_honorifics(&written(text), |_| false).iter().any(|name| {
-        let owned = rows.iter().filter(|row| !row.client_id.is_empty() && stands_in(&said(row), name, true));
+        let owned =
+            rows.iter().filter(|row| !row.client_id.is_empty() && stands_in(&said_in(row), name, true));
         let theirs: BTreeSet<&str> = owned.map(|row| row.client_id.as_str()).collect();
         let of_another = |row: &&Row| {
             !row.client_id.is_empty()
                 && !theirs.contains(row.client_id.as_str())
-                && !squeeze(&said(row)).contains(name)
+                && !squeeze(&said_in(row)).contains(name)
         };
         !theirs.is_empty() && cited.iter().all(of_another)
     })

@@ -103,12 +103,16 @@ pub fn understand(
 ) -> Result<Understood, OpenError> {
     let wanted = |part: Part| !without.contains(&part);
     let mut understood = Understood { text: question.to_owned(), ..Understood::default() };
-    if wanted(Part::People) {
-        understood.people = people(question, asked);
-    }
     let mut topic = None;
-    if wanted(Part::FollowUp) && !earlier.is_empty() {
-        topic = go_on(&mut understood, question, earlier, wanted(Part::People), asked);
+    let goes_on = wanted(Part::FollowUp) && !earlier.is_empty();
+    if wanted(Part::People) || goes_on {
+        let named = people(question, asked);
+        if goes_on {
+            topic = go_on(&mut understood, question, &named, earlier, wanted(Part::People), asked);
+        }
+        if wanted(Part::People) && understood.people.is_empty() {
+            understood.people = named;
+        }
     }
     let today = japan(asked.now).date();
     if wanted(Part::Dates) {
@@ -141,6 +145,7 @@ pub fn understand(
 fn go_on<'a>(
     understood: &mut Understood,
     question: &str,
+    named: &People,
     earlier: &'a [String],
     wanted: bool,
     asked: Asked<'_>,
@@ -149,14 +154,13 @@ fn go_on<'a>(
     let lacks_a_topic = |question: &str, people: &People| {
         followup::lacks_a_topic(&dates::without(question, today), &people.names)
     };
-    let named = people(question, asked);
     // Whoever asks of all but somebody does not ask of that one again.
     let goes_on = match named.is_empty() && !named.excepts() {
         true => followup::goes_on(question),
         false => GoesOn::No,
     };
     // 奥寺さんは? and 昨日は? ask the same of somebody else, or of another day, however many of them stand in a row.
-    let topic = match goes_on == GoesOn::Thing || lacks_a_topic(question, &named) {
+    let topic = match goes_on == GoesOn::Thing || lacks_a_topic(question, named) {
         true => earlier.iter().rev().find(|before| !lacks_a_topic(before, &people(before, asked))),
         false => None,
     };

@@ -1,5 +1,6 @@
 //! Where names stand in a text: before an honorific, or as a word of its own. 久保 is not in 久保田, nor 江口 in 小江口.
 
+use karute_engine::Row;
 use karute_engine::words::{hiragana, is_han, nfkc};
 
 use super::wordlists::{
@@ -77,6 +78,11 @@ fn plain(c: char) -> char {
 /// `text` with one way of writing for names: compatibility forms composed, kana in full width, variants of kanji as one.
 pub(crate) fn written(text: &str) -> String {
     nfkc(text).chars().map(plain).collect()
+}
+
+/// What `row` says, in that one way of writing.
+pub(crate) fn said_in(row: &Row) -> String {
+    written(&format!("{}\n{}", row.title, row.content))
 }
 
 pub(super) fn is_kanji(c: char) -> bool {

@@ -9,7 +9,8 @@ use karute_engine::Row;
 use serde::Serialize;
 
 use super::names::{
-    before_honorifics, is_reading, reading, squeeze, stands_in, without_excepted, without_title, written,
+    before_honorifics, is_reading, reading, said_in, squeeze, stands_in, without_excepted, without_title,
+    written,
 };
 use crate::catalogue::{Catalogue, Client};
 use crate::retrieve::caller::Caller;
@@ -186,7 +187,7 @@ impl People {
         if self.is_empty() || self.clients.contains(&row.client_id) {
             return true;
         }
-        let text = written(&format!("{}\n{}", row.title, row.content));
+        let text = said_in(row);
         let squeezed = squeeze(&text);
         let speaks_of = |name: &str| {
             stands_in(&text, name, false) || name.chars().count() >= 3 && stands_in(&squeezed, name, false)
