@@ -88,7 +88,7 @@ async fn rights_that_were_taken_away_show_nothing_of_before_and_who_is_forgotten
         assert!(home.state.answer("e", None).await.expect("read").is_some());
         home.state.forget("CL-2", NOON).await.expect("noted");
         assert_eq!(home.state.forgotten().await.expect("read"), ["CL-2"]);
-        home.state.keep(&about("c", "CL-2", 2)).await.expect("no failure");
+        assert!(!home.state.keep(&about("c", "CL-2", 2)).await.expect("no failure"));
         assert!(
             home.state.answer("c", None).await.expect("read").is_none(),
             "an answer in flight is not kept"
@@ -104,7 +104,7 @@ async fn a_conversation_that_is_removed_while_an_answer_is_made_stays_removed() 
         home.state.keep(&later("b", 1)).await.expect("kept");
         assert_eq!(home.state.messages(&who("yamada"), "s", 100).await.expect("read").expect("there").2, 4);
         assert!(home.state.remove("yamada", "s").await.expect("removed"));
-        home.state.keep(&later("c", 2)).await.expect("no failure");
+        assert!(!home.state.keep(&later("c", 2)).await.expect("no failure"));
         assert!(home.state.messages(&who("yamada"), "s", 100).await.expect("read").is_none());
         home.state.keep(&entry("yamada", "s", "d", 3)).await.expect("begun anew");
         assert_eq!(home.state.messages(&who("yamada"), "s", 100).await.expect("read").expect("there").2, 2);

@@ -134,6 +134,15 @@ pub struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// The service begins an answer: it is back, if it was away; whether it is well its end will tell.
+    pub fn begins(&self) {
+        let mut breaker = self.upstream.lock();
+        if breaker.open_until.take().is_some() {
+            tracing::info!(service = self.upstream.name, "it answers again");
+        }
+        breaker.late = false;
+    }
+
     /// The service answers.
     pub fn answered(&self) {
         self.well(0);

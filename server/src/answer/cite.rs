@@ -1,5 +1,7 @@
 //! The marks `[1]` in an answer: where they stand, and which bytes of which row they point at.
 
+use std::ops::Range;
+
 use karute_engine::words::{half_width, sentences};
 use karute_engine::{Index, OpenError, Row};
 use serde::{Deserialize, Serialize};
@@ -135,23 +137,32 @@ pub fn without_marks(text: &str) -> String {
 /// rows that are not there, or were not shown, give none.
 pub fn citations(sentence: &str, evidence: &[Evidence], shown: &[Shown]) -> Vec<Citation> {
     let vocabulary = Vocabulary::new(&without_marks(sentence), &[]);
-    let relevance = Relevance::new(&vocabulary, &[]);
     let mut found: Vec<Citation> = Vec::new();
     for (_, number) in marks(sentence) {
         let Some(at) = number.checked_sub(1) else { continue };
         let (Some(cited), Some(Some(shown))) = (evidence.get(at), shown.get(at)) else { continue };
-        let content = cited.row.content.get(shown.clone()).unwrap_or_default();
-        let said =
-            |range: &std::ops::Range<usize>| relevance.covered(&vocabulary.held(&content[range.clone()]));
-        // The first of those that say alike.
-        let best = sentences(content).into_iter().rev().max_by(|a, b| said(a).total_cmp(&said(b)));
-        let range = best.unwrap_or(0..content.len());
-        let (start, end) = (shown.start + range.start, shown.start + range.end);
-        if !found.iter().any(|known| known.number == number && known.start == start) {
-            found.push(Citation::of(number, cited, start, end));
+        let citation = best_sentence(number, cited, shown.clone(), &vocabulary);
+        if !found.iter().any(|known| known.number == number && known.start == citation.start) {
+            found.push(citation);
         }
     }
     found
+}
+
+/// Row `number` of the context, cited at the sentence among those bytes of its content that says most of `vocabulary`.
+pub(super) fn best_sentence(
+    number: usize,
+    cited: &Evidence,
+    among: Range<usize>,
+    vocabulary: &Vocabulary,
+) -> Citation {
+    let relevance = Relevance::new(vocabulary, &[]);
+    let content = cited.row.content.get(among.clone()).unwrap_or_default();
+    let said = |range: &Range<usize>| relevance.covered(&vocabulary.held(&content[range.clone()]));
+    // The first of those that say alike.
+    let best = sentences(content).into_iter().rev().max_by(|a, b| said(a).total_cmp(&said(b)));
+    let range = best.unwrap_or(0..content.len());
+    Citation::of(number, cited, among.start + range.start, among.start + range.end)
 }
 
 #[cfg(test)]

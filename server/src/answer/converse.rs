@@ -212,7 +212,7 @@ async fn kept(app: &App, entry: &Entry) -> bool {
     }
     let Some(state) = app.state() else { return false };
     match tokio::time::timeout(PATIENCE.min(app.deadline() / 3), state.keep(entry)).await {
-        Ok(Ok(())) => true,
+        Ok(Ok(kept)) => kept,
         Ok(Err(error)) => {
             tracing::error!(%error, "an answer was not kept");
             false

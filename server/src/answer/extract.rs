@@ -41,7 +41,7 @@ impl Answerer for Extractive {
     }
 
     fn answer<'a>(&'a self, asked: &'a Asked) -> BoxStream<'a, Result<Piece, Failure>> {
-        let pieces = best(&asked.question, &asked.evidence).into_iter().enumerate().flat_map(
+        let pieces = best(&asked.vocabulary(), &asked.evidence).into_iter().enumerate().flat_map(
             |(position, candidate)| {
                 let Candidate { number, evidence, start, end, .. } = candidate;
                 let row = &evidence.row;
@@ -58,12 +58,11 @@ impl Answerer for Extractive {
 }
 
 /// The sentences to quote, best first.
-fn best<'a>(question: &str, evidence: &'a [Evidence]) -> Vec<Candidate<'a>> {
-    let vocabulary = Vocabulary::new(question, &[]);
+fn best<'a>(vocabulary: &Vocabulary, evidence: &'a [Evidence]) -> Vec<Candidate<'a>> {
     let whole =
         |evidence: &Evidence| vocabulary.beside(&evidence.row).and(&vocabulary.held(&evidence.row.content));
     let held: Vec<Held> = evidence.iter().map(whole).collect();
-    let relevance = Relevance::new(&vocabulary, &held);
+    let relevance = Relevance::new(vocabulary, &held);
     let mut candidates: Vec<Candidate<'a>> = Vec::new();
     for (number, evidence) in (1..).zip(evidence).filter(|(_, evidence)| evidence.about) {
         let ranges = sentences(&evidence.row.content);
@@ -92,6 +91,10 @@ fn best<'a>(question: &str, evidence: &'a [Evidence]) -> Vec<Candidate<'a>> {
         b.score.total_cmp(&a.score).then(a.number.cmp(&b.number)).then(a.start.cmp(&b.start))
     });
     let best = candidates.first().map_or(0.0, |best| best.score);
+    if best == 0.0 {
+        // Vectors alone have found these rows, in other words than the question's: each says how it begins.
+        candidates.dedup_by_key(|candidate| candidate.number);
+    }
     let alike = candidates.partition_point(|candidate| candidate.score > best * (1.0 - ALIKE));
     candidates[..alike].sort_by(|a, b| b.evidence.row.date.cmp(&a.evidence.row.date));
     let least = best * BESIDE_THE_BEST;
@@ -110,6 +113,10 @@ mod tests {
     use super::*;
     use karute_engine::Row;
 
+    fn asked(question: &str) -> Vocabulary {
+        Vocabulary::new(question, &[])
+    }
+
     #[test]
     fn the_sentence_that_answers_is_quoted_word_for_word() {
         let content = "入浴介助を行った。膀胱留置カテーテルの次回交換は10月20日。皮膚の状態は良好。";
@@ -118,7 +125,7 @@ mod tests {
                 id: "KB_1".into(), title: "久保田 実".into(), content: content.into(), ..Row::default()
             };
         let evidence = [Evidence { row, similarity: 0.6, score: 0.6, about: true, ..Evidence::default() }];
-        let quoted = best("久保田さんのカテーテルの次回交換はいつ", &evidence);
+        let quoted = best(&asked("久保田さんのカテーテルの次回交換はいつ"), &evidence);
         assert_eq!(&content[quoted[0].start..quoted[0].end], "膀胱留置カテーテルの次回交換は10月20日。");
         assert_eq!(quoted[0].number, 1);
     }
@@ -133,9 +140,9 @@ mod tests {
             ..Evidence::default()
         };
         let evidence = [row("2026-04-01", "体重の基準は48.0kg。"), row("2026-10-01", "体重の基準は47.5kg。")];
-        assert_eq!(best("体重の基準は", &evidence)[0].number, 2);
+        assert_eq!(best(&asked("体重の基準は"), &evidence)[0].number, 2);
         let stranger = Evidence { about: false, ..row("2026-10-02", "体重の基準は60.0kg。") };
-        assert_eq!(best("体重の基準は", &[stranger]).len(), 0);
+        assert_eq!(best(&asked("体重の基準は"), &[stranger]).len(), 0);
     }
 
     #[test]
@@ -143,7 +150,7 @@ mod tests {
         let content = "Q：喉がゴロゴロするときは。A：横を向いてもらいます。";
         let row = Row { content: content.into(), ..Row::default() };
         let evidence = [Evidence { row, similarity: 0.6, score: 0.6, about: true, ..Evidence::default() }];
-        let quoted = best("喉がゴロゴロ", &evidence);
+        let quoted = best(&asked("喉がゴロゴロ"), &evidence);
         assert_eq!(&content[quoted[0].start..quoted[0].end], content);
     }
 
@@ -157,6 +164,6 @@ mod tests {
             about: true,
             ..Evidence::default()
         });
-        assert_eq!(best("体温は", &evidence).len(), 1);
+        assert_eq!(best(&asked("体温は"), &evidence).len(), 1);
     }
 }

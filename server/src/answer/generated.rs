@@ -19,6 +19,8 @@ use crate::window::Window;
 
 /// How long to wait before a model that is busy is asked again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
+/// Longest wait because the service asks for it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How often in any minute, whoever asks: a service that is busy is not asked ever more often because of it.
 const AGAIN_A_MINUTE: usize = 30;
 
@@ -73,8 +75,12 @@ impl Generated {
             if let Some(ticket) = ticket.filter(|_| error.refused()) {
                 ticket.free().await;
             }
-            match pauses.next() {
-                Some(pause) if error.may_pass() && self.may_ask_again() => tokio::time::sleep(*pause).await,
+            // Nor before it wants to be asked; whoever would have to wait long for that had better go on to the next.
+            let wanted = error.passes_after().filter(|wanted| *wanted <= LONGEST_PAUSE);
+            match wanted.zip(pauses.next()) {
+                Some((wanted, pause)) if self.may_ask_again() => {
+                    tokio::time::sleep(wanted.max(*pause)).await;
+                }
                 _ => return Err(failed(error)),
             }
         }

@@ -26,6 +26,7 @@ use crate::error::Failure;
 use crate::money::Till;
 use crate::retrieve::gate::NOTHING_FOUND;
 use crate::retrieve::highlight::Highlighter;
+use crate::retrieve::relevance::Vocabulary;
 use crate::retrieve::understand::{ExpandedTerm, Understood};
 use crate::retrieve::{Evidence, Question, Retrieved, retrieve};
 use crate::upstream::Pass;
@@ -57,6 +58,15 @@ pub struct Asked {
     pub understood: Understood,
     /// Where a call that costs something is reserved.
     pub till: Till,
+}
+
+impl Asked {
+    /// What is looked for in the rows: the question as it was understood, with what it takes from those before it, its terms under
+    /// their other names too.
+    fn vocabulary(&self) -> Vocabulary {
+        let Understood { text, terms, .. } = &self.understood;
+        Vocabulary::new(if text.is_empty() { &self.question } else { text }, terms)
+    }
 }
 
 /// A piece of an answer as it comes.
@@ -191,12 +201,12 @@ pub enum Step {
     Done(Box<Summary>),
 }
 
-/// What is said where not the first answerer answered.
-const ANOTHER_ANSWERED: &str = "先の回答モデルが応答しないため、次のものが答えました。";
-/// What is said where no answerer answered.
-const SEARCH_ONLY: &str = "回答モデルが応答しないため、見つかった記録をそのまま示します。";
-/// What is said where none may be asked any more.
-const BUDGET_USED_UP: &str = "モデルの利用料金が上限に達したため、見つかった記録をそのまま示します。";
+/// What is said where not the first answerer answered, behind why it did not.
+const ANOTHER_ANSWERED: &str = "別のものが答えました。";
+/// What is said where no answerer answered, behind why.
+const SEARCH_ONLY: &str = "見つかった記録をそのまま示します。";
+/// What is said where what a model wrote could not be held against the rows.
+const NOT_CHECKED: &str = "回答を記録と照合できませんでした。";
 /// What is said where a model stopped before it was done.
 const CUT_SHORT: &str = "回答は途中で終わっています。";
 /// Rows that are shown then.
@@ -346,16 +356,17 @@ fn fresh(
                         Err(_) => Some(Err(Failure::TimedOut)),
                     };
                 }
+                if is_answered {
+                    pass.answered();
+                }
             }
             if is_answered && question.at_once {
                 yield Step::Text(text.clone());
             } else if !is_answered {
                 summary.mode = "search_only";
                 summary.model = String::new();
-                summary.also(match summary.reason {
-                    Some("budget_used_up") => BUDGET_USED_UP,
-                    _ => SEARCH_ONLY,
-                });
+                summary.also(because(summary.reason));
+                summary.also(SEARCH_ONLY);
                 (text, summary.citations) = Default::default();
                 for (piece, citation) in shown(&asked) {
                     text.push_str(&piece);
@@ -372,7 +383,8 @@ fn fresh(
             let wrote = summary.mode == "generated" && summary.answered;
             let (evidence, mut citations, newest) = (asked.evidence.clone(), summary.citations, app.index()?);
             let catalogue = app.catalogue(&newest)?;
-            let last = app.on_pool(move || {
+            // Not on the pool: what is paid for is not sent away at its last step because others wait to begin.
+            let last = tokio::task::spawn_blocking(move || {
                 let mut verdicts = Vec::new();
                 if wrote {
                     (citations, verdicts) = checked(&text, &evidence, &seen);
@@ -380,11 +392,18 @@ fn fresh(
                 cite::locate(&mut citations, &catalogue, &newest)?;
                 Ok::<_, Failure>((citations, verdicts))
             });
-            (summary.citations, summary.verdicts) = last.await??;
+            match last.await.map_err(|error| Failure::Internal(error.to_string())).flatten() {
+                Ok(last) => (summary.citations, summary.verdicts) = last,
+                Err(failure) => {
+                    tracing::error!(reason = failure.detail(), "an answer was not held against its rows");
+                    (summary.citations, summary.verdicts) = Default::default();
+                    summary.also(NOT_CHECKED);
+                }
+            }
             // Whatever it is, it rests on no record.
             if wrote && summary.citations.is_empty() {
                 summary.answered = false;
-                summary.reason = Some("model_cited_nothing");
+                summary.reason.get_or_insert("model_cited_nothing");
             }
         } else {
             summary.mode = "refused";
@@ -431,34 +450,40 @@ async fn first_to_answer<'a>(
         // Who is asked first leaves time for those behind him.
         let now = tokio::time::Instant::now();
         let left = (began + app.deadline()).saturating_duration_since(now);
+        if left.is_zero() {
+            // It is not its fault that it cannot be asked.
+            summary.reason.get_or_insert("model_timed_out");
+            break;
+        }
         let until = now + left / u32::try_from(app.answerers.len() - at).unwrap_or(1);
         let Some(upstream) = app.upstreams.answerers.get(at) else { continue };
         let pass = match tokio::time::timeout_at(until, upstream.enter()).await {
             Ok(Ok(pass)) => pass,
             Ok(Err(failure)) => {
                 tracing::warn!(model = answerer.model(), reason = failure.detail(), "no answer");
-                summary.reason = Some("model_failed");
+                summary.reason.get_or_insert("model_failed");
                 continue;
             }
             Err(_) => {
-                summary.reason = Some("model_timed_out");
+                summary.reason.get_or_insert("model_timed_out");
                 continue;
             }
         };
         let mut pieces = answerer.answer(asked);
         match tokio::time::timeout_at(until, pieces.next()).await {
             Ok(Some(Ok(piece))) => {
-                pass.answered();
+                pass.begins();
                 if at > 0 {
+                    let why = summary.reason.take();
+                    summary.also(because(why));
                     summary.also(ANOTHER_ANSWERED);
                 }
-                summary.reason = None;
                 return Some((piece, pieces, pass));
             }
             Ok(Some(Err(failure))) => {
                 tracing::warn!(model = answerer.model(), reason = failure.detail(), "no answer");
                 blame(&pass, &failure);
-                summary.reason = Some(match failure {
+                summary.reason.get_or_insert(match failure {
                     Failure::Budget(_) => "budget_used_up",
                     Failure::State(_) => "ledger_unreachable",
                     Failure::Declined(_) => "model_declined",
@@ -467,16 +492,26 @@ async fn first_to_answer<'a>(
             }
             Ok(None) => {
                 pass.failed();
-                summary.reason = Some("model_failed");
+                summary.reason.get_or_insert("model_failed");
             }
             Err(_) => {
                 pass.timed_out();
                 tracing::warn!(model = answerer.model(), "no answer in time");
-                summary.reason = Some("model_timed_out");
+                summary.reason.get_or_insert("model_timed_out");
             }
         }
     }
     None
+}
+
+/// Why somebody did not answer, for people.
+fn because(reason: Option<&'static str>) -> &'static str {
+    match reason {
+        Some("budget_used_up") => "モデルの利用料金が上限に達したため、",
+        Some("ledger_unreachable") => "利用料金を記録できずモデルに尋ねられないため、",
+        Some("model_declined") => "回答モデルがこの質問に答えなかったため、",
+        _ => "回答モデルが応答しないため、",
+    }
 }
 
 /// Says of a service what a failure says of it, if anything.
@@ -505,15 +540,13 @@ fn checked(text: &str, evidence: &[Evidence], shown: &[Shown]) -> (Vec<Citation>
 /// The best rows, each by its sentence that says most of the question.
 fn shown(asked: &Asked) -> Vec<(String, Citation)> {
     let about = (1..).zip(asked.evidence.iter()).filter(|(_, evidence)| evidence.about).take(SHOWN);
-    let whole: Vec<Shown> =
-        asked.evidence.iter().map(|evidence| Some(0..evidence.row.content.len())).collect();
+    let vocabulary = asked.vocabulary();
     let line = |(number, evidence): (usize, &Evidence)| {
-        let mark = format!("{}[{number}]", asked.question);
-        let citation = cite::citations(&mark, &asked.evidence, &whole).into_iter().next()?;
-        let said = evidence.row.content.get(citation.start..citation.end)?;
-        let date =
-            if evidence.row.date.is_empty() { String::new() } else { format!("（{}）", evidence.row.date) };
-        Some((format!("{}{date}: {said} [{number}]\n", evidence.row.title), citation))
+        let Row { title, date, content, .. } = &evidence.row;
+        let citation = cite::best_sentence(number, evidence, 0..content.len(), &vocabulary);
+        let said = content.get(citation.start..citation.end)?;
+        let date = if date.is_empty() { String::new() } else { format!("（{date}）") };
+        Some((format!("{title}{date}: {said} [{number}]\n"), citation))
     };
     about.filter_map(line).collect()
 }

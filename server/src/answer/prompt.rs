@@ -185,7 +185,8 @@ pub(super) fn build(
 /// about, who stands in every row.
 fn sought(asked: &Asked) -> Vocabulary {
     let understood = &asked.understood;
-    let mut text = if understood.text.is_empty() { asked.question.clone() } else { understood.text.clone() };
+    let text = if understood.text.is_empty() { &asked.question } else { &understood.text };
+    let mut text = text.clone();
     let names = understood.people.names.iter();
     for part in names.flat_map(|name| std::iter::once(name.as_str()).chain(name.split_whitespace())) {
         text = text.replace(part, " ");

@@ -29,7 +29,8 @@ impl Remembered {
             && summary.reason.is_none()
             && summary.verdicts.iter().all(|verdict| verdict.supported);
         let rows: usize = retrieved.evidence.iter().map(crate::retrieve::bytes).sum();
-        let (bytes, yen) = (rows + text.len() + 1024, summary.total_cost_jpy.unwrap_or(0.0));
+        let yen = retrieved.yen + summary.total_cost_jpy.unwrap_or(0.0);
+        let bytes = rows + text.len() + 1024;
         let kept = Self { retrieved, text, summary: summary.clone() };
         sound.then(|| Fresh { value: Arc::new(kept), bytes, yen })
     }

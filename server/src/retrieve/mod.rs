@@ -168,6 +168,8 @@ pub struct Retrieved {
     pub degraded: Vec<&'static str>,
     /// What put the rows in their order; `None` where the mix of both arms stayed.
     pub reranked_by: Option<String>,
+    /// What embedding and ranking cost at most, yen; 0 for what was found before.
+    pub yen: f64,
     /// How long each stage took.
     pub stages: Stages,
     /// How long it took.
@@ -235,10 +237,7 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
         if !retrieved.degraded.is_empty() {
             return Err(NotKept::Degraded(Arc::new(retrieved)));
         }
-        let kept = retrieved.evidence.iter().map(bytes).sum::<usize>() + 1024;
-        let reranked = app.reranker.as_ref().filter(|_| retrieved.reranked_by.is_some());
-        let reranking = reranked.map_or(0.0, |reranker| reranker.usd(reranker.most_rows().min(CANDIDATES)));
-        let yen = price(app, &retrieved.understood.text) + reranking * app.settings.usd_jpy;
+        let (kept, yen) = (retrieved.evidence.iter().map(bytes).sum::<usize>() + 1024, retrieved.yen);
         Ok(Fresh { value: Arc::new(retrieved), bytes: kept, yen })
     };
     let (retrieved, cached) = match app.caches.search_results.get(key, (app.now)(), make).await {
@@ -258,6 +257,7 @@ pub async fn retrieve(app: &App, question: &Question) -> Result<Retrieved, Failu
         app.metrics.retrieved(&retrieved);
     } else {
         retrieved.cached = true;
+        retrieved.yen = 0.0;
         retrieved.took = began.elapsed();
         retrieved.stages = Stages::default();
     }
@@ -283,6 +283,7 @@ async fn fresh(
         app.on_pool(move || understand_question(&reader, &question, now, &index)).await??
     };
     let understanding = began.elapsed();
+    let mut yen = price(app, &understood.text);
     let (embedding, mut degraded) = embed(app, question, &understood.text, refused).await;
     let embedded = began.elapsed();
     let snapshot = index.id();
@@ -313,14 +314,24 @@ async fn fresh(
         rerank: 0,
     };
     let Found { mut evidence, explained, .. } = found;
-    let mut reranked_by = locally.then(|| Local::NAME.to_owned());
-    if let Some(reranker) = &app.reranker {
+    let mut reranked_by = (locally && !evidence.is_empty()).then(|| Local::NAME.to_owned());
+    if let Some(reranker) = app.reranker.as_ref().filter(|_| !evidence.is_empty()) {
         let began = Instant::now();
+        let rows = reranker.most_rows().min(evidence.len());
         match reranked(app, question, reranker.as_ref(), (&text, &understood), &mut evidence, refused).await {
             Some(failed) => degraded.push(failed),
-            None => reranked_by = Some(reranker.model().to_owned()),
+            None => {
+                yen += reranker.usd(rows) * app.settings.usd_jpy;
+                reranked_by = Some(reranker.model().to_owned());
+            }
         }
         stages.rerank = microseconds(began.elapsed());
+    }
+    // Whoever asks for few rows gets one that can answer, if there is one, however well others fit.
+    if let Some(first) =
+        evidence.iter().position(|evidence| evidence.about).filter(|first| *first >= question.top)
+    {
+        evidence[..=first].rotate_right(1);
     }
     let evidence = evidence.into_iter().take(question.top).collect();
     let took = began.elapsed();
@@ -333,6 +344,7 @@ async fn fresh(
         explained,
         degraded,
         reranked_by,
+        yen,
         stages,
         took,
         cached: false,
@@ -410,9 +422,6 @@ async fn reranked(
 ) -> Option<&'static str> {
     let most = reranker.most_rows().min(evidence.len());
     let taken = evidence.get_mut(..most).unwrap_or_default();
-    if taken.is_empty() {
-        return None;
-    }
     let rows: Vec<&Row> = taken.iter().map(|evidence| &evidence.row).collect();
     let (till, usd) = (app.till(question.payer()), reranker.usd(rows.len()));
     let until = tokio::time::Instant::now() + app.deadline() / SHARE;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
-use super::openai;
+use super::refused;
 use crate::access::pace::Kind;
 use crate::access::role::Permission;
 use crate::app::App;
@@ -41,11 +41,7 @@ pub(super) async fn admit(State(door): State<Door>, mut request: Request, next: 
     }
     let entered = match enter(&door, request.headers()).await {
         Ok(entered) => entered,
-        // Clients of this part of the interface read failures in another shape.
-        Err(failure) if request.uri().path().starts_with("/v1/") => {
-            return openai::Refused::from(failure).into_response();
-        }
-        Err(failure) => return failure.into_response(),
+        Err(failure) => return refused(request.uri(), failure),
     };
     let (caller, place) = entered;
     request.extensions_mut().insert(caller);

@@ -22,7 +22,7 @@ mod terms;
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
@@ -96,12 +96,25 @@ pub fn table() -> Vec<Route> {
     ]
 }
 
+/// The routes that these settings leave.
+fn routes(settings: &Settings) -> impl Iterator<Item = Route> {
+    let admin_endpoints = settings.admin_endpoints;
+    table().into_iter().filter(move |route| route.need != Need::Admin || admin_endpoints)
+}
+
+/// A failure as clients of that part of the interface read it.
+fn refused(uri: &Uri, failure: Failure) -> Response {
+    match uri.path().starts_with("/v1/") {
+        true => openai::Refused::from(failure).into_response(),
+        false => failure.into_response(),
+    }
+}
+
 /// The whole HTTP interface.
 pub fn app(state: App) -> Router {
     let cors = cors(&state.settings);
     let mut router = Router::new();
-    let is_there = |route: &Route| route.need != Need::Admin || state.settings.admin_endpoints;
-    for Route { path, need, kind, handler, .. } in table().into_iter().filter(is_there) {
+    for Route { path, need, kind, handler, .. } in routes(&state.settings) {
         let door = Door { app: state.clone(), need, kind };
         router = router.route(path, handler.route_layer(middleware::from_fn_with_state(door, admit::admit)));
     }
@@ -109,12 +122,9 @@ pub fn app(state: App) -> Router {
         SetResponseHeaderLayer::if_not_present(HeaderName::from_static(name), HeaderValue::from_static(value))
     };
     router
-        .merge(openapi::page())
-        .fallback(async |uri: Uri| match uri.path().starts_with("/v1/") {
-            true => openai::Refused::from(Failure::NotFound).into_response(),
-            false => Failure::NotFound.into_response(),
-        })
-        .method_not_allowed_fallback(async || Failure::MethodNotAllowed)
+        .merge(openapi::page(routes(&state.settings).map(|route| route.path)))
+        .fallback(async |uri: Uri| refused(&uri, Failure::NotFound))
+        .method_not_allowed_fallback(async |uri: Uri| refused(&uri, Failure::MethodNotAllowed))
         .layer(CatchPanicLayer::custom(|_| Failure::Internal("a handler panicked".into()).into_response()))
         .layer(middleware::from_fn_with_state(state.clone(), observe::observe))
         .layer(cors)

@@ -160,6 +160,9 @@ enum Refusals {
     /// Something failed inside.
     #[response(status = 500)]
     Internal(ErrorAnswer),
+    /// A service elsewhere did not do its part.
+    #[response(status = 502)]
+    Elsewhere(ErrorAnswer),
     /// No snapshot is served yet.
     #[response(status = 503)]
     NotReady(ErrorAnswer),
@@ -465,8 +468,9 @@ pub(super) async fn models(State(app): State<App>, _caller: Caller) -> Result<Js
 pub(super) async fn model(
     State(app): State<App>,
     _caller: Caller,
-    Id(id): Id,
+    id: Result<Id, Failure>,
 ) -> Result<Json<Model>, Refused> {
+    let Id(id) = id?;
     Ok(Json(known(&app)?.into_iter().find(|model| model.id == id).ok_or(Failure::NotFound)?))
 }
 

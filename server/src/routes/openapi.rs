@@ -1,6 +1,8 @@
 //! `GET /openapi.json`: what this interface takes and gives, made from the code; `/docs`: the same to look at and to try,
 //! served from the program itself.
 
+use std::collections::BTreeSet;
+
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, openapi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -67,9 +69,12 @@ impl Modify for Credentials {
     }
 }
 
-/// The document and the page.
-pub(super) fn page() -> SwaggerUi {
+/// The document of what there is at `paths`, and the page.
+pub(super) fn page(paths: impl Iterator<Item = &'static str>) -> SwaggerUi {
+    let there: BTreeSet<&str> = paths.collect();
+    let mut document = Document::openapi();
+    document.paths.paths.retain(|path, _| there.contains(path.as_str()));
     // Nothing is asked of anybody else: not even whether the document is valid.
     let config = Config::default().validator_url("none");
-    SwaggerUi::new("/docs").config(config).url("/openapi.json", Document::openapi())
+    SwaggerUi::new("/docs").config(config).url("/openapi.json", document)
 }

@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Row, SqlSafeStr};
 use time::OffsetDateTime;
 
+use super::home::Lasting;
 use super::{Database, StateError, millis, moment, storable, unkept, unread};
 
 /// What one link says.
@@ -74,7 +75,7 @@ impl Database {
     /// # Errors
     /// The database, which refuses a second link in the same place.
     pub async fn append(&self, links: &[Sealed]) -> Result<(), StateError> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin(Lasting::AtOnce).await?;
         for Sealed { chain, sequence, link, digest } in links {
             sqlx::query(
                 "INSERT INTO audit (chain, sequence, at, caller, role, action, detail, digest)
@@ -137,15 +138,16 @@ impl Database {
     async fn read_links(&self, which: &str, value: Option<String>) -> Result<Vec<Sealed>, StateError> {
         // A column of SQLite holds whatever bytes of whatever type somebody puts there; PostgreSQL keeps to its types. And the
         // index has a copy of what the table holds, which is not what is to be verified; for the rest it will do.
-        let columns = match self.is_file {
-            true => {
+        let keeps_types = self.home.keeps_types();
+        let columns = match keeps_types {
+            false => {
                 "COALESCE(hex(chain), ''), COALESCE(CAST(sequence AS INTEGER), -1), COALESCE(CAST(at AS INTEGER), 0), hex(caller), hex(role), hex(action), hex(detail),
                  hex(digest), typeof(chain) || typeof(sequence) || typeof(at) || typeof(caller) || typeof(role) ||
                  typeof(action) || typeof(detail) || typeof(digest)"
             }
-            false => "chain, sequence, at, caller, role, action, detail, digest",
+            true => "chain, sequence, at, caller, role, action, detail, digest",
         };
-        let table = if self.is_file && which.is_empty() { "audit NOT INDEXED" } else { "audit" };
+        let table = if !keeps_types && which.is_empty() { "audit NOT INDEXED" } else { "audit" };
         let sql = format!("SELECT {columns} FROM {table} {which}");
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql).into_sql_str());
         if let Some(value) = value {
@@ -153,7 +155,7 @@ impl Database {
         }
         let rows = query.fetch_all(&self.pool).await.map_err(unread)?;
         let mut links: Vec<Sealed> =
-            rows.iter().map(|row| sealed(row, self.is_file)).collect::<Result<_, _>>()?;
+            rows.iter().map(|row| sealed(row, !keeps_types)).collect::<Result<_, _>>()?;
         links.sort_by(|a, b| (&a.chain, a.sequence).cmp(&(&b.chain, b.sequence)));
         Ok(links)
     }
@@ -163,10 +165,8 @@ impl Database {
     /// # Errors
     /// A database that cannot be asked.
     pub async fn damage(&self) -> Result<Vec<String>, StateError> {
-        if !self.is_file {
-            return Ok(Vec::new());
-        }
-        let rows = sqlx::query("PRAGMA integrity_check").fetch_all(&self.pool).await.map_err(unread)?;
+        let Some(check) = self.home.check() else { return Ok(Vec::new()) };
+        let rows = sqlx::query(check).fetch_all(&self.pool).await.map_err(unread)?;
         let told = rows.iter().map(|row| row.try_get::<String, _>(0).map_err(unread));
         Ok(told.collect::<Result<Vec<_>, _>>()?.into_iter().filter(|told| told != "ok").collect())
     }

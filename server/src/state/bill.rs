@@ -6,6 +6,7 @@ use sqlx::{Row, SqlSafeStr};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
+use super::home::Lasting;
 use super::{Database, StateError, millis, moment, unkept, unread};
 
 /// Rows that are claimed for the log spreadsheet at once, and how long a claim holds.
@@ -162,7 +163,7 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn exported(&self, lines: &[Line], at: Option<OffsetDateTime>) -> Result<(), StateError> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin(Lasting::AtOnce).await?;
         for line in lines {
             let noted = match at {
                 Some(at) => sqlx::query(

@@ -9,7 +9,8 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 use time::OffsetDateTime;
 
-use super::forgotten::without_scope_of;
+use super::forgotten::{names_anywhere, names_in_any_writing, without_scope_of};
+use super::home::Lasting;
 use super::{Database, StateError, json, millis, moment, parsed, storable, unkept, unread};
 use crate::answer::Exchange;
 use crate::retrieve::caller::Caller;
@@ -132,12 +133,16 @@ pub struct Recorded {
 }
 
 impl Database {
-    /// Keeps a question and its answer, both or neither. Keeping one a second time changes nothing.
+    /// Keeps a question and its answer, both or neither. Keeping one a second time changes nothing. `false` where it may not be
+    /// kept: its conversation was removed meanwhile, or it is about somebody who was forgotten.
     ///
     /// # Errors
     /// The database.
-    pub async fn keep(&self, entry: &Entry) -> Result<(), StateError> {
-        let mut transaction = self.begin().await?;
+    pub async fn keep(&self, entry: &Entry) -> Result<bool, StateError> {
+        let mut transaction = self.begin(Lasting::Soon).await?;
+        if let Some(hold) = self.home.while_nobody_is_forgotten() {
+            sqlx::query(hold).execute(&mut *transaction).await.map_err(unkept)?;
+        }
         let gone =
             sqlx::query("SELECT client FROM forgotten").fetch_all(&mut *transaction).await.map_err(unread)?;
         let mut record = entry.record.clone();
@@ -145,8 +150,11 @@ impl Database {
             // Somebody who was forgotten while the answer was made.
             let gone = row.try_get::<String, _>(0).map_err(unread)?;
             without_scope_of(&mut record, &gone);
-            if entry.shown.clients().contains(&gone) {
-                return transaction.rollback().await;
+            let texts = [&entry.question, &entry.answer];
+            let is_named = texts.into_iter().any(|text| names_in_any_writing(text, &gone));
+            if is_named || entry.shown.clients().contains(&gone) || names_anywhere(&record, &gone) {
+                transaction.rollback().await?;
+                return Ok(false);
             }
         }
         let (title, asked_at) = (beginning(&entry.question, TITLE), millis(entry.asked_at));
@@ -164,7 +172,8 @@ impl Database {
         let there = there.bind(&entry.owner).bind(&entry.conversation).bind(millis(entry.answered_at));
         let there = if entry.begins { there.bind(title).bind(asked_at) } else { there };
         if there.execute(&mut *transaction).await.map_err(unkept)?.rows_affected() == 0 {
-            return transaction.rollback().await;
+            transaction.rollback().await?;
+            return Ok(false);
         }
         sqlx::query(
             "INSERT INTO exchanges (id, owner, conversation_id, question_id, question, answer, context_ids, suggested_terms,
@@ -186,7 +195,8 @@ impl Database {
         .execute(&mut *transaction)
         .await
         .map_err(unkept)?;
-        transaction.commit().await
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// The latest exchanges of a conversation that `caller` may still see, of the latest `most`, the last one last, and whose rows
@@ -302,6 +312,12 @@ impl Database {
         if exchanges.is_empty() {
             return Ok(None);
         }
+        // Up to the last exchange that is wanted, those that may not be seen among them. An odd number of messages begins with
+        // an answer.
+        let visible = |(_, shown): &(usize, &Shown)| shown.is_visible_to(caller);
+        let pairs = usize::try_from(most / 2 + most % 2).unwrap_or(0);
+        let wanted =
+            exchanges.iter().enumerate().filter(visible).take(pairs).last().map_or(0, |(at, _)| at + 1);
         let rows = sqlx::query(
             "SELECT e.id, e.question_id, e.question, e.answer, e.context_ids, e.suggested_terms, e.asked_at, e.answered_at,
              COALESCE(f.term_feedback, '{}'), COALESCE(f.rating, 0), e.shown
@@ -310,8 +326,7 @@ impl Database {
         )
         .bind(&caller.name)
         .bind(conversation)
-        // An odd number of messages begins with an answer.
-        .bind(most / 2 + most % 2)
+        .bind(i64::try_from(wanted).unwrap_or(i64::MAX))
         .fetch_all(&self.pool)
         .await
         .map_err(unread)?;
@@ -329,9 +344,11 @@ impl Database {
         Ok(Some((messages, all, 2 * visible as i64)))
     }
 
-    /// Whose rows each exchange of a conversation showed.
+    /// Whose rows each exchange of a conversation showed, the latest first.
     async fn shown_in(&self, owner: &str, conversation: &str) -> Result<Vec<Shown>, StateError> {
-        let rows = sqlx::query("SELECT shown FROM exchanges WHERE owner = $1 AND conversation_id = $2");
+        let rows = sqlx::query(
+            "SELECT shown FROM exchanges WHERE owner = $1 AND conversation_id = $2 ORDER BY asked_at DESC, id DESC",
+        );
         let rows = rows.bind(owner).bind(conversation).fetch_all(&self.pool).await.map_err(unread)?;
         rows.iter().map(|row| shown(row, 0)).collect()
     }
@@ -352,7 +369,7 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn remove_before(&self, moment: OffsetDateTime) -> Result<u64, StateError> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin(Lasting::AtOnce).await?;
         let mut gone = 0;
         for removal in [
             "DELETE FROM conversations WHERE updated_at < $1",

@@ -7,7 +7,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Database, FILE, StateError, own};
+use super::home::own;
+use super::{Database, FILE, StateError};
 use crate::config::Secret;
 
 impl Database {
@@ -18,16 +19,14 @@ impl Database {
     /// A file that is there, a disk that refuses, PostgreSQL.
     pub async fn copy_to(&self, path: &Path) -> Result<(), StateError> {
         let failed = |detail: String| StateError::Copy { path: path.to_owned(), detail };
-        if !self.is_file {
-            return Err(StateError::OwnTools);
-        }
+        let copy = self.home.copy()?;
         if path.exists() {
             return Err(failed("it is there already: choose another name".into()));
         }
         let text = path.to_str().ok_or_else(|| failed("the name is not Unicode".into()))?;
         // SQLite takes an empty file as it is, rights and all.
         own(path).map_err(|error| failed(error.to_string()))?;
-        let copied = sqlx::query("VACUUM INTO $1").bind(text).execute(&self.pool).await;
+        let copied = sqlx::query(copy).bind(text).execute(&self.pool).await;
         if let Err(error) = copied {
             let _ = fs::remove_file(path);
             return Err(failed(error.to_string()));

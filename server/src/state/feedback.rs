@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::Row;
 use time::OffsetDateTime;
 
+use super::home::Lasting;
 use super::{Database, StateError, json, millis, storable, unkept, unread};
 
 /// What a reader says of an answer.
@@ -74,7 +75,7 @@ impl Database {
         decisions: &[Decision],
         at: OffsetDateTime,
     ) -> Result<(), StateError> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin(Lasting::AtOnce).await?;
         for decision in decisions {
             sqlx::query(
                 "INSERT INTO term_decisions (owner, term, canonical, accepted, updated_at) VALUES ($1, $2, $3, $4, $5)
@@ -93,7 +94,8 @@ impl Database {
         transaction.commit().await
     }
 
-    /// For each of the dictionary's words, how many owners took some word for it, less those who did not.
+    /// For each of the dictionary's words, how many owners took some word for it, less those who did not: one vote each, however
+    /// many words they decided.
     ///
     /// # Errors
     /// The database.
@@ -101,7 +103,9 @@ impl Database {
         let mut learned = BTreeMap::new();
         for canonical in canonicals {
             let row = sqlx::query(
-                "SELECT COALESCE(CAST(SUM(2 * accepted - 1) AS BIGINT), 0) FROM term_decisions WHERE canonical = $1",
+                "SELECT COALESCE(CAST(SUM(vote) AS BIGINT), 0) FROM
+                 (SELECT CASE WHEN SUM(2 * accepted - 1) > 0 THEN 1 WHEN SUM(2 * accepted - 1) < 0 THEN -1 ELSE 0 END AS vote
+                  FROM term_decisions WHERE canonical = $1 GROUP BY owner) AS votes",
             );
             let row = row.bind(canonical).fetch_one(&self.pool).await.map_err(unread)?;
             learned.insert(canonical.clone(), row.try_get(0).map_err(unread)?);

@@ -85,7 +85,7 @@ impl Database {
 
 /// Whether `text` has `word`, in whatever width. White space says nothing in a name in kanji: people write 江口　照男 as often as
 /// 江口照男.
-fn names_in_any_writing(text: &str, word: &str) -> bool {
+pub(super) fn names_in_any_writing(text: &str, word: &str) -> bool {
     let narrow = |text: &str| text.chars().map(half_width).collect::<String>();
     let close = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
     let (text, word) = (narrow(text), narrow(word));
@@ -98,6 +98,11 @@ pub(super) fn without_scope_of(record: &mut Value, client: &str) -> bool {
     let before = clients.len();
     clients.retain(|known| known != client);
     clients.len() < before
+}
+
+/// Whether any text in `value` has `word`.
+pub(super) fn names_anywhere(value: &Value, word: &str) -> bool {
+    any_text(value, &|text| names_in_any_writing(text, word))
 }
 
 /// Whether any text in `value` passes.

@@ -2,9 +2,13 @@
 //! made, and settled at what it did cost; both change ledger and limits in one transaction, so that no crash and no second
 //! instance can part them. Money is in whole millionths of a yen.
 
-use sqlx::{AnyConnection, Row};
+use std::collections::HashMap;
+
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row, SqlSafeStr};
 use time::OffsetDateTime;
 
+use super::home::Lasting;
 use super::{Database, StateError, millis, storable, unkept, unread};
 
 /// Percents of a limit that somebody is told of.
@@ -88,9 +92,6 @@ pub struct Settled {
     pub was_reserved: bool,
 }
 
-const NEW_BUDGET: &str = "INSERT INTO budgets (name, spent, reserved, calls, warned, refused)
-     VALUES ($1, 0, 0, 0, 0, 0) ON CONFLICT (name) DO NOTHING";
-
 /// Calls that were presumed to have cost the most.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presumed {
@@ -106,28 +107,15 @@ impl Database {
     /// # Errors
     /// The database; then the call must not be made.
     pub async fn reserve(&self, call: &Reservation, limits: &[Limit]) -> Result<Outcome, StateError> {
-        let mut limits = limits.to_vec();
-        // Always in one order, so that no two wait for each other.
-        limits.sort();
-        let mut transaction = self.begin().await?;
-        for limit in &limits {
-            sqlx::query(NEW_BUDGET).bind(&limit.name).execute(&mut *transaction).await.map_err(unkept)?;
-            let taken = sqlx::query(
-                "UPDATE budgets SET reserved = reserved + $2, calls = calls + 1
-                 WHERE name = $1 AND spent + reserved + $2 <= $3 AND calls < $4",
-            )
-            .bind(&limit.name)
-            .bind(call.most)
-            .bind(limit.most)
-            .bind(limit.calls)
-            .execute(&mut *transaction)
-            .await
-            .map_err(unkept)?;
-            if taken.rows_affected() == 0 {
-                transaction.rollback().await?;
-                let first = self.told(&limit.name).await?;
-                return Ok(Outcome::Refused(limit.clone(), first));
-            }
+        let mut transaction = self.begin(Lasting::Soon).await?;
+        let standing = count(&mut transaction, limits, Change::Reserved { most: call.most }).await?;
+        let is_passed = |(limit, standing): &(Limit, Standing)| {
+            standing.spent.saturating_add(standing.reserved) > limit.most || standing.calls > limit.calls
+        };
+        if let Some((limit, _)) = standing.into_iter().find(is_passed) {
+            transaction.rollback().await?;
+            let first = self.told(&limit.name).await?;
+            return Ok(Outcome::Refused(limit, first));
         }
         insert(&mut transaction, call, "reserved", 0).await?;
         transaction.commit().await?;
@@ -136,7 +124,10 @@ impl Database {
 
     /// Whether nobody was told yet that this limit left no room for a call.
     async fn told(&self, name: &str) -> Result<bool, StateError> {
-        sqlx::query(NEW_BUDGET).bind(name).execute(&self.pool).await.map_err(unkept)?;
+        let made =
+            "INSERT INTO budgets (name, spent, reserved, calls, warned, refused) VALUES ($1, 0, 0, 0, 0, 0)
+             ON CONFLICT (name) DO NOTHING";
+        sqlx::query(made).bind(name).execute(&self.pool).await.map_err(unkept)?;
         let told = sqlx::query("UPDATE budgets SET refused = 1 WHERE name = $1 AND refused = 0").bind(name);
         Ok(told.execute(&self.pool).await.map_err(unkept)?.rows_affected() > 0)
     }
@@ -155,7 +146,7 @@ impl Database {
         at: OffsetDateTime,
     ) -> Result<Option<Settled>, StateError> {
         let total = if spent.known { spent.input_cost + spent.output_cost } else { call.most };
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin(Lasting::Soon).await?;
         let mut was_reserved = true;
         let mut settled = 0;
         for before in ["reserved", "presumed"] {
@@ -191,23 +182,8 @@ impl Database {
         }
         // What was presumed is spent already.
         let (freed, more) = if was_reserved { (call.most, total) } else { (0, total - call.most) };
-        let mut limits = limits.to_vec();
-        limits.sort();
-        for limit in &limits {
-            // A version before may have reserved it where there was no such limit.
-            sqlx::query(NEW_BUDGET).bind(&limit.name).execute(&mut *transaction).await.map_err(unkept)?;
-            sqlx::query(
-                "UPDATE budgets SET spent = spent + $2,
-                 reserved = CASE WHEN reserved > $3 THEN reserved - $3 ELSE 0 END WHERE name = $1",
-            )
-            .bind(&limit.name)
-            .bind(more)
-            .bind(freed)
-            .execute(&mut *transaction)
-            .await
-            .map_err(unkept)?;
-        }
-        let reached = reached(&mut transaction, &limits).await?;
+        let standing = count(&mut transaction, limits, Change::Settled { more, freed }).await?;
+        let reached = reached(&mut transaction, &standing).await?;
         transaction.commit().await?;
         Ok(Some(Settled { reached, was_reserved }))
     }
@@ -254,7 +230,7 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn saved(&self, call: &Reservation, saved: i64) -> Result<(), StateError> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin(Lasting::Soon).await?;
         insert(&mut transaction, call, "saved", saved).await?;
         transaction.commit().await
     }
@@ -303,23 +279,87 @@ async fn insert(
     .map(drop)
 }
 
-/// Which of `limits` have just reached a percent that somebody is told of.
-async fn reached(
+/// What is spent of a limit.
+struct Standing {
+    spent: i64,
+    reserved: i64,
+    calls: i64,
+    /// The percent that somebody was told of last.
+    warned: i64,
+}
+
+/// How a call counts against its limits.
+enum Change {
+    Reserved { most: i64 },
+    Settled { more: i64, freed: i64 },
+}
+
+/// Counts against all of `limits` in one statement. One that is not there yet is made: a version before may not have had it.
+/// How each stands then, in the order of their names, in which they are locked, too: no two wait for each other.
+async fn count(
     transaction: &mut AnyConnection,
     limits: &[Limit],
+    change: Change,
+) -> Result<Vec<(Limit, Standing)>, StateError> {
+    let mut limits = limits.to_vec();
+    limits.sort();
+    if limits.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (amounts, made, changed) = match change {
+        Change::Reserved { most } => (
+            vec![most],
+            "0, $1, 1",
+            "reserved = budgets.reserved + excluded.reserved, calls = budgets.calls + 1",
+        ),
+        Change::Settled { more, freed } => (
+            vec![more, freed],
+            "$1, 0, 0",
+            "spent = budgets.spent + excluded.spent,
+             reserved = CASE WHEN budgets.reserved > $2 THEN budgets.reserved - $2 ELSE 0 END",
+        ),
+    };
+    let names = (1 + amounts.len()..).take(limits.len());
+    let rows: Vec<String> = names.map(|name| format!("(${name}, {made}, 0, 0)")).collect();
+    let sql = format!(
+        "INSERT INTO budgets (name, spent, reserved, calls, warned, refused) VALUES {}
+         ON CONFLICT (name) DO UPDATE SET {changed} RETURNING name, spent, reserved, calls, warned",
+        rows.join(", ")
+    );
+    // Made of the texts above and of numbers of parameters.
+    let mut counting = sqlx::query(sqlx::AssertSqlSafe(sql).into_sql_str());
+    for amount in amounts {
+        counting = counting.bind(amount);
+    }
+    for limit in &limits {
+        counting = counting.bind(&limit.name);
+    }
+    let rows = counting.fetch_all(transaction).await.map_err(unkept)?;
+    let standing = |row: &AnyRow| {
+        let number = |at: usize| row.try_get::<i64, _>(at).map_err(unread);
+        let name: String = row.try_get(0).map_err(unread)?;
+        let standing =
+            Standing { spent: number(1)?, reserved: number(2)?, calls: number(3)?, warned: number(4)? };
+        Ok((name, standing))
+    };
+    let mut standing: HashMap<String, Standing> =
+        rows.iter().map(standing).collect::<Result<_, StateError>>()?;
+    Ok(limits.into_iter().filter_map(|limit| standing.remove(&limit.name).map(|now| (limit, now))).collect())
+}
+
+/// Which limits have just reached a percent that somebody is told of.
+async fn reached(
+    transaction: &mut AnyConnection,
+    standing: &[(Limit, Standing)],
 ) -> Result<Vec<(String, i64)>, StateError> {
     let mut reached = Vec::new();
-    for limit in limits {
-        let row = sqlx::query("SELECT spent, warned, calls FROM budgets WHERE name = $1").bind(&limit.name);
-        let row = row.fetch_one(&mut *transaction).await.map_err(unread)?;
-        let number = |at: usize| row.try_get::<i64, _>(at).map_err(unread);
-        let (spent, warned, calls) = (number(0)?, number(1)?, number(2)?);
+    for (limit, Standing { spent, calls, warned, .. }) in standing {
         let is_of = |part: i64, whole: i64, percent: i64| {
             i128::from(part) * 100 >= i128::from(whole) * i128::from(percent)
         };
         let is_reached = |percent: &&i64| {
-            let reached = is_of(spent, limit.most, **percent) || is_of(calls, limit.calls, **percent);
-            **percent > warned && reached
+            let reached = is_of(*spent, limit.most, **percent) || is_of(*calls, limit.calls, **percent);
+            **percent > *warned && reached
         };
         let Some(percent) = TOLD_AT.iter().rev().find(is_reached) else { continue };
         let told =

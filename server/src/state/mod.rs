@@ -2,7 +2,8 @@
 //! of paid calls, the audit.
 //!
 //! Two homes, one SQL: an SQLite file beside the snapshots for one instance, PostgreSQL (`DATABASE_URL`) where several
-//! run. sqlx's `Any` driver is what both have in common; every statement runs on both, and every test of them too.
+//! run. sqlx's `Any` driver is what both have in common; every statement runs on both, and every test of them too. The few
+//! things that each does in its own way are the trait `Home`.
 
 mod audit;
 mod bill;
@@ -10,15 +11,15 @@ mod conversations;
 mod copy;
 mod feedback;
 mod forgotten;
+mod home;
 mod ledger;
 mod tokens;
 mod work;
 
-use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, ConnectOptions, Executor, SqlSafeStr};
@@ -32,6 +33,7 @@ pub use ledger::{Limit, Outcome, Presumed, Reservation, Settled, Spent};
 pub use tokens::{Allowed, Listed};
 
 use crate::config::Secret;
+use home::{File, Home, Lasting, Server};
 
 /// The SQLite file in the data directory.
 const FILE: &str = "state.sqlite";
@@ -42,12 +44,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often, and how far apart, the tables of a file are brought up to this version.
 const MIGRATION_TRIES: u32 = 20;
 const MIGRATION_PAUSE: Duration = Duration::from_millis(250);
-/// A write-ahead log that is flushed with every transaction: what was said to be kept is kept, whatever ends the process. What
-/// is removed is overwritten.
-const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON;";
-/// Characters of a path that stay as they are in an address.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
 /// Every change of the tables, oldest first. A released one is never edited.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "conversations", include_str!("migrations/0001_conversations.sql")),
@@ -107,8 +103,7 @@ pub enum StateError {
 #[derive(Clone, Debug)]
 pub struct Database {
     pool: AnyPool,
-    place: Cow<'static, str>,
-    is_file: bool,
+    home: Arc<dyn Home>,
 }
 
 impl Database {
@@ -118,36 +113,21 @@ impl Database {
     /// A database that cannot be reached, or that a later version has changed.
     pub async fn open(url: &Secret, directory: &Path) -> Result<Self, StateError> {
         sqlx::any::install_default_drivers();
-        let is_file = url.reveal().is_none();
-        let (address, place): (String, Cow<'static, str>) = if is_file {
-            let path = directory.join(FILE);
-            // An address always begins at the root.
-            let path = std::path::absolute(&path).unwrap_or(path);
-            let text = path.to_str().ok_or_else(|| StateError::Open {
-                place: path.display().to_string(),
-                detail: "the path is not Unicode: choose another KARUTE_DATA_DIR".into(),
-            })?;
-            let encoded = utf8_percent_encode(text, PLAIN);
-            (format!("sqlite://{encoded}?mode=rwc"), path.display().to_string().into())
-        } else {
-            (url.reveal().unwrap_or_default().to_owned(), "PostgreSQL".into())
+        let home: Arc<dyn Home> = match url.reveal() {
+            None => Arc::new(File::new(&directory.join(FILE))),
+            Some(_) => Arc::new(Server::new(url)),
         };
-        if !is_file && !["postgres://", "postgresql://"].iter().any(|scheme| address.starts_with(scheme)) {
-            return Err(StateError::Address);
-        }
-        if is_file {
-            own(&directory.join(FILE))
-                .map_err(|error| StateError::Open { place: place.to_string(), detail: error.to_string() })?;
-        }
-        let options: AnyConnectOptions = address.parse().map_err(|_| StateError::Address)?;
-        let failed = |detail: String| StateError::Open { place: place.to_string(), detail };
+        let failed = |detail: String| StateError::Open { place: home.place().to_owned(), detail };
+        let options: AnyConnectOptions = home.address()?.parse().map_err(|_| StateError::Address)?;
+        home.prepare().map_err(|error| failed(error.to_string()))?;
+        let greeting = home.greeting();
         let pool = AnyPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(PATIENCE)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    if is_file {
-                        connection.execute(PRAGMAS).await?;
+                    if let Some(greeting) = greeting {
+                        connection.execute(greeting).await?;
                     }
                     Ok(())
                 })
@@ -159,30 +139,30 @@ impl Database {
             Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
         };
         let migrator = Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect());
-        let mut tries = MIGRATION_TRIES;
+        let mut tries = if home.may_meet() { MIGRATION_TRIES } else { 1 };
         while let Err(error) = migrator.run(&pool).await {
-            // A file has no lock for this: of several programs that make its tables at once one does, and the others look again.
+            // Of several programs that make the tables of a file at once one does, and the others look again.
             tries -= 1;
-            if !is_file || tries == 0 {
+            if tries == 0 {
                 return Err(failed(error.to_string()));
             }
             tokio::time::sleep(MIGRATION_PAUSE).await;
         }
-        Ok(Self { pool, place, is_file })
+        Ok(Self { pool, home })
     }
 
     /// Where it is, without a password.
     pub fn place(&self) -> &str {
-        &self.place
+        self.home.place()
     }
 
-    /// Takes what was removed out of the write-ahead log, too.
+    /// Takes what was removed out of what was written ahead, too.
     ///
     /// # Errors
     /// The database.
     async fn truncate_log(&self) -> Result<(), StateError> {
-        if self.is_file {
-            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await.map_err(unkept)?;
+        if let Some(truncate) = self.home.truncate_log() {
+            sqlx::query(truncate).execute(&self.pool).await.map_err(unkept)?;
         }
         Ok(())
     }
@@ -192,7 +172,7 @@ impl Database {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), StateError> {
-        let mut work = self.begin().await?;
+        let mut work = self.begin(Lasting::AtOnce).await?;
         sqlx::query(
             "INSERT INTO budgets (name, spent, reserved, calls, warned, refused) VALUES ('health', 0, 0, 1, 0, 0)
              ON CONFLICT (name) DO UPDATE SET calls = budgets.calls + 1",
@@ -202,15 +182,6 @@ impl Database {
         .map_err(unkept)?;
         work.commit().await
     }
-}
-
-/// Makes the file, if it is not there, for its owner alone; SQLite gives its companions the same rights.
-fn own(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
 }
 
 fn unread(error: sqlx::Error) -> StateError {

@@ -5,39 +5,44 @@
 use std::ops::{Deref, DerefMut};
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection};
+use sqlx::{Any, AnyConnection, Executor};
 
+use super::home::{Bounds, Lasting};
 use super::{Database, StateError, unkept};
 
 /// A transaction. What is dropped without [`Work::commit`] has not happened.
 pub(super) struct Work {
     connection: PoolConnection<Any>,
+    bounds: Bounds,
     ended: bool,
 }
 
 impl Database {
-    /// Begins a transaction. The file has one writer: whoever begins waits until it is his turn, rather than find out later
-    /// that somebody else was first.
-    pub(super) async fn begin(&self) -> Result<Work, StateError> {
+    /// Begins a transaction.
+    pub(super) async fn begin(&self, lasting: Lasting) -> Result<Work, StateError> {
         let connection = self.pool.acquire().await.map_err(unkept)?;
-        let mut work = Work { connection, ended: false };
-        let begin = if self.is_file { "BEGIN IMMEDIATE" } else { "BEGIN" };
-        sqlx::query(begin).execute(&mut *work).await.map_err(unkept)?;
+        let bounds = self.home.bounds(lasting);
+        let mut work = Work { connection, bounds, ended: false };
+        work.execute(bounds.begin).await.map_err(unkept)?;
         Ok(work)
     }
 }
 
 impl Work {
-    /// Everything has happened, and is on the disk.
-    pub(super) async fn commit(mut self) -> Result<(), StateError> {
-        sqlx::query("COMMIT").execute(&mut *self).await.map_err(unkept)?;
-        self.ended = true;
-        Ok(())
+    /// Everything has happened.
+    pub(super) async fn commit(self) -> Result<(), StateError> {
+        let commit = self.bounds.commit;
+        self.end(commit).await
     }
 
     /// Nothing has happened.
-    pub(super) async fn rollback(mut self) -> Result<(), StateError> {
-        sqlx::query("ROLLBACK").execute(&mut *self).await.map_err(unkept)?;
+    pub(super) async fn rollback(self) -> Result<(), StateError> {
+        let rollback = self.bounds.rollback;
+        self.end(rollback).await
+    }
+
+    async fn end(mut self, how: &'static str) -> Result<(), StateError> {
+        self.execute(how).await.map_err(unkept)?;
         self.ended = true;
         Ok(())
     }

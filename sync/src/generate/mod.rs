@@ -4,6 +4,8 @@ pub mod gemini;
 pub mod openai;
 pub mod sse;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use serde::Serialize;
@@ -153,6 +155,16 @@ pub enum GenerateError {
         /// Why.
         detail: String,
     },
+    /// The service is there and will not take this request, as one that is too long for the model.
+    #[error("{model} at {place} refuses the request: {detail}")]
+    Refused {
+        /// The model.
+        model: String,
+        /// The address.
+        place: String,
+        /// Its status.
+        detail: String,
+    },
     /// The model will not answer this question, or may not say what it was saying.
     #[error("{model} blocked the answer ({reason})")]
     Blocked {
@@ -193,13 +205,22 @@ impl GenerateError {
         matches!(self, Self::Google(error) if error.refused())
     }
 
-    /// Whether the service said no for the moment, so that it may be asked once more.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Google(GoogleError::Unavailable { refused: true, .. }))
+    /// How long the service wants to be left alone before it is asked once more, where it said no for the moment; `None` where
+    /// asking again is of no use.
+    pub fn passes_after(&self) -> Option<Duration> {
+        match self {
+            Self::Google(GoogleError::Unavailable { refused: true, after, .. }) => {
+                Some(after.unwrap_or_default())
+            }
+            _ => None,
+        }
     }
 
     /// Whether it is this question that the service will not answer: another one may be answered.
     pub fn is_of_the_question(&self) -> bool {
-        matches!(self, Self::Blocked { .. } | Self::Google(GoogleError::Refused { .. }))
+        matches!(
+            self,
+            Self::Blocked { .. } | Self::Refused { .. } | Self::Google(GoogleError::Refused { .. })
+        )
     }
 }

@@ -117,7 +117,16 @@ impl Generator for OpenAi {
         let response = request.send().await.map_err(|error| self.failed(error.without_url().to_string()))?;
         if response.status() != StatusCode::OK {
             // What a service says of a refusal may quote the prompt, which holds records: only its status is told.
-            return Err(self.failed(response.status().to_string()));
+            let status = response.status();
+            return Err(match status {
+                StatusCode::BAD_REQUEST
+                | StatusCode::PAYLOAD_TOO_LARGE
+                | StatusCode::UNPROCESSABLE_ENTITY => {
+                    let place = self.url.origin().ascii_serialization();
+                    GenerateError::Refused { model: self.model.clone(), place, detail: status.to_string() }
+                }
+                _ => self.failed(status.to_string()),
+            });
         }
         let mut pieces = response.bytes_stream();
         let model = self.model.clone();

@@ -253,6 +253,7 @@ impl Client {
             attempts: 1,
             last: told(&error),
             refused: false,
+            after: None,
         };
         Ok(response.bytes_stream().map(move |piece| piece.map_err(&broken)).boxed())
     }
@@ -303,7 +304,14 @@ impl Client {
                     Some(asked) if too_long => format!("{reason} (it asks for {} s)", asked.as_secs()),
                     _ => reason,
                 };
-                return Err(GoogleError::Unavailable { service, what, attempts, last, refused: all_refused });
+                return Err(GoogleError::Unavailable {
+                    service,
+                    what,
+                    attempts,
+                    last,
+                    refused: all_refused,
+                    after,
+                });
             };
             let pause = after.map_or(pause, |asked| asked.max(pause));
             tracing::warn!(
@@ -404,6 +412,7 @@ impl Client {
                 attempts: 1,
                 last: status.to_string(),
                 refused: nothing_done,
+                after: None,
             },
             _ => {
                 let message = match message.is_empty() {
@@ -432,6 +441,7 @@ fn broken(call: &Call<'_>, error: &reqwest::Error) -> Ended {
             attempts: 1,
             last: told(error),
             refused: false,
+            after: None,
         }),
     }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong between karute and Google, with what to do about it.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 /// A call to Google failed for good. Holds no cell text.
@@ -96,6 +98,8 @@ pub enum GoogleError {
         last: String,
         /// Whether the service itself said no each time, so that nothing was done and nothing is billed.
         refused: bool,
+        /// How long it wants to be left alone, if it said so.
+        after: Option<Duration>,
     },
     /// The run may make no more calls.
     #[error(

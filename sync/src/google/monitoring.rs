@@ -31,6 +31,7 @@ pub async fn ahead(host: &Host) -> Result<time::Duration, GoogleError> {
         attempts: 1,
         last,
         refused: false,
+        after: None,
     };
     crate::tls::choose();
     let http = reqwest::Client::builder()

@@ -37,6 +37,7 @@ impl Plain {
             attempts: 1,
             last,
             refused: false,
+            after: None,
         };
         let response =
             self.http.get(url).send().await.map_err(|error| failed(error.without_url().to_string()))?;

@@ -4,7 +4,7 @@
 use karute_engine::words::{Script, normalise};
 
 /// How generic names end, as Japanese writes them, folded to hiragana.
-const JAPANESE: [&str; 97] = [
+const JAPANESE: [&str; 100] = [
     "じぴん",
     "ぷりる",
     "さるたん",
@@ -102,10 +102,13 @@ const JAPANESE: [&str; 97] = [
     "たけぷろん",
     "ねきしうむ",
     "がすたー",
+    "らくとん",
+    "れのん",
+    "のるふぃん",
 ];
 
 /// How generic names end in English.
-const ENGLISH: [&str; 72] = [
+const ENGLISH: [&str; 75] = [
     "dipine",
     "pril",
     "sartan",
@@ -150,6 +153,9 @@ const ENGLISH: [&str; 72] = [
     "tropium",
     "terol",
     "morphine",
+    "norphine",
+    "renone",
+    "lactone",
     "codone",
     "acetaminophen",
     "pentin",
@@ -345,15 +351,14 @@ pub(super) fn others(text: &str, evidence: &str) -> bool {
     if !GIVEN.iter().any(|word| folded.contains(word)) {
         return false;
     }
-    let foreign = |word: &String| {
-        !word.is_ascii() && word.chars().count() >= 4 && !CARE.iter().any(|known| word.contains(known))
-    };
+    let foreign = |word: &String| !word.is_ascii() && !CARE.iter().any(|known| word.contains(known));
     let own: Vec<String> = words(text).into_iter().filter(foreign).filter(lacking).collect();
     let replaced = words(evidence).into_iter().filter(foreign).any(|word| !holds(text, &word));
     !own.is_empty() && replaced
 }
 
-/// The words of `text` in katakana or Latin letters of at least four characters, folded, without the form of a drug.
+/// The words of `text` in katakana or Latin letters of at least four characters, or three before the form of a drug, folded,
+/// without that form.
 fn words(text: &str) -> Vec<String> {
     let symbols = normalise(text);
     let kind = |script: Script| match script {
@@ -361,9 +366,14 @@ fn words(text: &str) -> Vec<String> {
         Script::Letter => 2,
         _ => 0,
     };
-    let runs = symbols.chunk_by(|a, b| kind(a.script) == kind(b.script));
     let mut found = Vec::new();
-    for run in runs.filter(|run| run.len() >= 4 && kind(run[0].script) > 0) {
+    let mut at = 0;
+    for run in symbols.chunk_by(|a, b| kind(a.script) == kind(b.script)) {
+        at += run.len();
+        let given = symbols.get(at).is_some_and(|next| "錠散内軟坐点".contains(next.folded));
+        if kind(run[0].script) == 0 || run.len() < if given { 3 } else { 4 } {
+            continue;
+        }
         let word: String = run.iter().map(|symbol| symbol.folded).collect();
         let bare =
             FORMS.iter().find_map(|form| word.strip_suffix(form)).filter(|bare| bare.chars().count() >= 3);

@@ -1,7 +1,10 @@
 //! Pairs of opposites: a text that says one where its record says only the other has turned it round.
 
+use super::clause::Clause;
+use super::derived::weekdays;
+
 /// Each pair is two lists of words; a word of one list is the opposite of every word of the other.
-const PAIRS: [(&[&str], &[&str]); 24] = [
+const PAIRS: [(&[&str], &[&str]); 25] = [
     (&["陽性"], &["陰性"]),
     (&["右"], &["左"]),
     (&["増加", "増え", "増量", "増し", "増やし"], &["減少", "減っ", "減量", "減り", "減らし"]),
@@ -29,28 +32,189 @@ const PAIRS: [(&[&str], &[&str]); 24] = [
     (&["upper"], &["lower"]),
     (&["constipat"], &["diarrh"]),
     (&["admitted"], &["discharged"]),
+    (&["自走式", "自走用"], &["介助式", "介助用"]),
 ];
 
-/// Words of which a text names one and its record only others: meals, days of the week.
-const CHOICES: [&[&str]; 4] = [
-    &["朝食", "昼食", "夕食"],
-    &["月曜", "火曜", "水曜", "木曜", "金曜", "土曜", "日曜"],
-    &["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
-    &["breakfast", "lunch", "dinner"],
+/// Pairs that mean the opposite only of one thing: sentences are held against those that speak of the same. Longer words come
+/// first, and a sentence that holds words of both sides says neither.
+const OF_ONE_THING: [(&[&str], &[&str]); 16] = [
+    (
+        &["自立", "ご自身", "自分で", "自力", "一人で行え", "独力"],
+        &["全介助", "介助を要", "介助が必要", "自力では困難"],
+    ),
+    (&["開始", "始ま", "始め", "導入"], &["終了", "終わ", "中止", "打ち切"]),
+    (&["継続", "続け", "続い", "続行"], &["中断", "中止", "終了", "休止", "取りやめ", "控え"]),
+    (
+        &["同意", "受け入れ", "受けいれ", "承諾", "応じ", "了承", "希望し", "決め"],
+        &["拒否", "断った", "断られ", "断りま", "拒ん", "見送", "拒み"],
+    ),
+    (&["通常どおり", "通常通り", "予定どおり", "予定通り"], &["休み", "中止", "延期", "取りやめ", "見送"]),
+    (&["開いた", "開いて", "離開"], &["閉鎖", "閉じ", "治癒", "上皮化"]),
+    (&["済ん", "済み", "終え", "完了", "すでに"], &["未だ", "これから", "未定", "は未"]),
+    (&["認められ", "承認", "可決", "対象にな"], &["対象外", "却下", "否決", "非該当"]),
+    (&["つけて", "装着し", "着けて", "はめて"], &["外し", "外さ", "はずし"]),
+    (&["そばに", "同居", "付き添", "一緒に"], &["独居", "一人暮らし", "独り", "不在"]),
+    (&["異常があ", "異常を認め", "異常値"], &["基準範囲内", "正常範囲", "正常で", "異常な"]),
+    (&["はっきり", "清明"], &["低下", "混濁", "朦朧"]),
+    (&["必要"], &["不要"]),
+    (&["outstanding", "unpaid", "overdue"], &["settled", "paid"]),
+    (&["approved", "agreed", "accepted"], &["voted down", "rejected", "turned down", "declined", "refused"]),
+    (&["given", "taken", "took", "administered"], &["held", "withheld", "omitted", "skipped", "missed"]),
+];
+
+/// Words of which a text names one and its record only others, each with other words for it: meals, parts of the day, forms
+/// of a drug, relatives, injuries.
+const CHOICES: [&[&[&str]]; 9] = [
+    &[&["朝食"], &["昼食"], &["夕食"]],
+    &[&["breakfast"], &["lunch"], &["dinner"]],
+    &[&["早朝", "朝一番"], &["夕方"]],
+    &[&["morning"], &["afternoon"], &["evening", "tonight"]],
+    &[
+        &["錠"],
+        &["エアー", "吸入"],
+        &["坐薬", "坐剤"],
+        &["テープ", "パッチ", "貼付"],
+        &["軟膏", "クリーム"],
+        &["点眼"],
+    ],
+    &[&["tablet"], &["inhaler"], &["suppositor"], &["patch"], &["ointment", "cream"], &["eye drop"]],
+    &[
+        &["娘", "長女", "次女", "三女"],
+        &["息子", "長男", "次男", "三男"],
+        &["姪"],
+        &["甥"],
+        &["孫"],
+        &["妻", "奥様", "奥さん", "家内"],
+        &["夫", "ご主人", "主人", "旦那"],
+        &["姉"],
+        &["妹"],
+        &["兄"],
+        &["弟"],
+    ],
+    &[&["daughter"], &["son"], &["niece"], &["nephew"], &["wife"], &["husband"], &["sister"], &["brother"]],
+    &[&["骨折"], &["捻挫"], &["打撲"], &["脱臼"]],
 ];
 
 /// Whether `text` says one of a pair where `evidence` says only the other. Both are folded.
 pub(super) fn turned(text: &str, evidence: &str) -> bool {
-    let holds = |text: &str, words: &[&str]| words.iter().any(|word| has(text, word));
     let pairs = PAIRS.iter().flat_map(|(a, b)| [(a, b), (b, a)]);
     let mut turned = pairs.map(|(own, other)| {
         holds(text, own) && !holds(text, other) && holds(evidence, other) && !holds(evidence, own)
     });
-    let chosen = |choice: &&[&str]| {
-        let named: Vec<&&str> = choice.iter().filter(|word| has(evidence, word)).collect();
-        !named.is_empty() && choice.iter().any(|word| has(text, word) && !named.contains(&word))
+    let chosen = |choice: &&[&[&str]]| {
+        let named =
+            |text: &str| -> Vec<usize> { (0..choice.len()).filter(|at| holds(text, choice[*at])).collect() };
+        let there = named(evidence);
+        !there.is_empty() && named(text).iter().any(|at| !there.contains(at))
     };
-    turned.any(|turned| turned) || CHOICES.iter().any(chosen)
+    turned.any(|turned| turned)
+        || CHOICES.iter().any(chosen)
+        || other_day(text, evidence)
+        || other_way(text, evidence)
+}
+
+fn holds(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| has(text, word))
+}
+
+/// Whether `text` names a day of the week where `evidence` names only others.
+fn other_day(text: &str, evidence: &str) -> bool {
+    let there = weekdays(evidence);
+    !there.is_empty() && weekdays(text).iter().any(|day| !there.contains(day))
+}
+
+/// Whether a clause of a text says of something the opposite of what every sentence that speaks of it `said`. Clauses that deny say
+/// neither.
+pub(super) fn turned_of_one_thing(claimed: &[Clause], said: &[Clause]) -> bool {
+    let pairs = || OF_ONE_THING.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]);
+    let sentences: Vec<&[Clause]> = said.chunk_by(|a, b| a.sentence == b.sentence).collect();
+    claimed.iter().filter(|claim| !claim.turns).any(|claim| {
+        let things = things(&claim.text);
+        let speaks_of_it = |clause: &Clause| things.iter().any(|thing| clause.text.contains(thing.as_str()));
+        let about: Vec<&[Clause]> =
+            sentences.iter().filter(|sentence| sentence.iter().any(speaks_of_it)).copied().collect();
+        pairs().filter(|(own, other)| holds(&claim.text, own) && !holds(&claim.text, other)).any(
+            |(own, other)| {
+                let say = |words: &[&str]| {
+                    about.iter().any(|sentence| {
+                        sentence.iter().any(|clause| !clause.turns && holds(&clause.text, words))
+                    })
+                };
+                say(other) && !say(own)
+            },
+        )
+    })
+}
+
+/// Words that say what a sentence is about: runs of kanji or katakana, and English words, but for those that stand everywhere.
+pub(super) fn things(sentence: &str) -> Vec<String> {
+    const EVERYWHERE: [&str; 26] = [
+        "本人",
+        "自身",
+        "利用者",
+        "訪問",
+        "記録",
+        "今回",
+        "本日",
+        "今日",
+        "今週",
+        "今月",
+        "看護師",
+        "家族",
+        "様子",
+        "状態",
+        "確認",
+        "必要",
+        "実施",
+        "継続",
+        "開始",
+        "終了",
+        "中止",
+        "予定",
+        "with",
+        "that",
+        "this",
+        "patient",
+    ];
+    let kind = |c: char| match c {
+        '\u{4e00}'..='\u{9fff}' | '々' => 1,
+        'ァ'..='ヺ' | 'ー' => 2,
+        'a'..='z' => 3,
+        _ => 0,
+    };
+    let characters: Vec<char> = sentence.chars().collect();
+    let runs = characters.chunk_by(|a, b| kind(*a) == kind(*b));
+    let telling = runs.filter(|run| match kind(run[0]) {
+        0 => false,
+        3 => run.len() >= 4,
+        _ => run.len() >= 2,
+    });
+    let words = telling.map(|run| run.iter().collect::<String>());
+    words.filter(|word| !EVERYWHERE.contains(&word.as_str())).collect()
+}
+
+/// Whether `text` says "from a to b" where `evidence` says from b to a.
+fn other_way(text: &str, evidence: &str) -> bool {
+    let bare = |text: &str| text.replace("さん", "").replace('様', "");
+    let (text, evidence) = (bare(text), bare(evidence));
+    let belongs = |c: char| !matches!(c, 'ぁ'..='ゖ' | '、' | '。' | ' ' | '\n' | '(' | ')' | '・');
+    text.match_indices("から").any(|(at, from)| {
+        let before: String = text[..at]
+            .chars()
+            .rev()
+            .take_while(|c| belongs(*c))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect();
+        let after: String = text[at + from.len()..].chars().take_while(|c| belongs(*c)).collect();
+        let (own, other) = (format!("{before}から{after}"), format!("{after}から{before}"));
+        !before.is_empty()
+            && !after.is_empty()
+            && before != after
+            && evidence.contains(&other)
+            && !evidence.contains(&own)
+    })
 }
 
 /// Whether `text` holds `word`; an English one at the beginning of a word.
@@ -75,6 +239,10 @@ mod tests {
             ("the left heel", "right heel", true),
             ("it got worse", "improved since", true),
             ("before breakfast", "before breakfast and after dinner", false),
+            ("ベッドは金曜日に届きます", "ベッド搬入 10月15日(水)", true),
+            ("担当は羽生さんから岸本さんに代わりました", "担当が岸本から羽生に交代", true),
+            ("キーパーソンは娘さん", "キーパーソンは姪", true),
+            ("娘さんが来た", "長女が来訪", false),
         ] {
             assert_eq!(turned(text, evidence), expected, "{text} / {evidence}");
         }

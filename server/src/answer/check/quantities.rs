@@ -1,9 +1,8 @@
 //! Numbers with their units, days and times of a text, in one form however they are written.
 
-use karute_engine::words::half_width;
 use time::Month;
 
-use crate::numerals::{self, ERAS, numeral};
+use super::folded::{SPELT, folded};
 
 /// Something that is counted or measured, or a moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,15 +11,26 @@ pub(super) enum Quantity {
     Number { value: f64, unit: String },
     /// A day of the calendar, the year where it is said.
     Day { year: Option<u32>, month: u32, day: u32 },
-    /// A time of the day in minutes from midnight.
-    Time { minutes: u32 },
+    /// A time of the day in minutes from midnight, give or take so many; whether it may be meant by half the day's clock.
+    Time { minutes: u32, within: u32, halved: bool },
     /// A month of any year.
     Month { month: u32 },
     /// How often in how many days.
     Rate { times: f64, days: u32 },
+    /// How much in how many minutes.
+    Pace { value: f64, minutes: u32 },
 }
 
 impl Quantity {
+    /// Whether hardly two records hold it by chance.
+    pub(super) fn is_telling(&self) -> bool {
+        match self {
+            Self::Number { value, .. } => *value >= 10.0 || value.fract() != 0.0,
+            Self::Day { .. } | Self::Time { .. } | Self::Pace { .. } => true,
+            Self::Month { .. } | Self::Rate { .. } => false,
+        }
+    }
+
     /// Whether a text that says this one also says `claimed`.
     pub(super) fn covers(&self, claimed: &Self) -> bool {
         match (self, claimed) {
@@ -41,7 +51,17 @@ impl Quantity {
             (Self::Day { year, month, day }, Self::Day { year: wanted, month: m, day: d }) => {
                 (month, day) == (m, d) && (year.is_none() || wanted.is_none() || year == wanted)
             }
-            (Self::Time { minutes }, Self::Time { minutes: other }) => minutes == other,
+            (
+                Self::Time { minutes, within, halved },
+                Self::Time { minutes: other, within: also, halved: too },
+            ) => {
+                let apart = minutes.abs_diff(*other);
+                let apart = if *halved || *too { apart.min(apart.abs_diff(HALF_A_DAY)) } else { apart };
+                apart <= *within.max(also)
+            }
+            (Self::Pace { value, minutes }, Self::Pace { value: other, minutes: m }) => {
+                (value - other).abs() < 1e-9 && minutes == m
+            }
             (Self::Rate { times, days }, Self::Rate { times: t, days: d }) => {
                 (times - t).abs() < 1e-9 && days == d
             }
@@ -49,6 +69,11 @@ impl Quantity {
         }
     }
 }
+
+/// How many minutes "just before" and 頃 are off at most.
+const NEARLY_MINUTES: u32 = 15;
+/// Minutes from noon to midnight.
+const HALF_A_DAY: u32 = 12 * 60;
 
 /// Units of one meaning; the first of each is what they become.
 const UNITS: &[&[&str]] = &[
@@ -105,6 +130,10 @@ pub(super) fn stated(text: &str) -> Vec<Quantity> {
 pub(super) fn holds(said: &[Quantity], claimed: &Quantity) -> bool {
     let covered = || said.iter().any(|known| known.covers(claimed));
     match claimed {
+        Quantity::Pace { value, .. } => {
+            let same = |known: &Quantity| matches!(known, Quantity::Pace { value: v, .. } if (v - value).abs() < 1e-9);
+            covered() || !said.iter().any(same)
+        }
         Quantity::Rate { times, .. } => {
             let same = |known: &&Quantity| matches!(known, Quantity::Rate { times: t, .. } if (t - times).abs() < 1e-9);
             covered() || !said.iter().any(|known| same(&known))
@@ -134,9 +163,10 @@ fn found(text: &str, stated: bool) -> Vec<Quantity> {
         match taken {
             Some((length, mut quantities)) => {
                 let after = text.get(at + length..).unwrap_or_default();
-                if stated
-                    && ["に", "おき", "あたり", "当たり", "ごと"].iter().any(|word| after.starts_with(word))
-                {
+                let per =
+                    ["に", "おき", "あたり", "当たり", "ごと"].iter().any(|word| after.starts_with(word));
+                // The 1 of 1日1500ml, too.
+                if stated && (per || after.starts_with(|c: char| c.is_ascii_digit())) {
                     quantities.retain(|quantity| !matches!(quantity, Quantity::Number { value: 1.0, .. }));
                 }
                 if stated && before == Some(SPELT) {
@@ -151,13 +181,94 @@ fn found(text: &str, stated: bool) -> Vec<Quantity> {
         }
     }
     found.extend(rates(&text));
+    found.extend(paces(&text));
+    found
+}
+
+/// Whether `text` counts something in words, as in "five clients", of which `evidence` counts only another number.
+pub(super) fn counts_otherwise(text: &str, evidence: &str) -> bool {
+    let said = counted_things(evidence);
+    counted_things(text).iter().filter(|counted| counted.in_words).any(|claim| {
+        let mut about = said.iter().filter(|other| other.thing == claim.thing).peekable();
+        about.peek().is_some() && about.all(|other| other.number != claim.number)
+    })
+}
+
+struct Counted {
+    number: u32,
+    in_words: bool,
+    thing: String,
+}
+
+/// The English things of which `text` says how many there are: the last of one or two words behind a number.
+fn counted_things(text: &str) -> Vec<Counted> {
+    let text = folded(text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let count = |at: usize| {
+        let word = words[at];
+        let in_words = word.starts_with(SPELT);
+        let number = word.trim_start_matches(SPELT).parse().ok()?;
+        let follows = words[at + 1..].iter().take(3).map_while(|next| {
+            let bare = next.trim_end_matches([',', '.', ';']);
+            bare.bytes().all(|c| c.is_ascii_lowercase()).then_some((bare, bare.len() < next.len()))
+        });
+        let mut thing = "";
+        for (word, ends) in follows {
+            if word.ends_with('s') && word.len() > 3 {
+                thing = word;
+                break;
+            }
+            if ends {
+                break;
+            }
+        }
+        (!thing.is_empty()).then(|| Counted { number, in_words, thing: thing.to_owned() })
+    };
+    (0..words.len()).filter_map(count).collect()
+}
+
+/// 150ml/時, 毎分150ml, 80 ml per hour.
+fn paces(text: &str) -> Vec<Quantity> {
+    const BEHIND: [(&str, u32); 12] = [
+        ("/時", 60),
+        ("/hr", 60),
+        ("/h", 60),
+        (" per hour", 60),
+        (" an hour", 60),
+        ("/1時間", 60),
+        ("/分", 1),
+        ("/min", 1),
+        (" per minute", 1),
+        (" a minute", 1),
+        ("/週", 7 * 24 * 60),
+        ("/日", 24 * 60),
+    ];
+    const BEFORE: [(&str, u32); 4] = [("毎時", 60), ("1時間に", 60), ("毎分", 1), ("1分間に", 1)];
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices(|c: char| c.is_ascii_digit()) {
+        let front = &text[..at];
+        if front.ends_with(|c: char| c.is_ascii_digit() || c == '.') {
+            continue;
+        }
+        let Some((length, quantities)) = number(&text[at..]) else { continue };
+        let [Quantity::Number { value, .. }] = quantities[..] else { continue };
+        let behind = BEHIND.iter().find(|(per, _)| text[at + length..].starts_with(per));
+        let before = BEFORE.iter().find(|(per, _)| front.trim_end().ends_with(per));
+        if let Some((_, minutes)) = behind.or(before) {
+            found.push(Quantity::Pace { value, minutes: *minutes });
+        }
+    }
     found
 }
 
 /// 1日3回, 週に2回, 2 times a day, once weekly.
 fn rates(text: &str) -> Vec<Quantity> {
-    const PERIODS: [(&str, u32); 5] = [("1日に", 1), ("1日", 1), ("毎日", 1), ("週に", 7), ("週", 7)];
-    const ENGLISH: [(&str, u32); 10] = [
+    const PERIODS: [(&str, u32); 7] =
+        [("1日に", 1), ("1日", 1), ("毎日", 1), ("週に", 7), ("週", 7), ("月に", 30), ("月", 30)];
+    const ENGLISH: [(&str, u32); 13] = [
+        ("a month", 30),
+        ("per month", 30),
+        ("monthly", 30),
         ("a day", 1),
         ("per day", 1),
         ("daily", 1),
@@ -199,122 +310,8 @@ fn rates(text: &str) -> Vec<Quantity> {
 
 type Taken = Option<(usize, Vec<Quantity>)>;
 
-/// Half width, lower case, no commas inside numbers, numerals of kanji before a unit as digits.
-pub(super) fn folded(text: &str) -> String {
-    let half: String = text
-        .chars()
-        .map(|char| match char {
-            '　' => ' ',
-            '〜' => '~',
-            other => half_width(other),
-        })
-        .flat_map(char::to_lowercase)
-        .collect();
-    let characters: Vec<char> = half.chars().collect();
-    let mut folded = String::with_capacity(half.len());
-    let mut at = 0;
-    while at < characters.len() {
-        let digit = |at: usize| characters.get(at).is_some_and(char::is_ascii_digit);
-        if characters[at] == ','
-            && at > 0
-            && digit(at - 1)
-            && (1..4).all(|ahead| digit(at + ahead))
-            && !digit(at + 4)
-        {
-            at += 1;
-            continue;
-        }
-        let length = characters[at..].iter().take_while(|char| numeral(**char).is_some()).count();
-        let counts =
-            characters.get(at + length).is_some_and(|next| "回錠日月時分歳人名度週本枚個種".contains(*next));
-        if length > 0
-            && counts
-            && let Some(value) = numerals::number(&characters[at..at + length])
-        {
-            folded.push_str(&value.to_string());
-            at += length;
-            continue;
-        }
-        folded.push(characters[at]);
-        at += 1;
-    }
-    counted(&eras(&folded))
-}
-
-/// 令和7年 and the like as years of the common era; 8万6400 as 86400.
-fn eras(text: &str) -> String {
-    let mut whole = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let era = ERAS.into_iter().find_map(|(era, before)| {
-            let after = rest.strip_prefix(era)?;
-            let (length, year) =
-                digits(after).or_else(|| after.starts_with('元').then_some(('元'.len_utf8(), 1)))?;
-            after[length..].starts_with('年').then(|| (before + year, era.len() + length))
-        });
-        let thousands = || {
-            let (length, myriads) = digits(rest)?;
-            let after = rest[length..].strip_prefix('万')?;
-            let (more, units) = digits(after).filter(|(_, units)| *units < 10_000).unwrap_or((0, 0));
-            let value = myriads.checked_mul(10_000)?.checked_add(units)?;
-            Some((value, length + '万'.len_utf8() + more))
-        };
-        let inside = whole.ends_with(|c: char| c.is_ascii_digit() || c == '.');
-        match era.or_else(|| if inside { None } else { thousands() }) {
-            Some((value, length)) => {
-                whole.push_str(&value.to_string());
-                rest = &rest[length..];
-            }
-            None => {
-                whole.push(first);
-                rest = &rest[first.len_utf8()..];
-            }
-        }
-    }
-    whole
-}
-
-/// Numbers that English writes as words, before what they count.
-const WORDS: [(&str, &str); 15] = [
-    ("one", "1"),
-    ("two", "2"),
-    ("three", "3"),
-    ("four", "4"),
-    ("five", "5"),
-    ("six", "6"),
-    ("seven", "7"),
-    ("eight", "8"),
-    ("nine", "9"),
-    ("ten", "10"),
-    ("eleven", "11"),
-    ("twelve", "12"),
-    ("both", "2"),
-    ("once", "1 time"),
-    ("twice", "2 times"),
-];
-
-fn counted(text: &str) -> String {
-    let mut whole = String::with_capacity(text.len());
-    for piece in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
-        let word = piece.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-        match WORDS.iter().find(|(name, _)| *name == word) {
-            // No digit: what only a word says must not look like a number that somebody wrote.
-            Some((_, digits)) => {
-                whole.push(SPELT);
-                whole.push_str(digits);
-                whole.push_str(&piece[word.len()..]);
-            }
-            None => whole.push_str(piece),
-        }
-    }
-    whole
-}
-
-/// Stands before a number that was written as a word.
-const SPELT: char = '\u{1}';
-
 /// Digits at the start: how many bytes, and their number.
-fn digits(text: &str) -> Option<(usize, u32)> {
+pub(super) fn digits(text: &str) -> Option<(usize, u32)> {
     let length = text.bytes().take_while(u8::is_ascii_digit).count();
     (1..=6).contains(&length).then(|| text[..length].parse().ok().map(|number| (length, number)))?
 }
@@ -427,13 +424,34 @@ fn month(text: &str) -> Taken {
     one.then(|| (length + '月'.len_utf8(), vec![Quantity::Month { month }]))
 }
 
-/// 14時30分, 14時半, 午後2時, 14:30, 2:30 pm, 2 pm.
+/// 14時30分, 14時半, 午後2時, 夜7時, 14:30, 2:30 pm, 2 pm, 正午, noon; "just before 6 pm" and 10時頃 are nearly so.
 fn moment(text: &str) -> Taken {
-    let (skip, afternoon) = match text {
-        _ if text.starts_with("午後") => ("午後".len(), true),
-        _ if text.starts_with("午前") => ("午前".len(), false),
-        _ => (0, false),
+    for (noon, minutes) in [("正午", HALF_A_DAY), ("noon", HALF_A_DAY), ("midnight", 0)] {
+        if text.starts_with(noon) {
+            return Some((noon.len(), vec![Quantity::Time { minutes, within: 0, halved: false }]));
+        }
+    }
+    const NEARLY: [&str; 9] = [
+        "just before ",
+        "just after ",
+        "shortly before ",
+        "shortly after ",
+        "around ",
+        "about ",
+        "nearly ",
+        "約",
+        "およそ",
+    ];
+    let hedge = NEARLY.iter().find(|hedge| text.starts_with(**hedge)).map_or(0, |hedge| hedge.len());
+    let half_of_day = &text[hedge..];
+    let (prefix, afternoon, halved) = match half_of_day {
+        _ if half_of_day.starts_with("午後") => ("午後", true, false),
+        _ if half_of_day.starts_with("午前") => ("午前", false, false),
+        _ if half_of_day.starts_with("夕方") => ("夕方", true, true),
+        _ if half_of_day.starts_with(['夜', '晩']) => ("夜", true, true),
+        _ => ("", false, false),
     };
+    let skip = hedge + prefix.len();
     let rest = &text[skip..];
     let (length, hour) = digits(rest)?;
     let mut at = skip + length;
@@ -468,8 +486,11 @@ fn moment(text: &str) -> Taken {
     }
     let afternoon = afternoon || half.is_some_and(|half| half.starts_with('p'));
     let hour = if afternoon && hour < 12 { hour + 12 } else { hour };
+    let nearly = hedge > 0
+        || ["頃", "ごろ", "過ぎ", "すぎ", "前後", "近く"].iter().any(|word| text[at..].starts_with(word));
+    let within = if nearly { NEARLY_MINUTES } else { 0 };
     (said && hour <= 24 && minutes < 60)
-        .then_some((at, vec![Quantity::Time { minutes: hour * 60 + minutes }]))
+        .then_some((at, vec![Quantity::Time { minutes: hour * 60 + minutes, within, halved }]))
 }
 
 /// 38.5℃, 120/80, 5mg, 3〜4回: each number with the unit behind it.
@@ -503,7 +524,10 @@ fn number(text: &str) -> Taken {
             rest.chars().take_while(latin).collect()
         }
     };
-    Some((end + unit.len(), vec![Quantity::Number { value, unit }]))
+    let length = end + unit.len();
+    // The 24th, of whatever month.
+    let unit = if ["st", "nd", "rd", "th"].contains(&unit.as_str()) { "日".to_owned() } else { unit };
+    Some((length, vec![Quantity::Number { value, unit }]))
 }
 
 /// Whether a unit of letters is only the beginning of a longer word.

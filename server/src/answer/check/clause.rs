@@ -1,0 +1,507 @@
+//! Clauses, and what each denies: in Japanese what stands before the denial, in English what follows it.
+
+use karute_engine::words::sentences;
+
+/// Ways to deny in Japanese; what is denied stands before them.
+const DENIALS: [&str; 47] = [
+    "なし",
+    "ない",
+    "なく",
+    "なかった",
+    "ません",
+    "無し",
+    "無く",
+    "せず",
+    "れず",
+    "わず",
+    "かず",
+    "めず",
+    "らず",
+    "きず",
+    "いず",
+    "ばず",
+    "けず",
+    "陰性",
+    "未実施",
+    "不要",
+    "中止",
+    "やめ",
+    "禁止",
+    "消失",
+    "消退",
+    "拒否",
+    "見合わせ",
+    "不可",
+    "延期",
+    "否定",
+    "休止",
+    "断っ",
+    "断ら",
+    "断り",
+    "ゼロ",
+    "見送",
+    "免れ",
+    "控えて",
+    "控える",
+    "対象外",
+    "休み",
+    "中断",
+    "治癒",
+    "除外",
+    "はなくな",
+    "がなくな",
+    "もなくな",
+];
+
+/// Of these, the words that mean a denial by themselves; the others are grammar, which turns whatever stands before it.
+const BY_MEANING: [&str; 14] = [
+    "陰性",
+    "未実施",
+    "不要",
+    "消失",
+    "消退",
+    "不可",
+    "否定",
+    "ゼロ",
+    "免れ",
+    "対象外",
+    "休み",
+    "治癒",
+    "除外",
+    "やめ",
+];
+
+/// Of these, the ones that deny what is done: that is what the clause is about, wherever it stands there.
+const DEEDS: [&str; 13] = [
+    "中止",
+    "やめ",
+    "禁止",
+    "拒否",
+    "見合わせ",
+    "延期",
+    "休止",
+    "断っ",
+    "断ら",
+    "断り",
+    "見送",
+    "控え",
+    "中断",
+];
+
+/// Words that hold such a piece and deny nothing, or that ask for something to be done.
+const NO_DENIALS: [&str; 37] = [
+    "なければなりません",
+    "なければならない",
+    "しなければ",
+    "かもしれません",
+    "かもしれない",
+    "すみません",
+    "少ない",
+    "少なく",
+    "少なかった",
+    "危ない",
+    "おこなっ",
+    "おこない",
+    "行ない",
+    "行なっ",
+    "くなくな",
+    "少なくな",
+    "えなくな",
+    "けなくな",
+    "せなくな",
+    "てなくな",
+    "ねなくな",
+    "べなくな",
+    "めなくな",
+    "れなくな",
+    "らなくな",
+    "無くし",
+    "なくし",
+    "亡く",
+    "必ず",
+    "まず",
+    "変わらず",
+    "変わりなく",
+    "変わりない",
+    "問題なく",
+    "支障なく",
+    "わずか",
+    "だけでなく",
+];
+
+/// Clauses that speak of a change or a question: what is in them may be affirmed and denied at once.
+const UNDECIDED: [&str; 16] = [
+    "変更",
+    "変わ",
+    "変え",
+    "切り替",
+    "替わり",
+    "代わり",
+    "代え",
+    "有無",
+    "かどうか",
+    "確認",
+    "whether",
+    "instead",
+    "switched",
+    "replaced",
+    "changed",
+    "checked",
+];
+
+/// Ways to deny in English of what stands before them: "the stroke was excluded".
+const ENGLISH_BEHIND: [&str; 12] = [
+    "absent",
+    "negative",
+    "stopped",
+    "discontinued",
+    "excluded",
+    "resolved",
+    "withheld",
+    "cancelled",
+    "canceled",
+    "none",
+    "healed",
+    "held",
+];
+
+/// "Held" denies only where a reason or a time follows.
+const HELD_FOR: [&str; 7] = ["because", "due", "until", "pending", "today", "tonight", "this"];
+
+/// Ways to deny in English, as words; what is denied follows.
+const ENGLISH: [&str; 20] = [
+    "no",
+    "not",
+    "never",
+    "without",
+    "nor",
+    "neither",
+    "cannot",
+    "denies",
+    "denied",
+    "deny",
+    "refused",
+    "refuses",
+    "declined",
+    "declines",
+    "nobody",
+    "nothing",
+    "unable",
+    "free",
+    "except",
+    "excluding",
+];
+
+const CONTRACTED: [&str; 12] = [
+    "dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "werent", "hasnt", "havent", "wont", "couldnt",
+    "cant",
+];
+
+/// Words of English that say nothing of what a clause speaks of.
+const FILLERS: [&str; 63] = [
+    "the",
+    "a",
+    "an",
+    "is",
+    "are",
+    "was",
+    "were",
+    "has",
+    "have",
+    "had",
+    "does",
+    "do",
+    "did",
+    "of",
+    "in",
+    "on",
+    "at",
+    "to",
+    "for",
+    "with",
+    "she",
+    "he",
+    "they",
+    "it",
+    "her",
+    "his",
+    "any",
+    "there",
+    "been",
+    "be",
+    "patient",
+    "client",
+    "by",
+    "as",
+    "sign",
+    "signs",
+    "evidence",
+    "complaint",
+    "complaints",
+    "symptoms",
+    "reported",
+    "reports",
+    "noted",
+    "seen",
+    "present",
+    "further",
+    "longer",
+    "more",
+    "yet",
+    "from",
+    "this",
+    "that",
+    "today",
+    "currently",
+    "their",
+    "my",
+    "your",
+    "new",
+    "needs",
+    "need",
+    "requires",
+    "because",
+    "between",
+];
+
+/// What stands between the thing and its denial, and is not the thing.
+const BETWEEN: [&str; 35] = [
+    "見られ",
+    "みられ",
+    "見えら",
+    "みえら",
+    "は",
+    "が",
+    "も",
+    "を",
+    "に",
+    "で",
+    "と",
+    "の",
+    "さ",
+    "し",
+    "れ",
+    "て",
+    "い",
+    "き",
+    "ら",
+    "こと",
+    "など",
+    "訴え",
+    "認め",
+    "出",
+    "様子",
+    "所見",
+    "症状",
+    "特に",
+    "あり",
+    "ござい",
+    "でき",
+    "おり",
+    "なっ",
+    "行",
+    "実施",
+];
+
+/// How many of the words behind an English denial it denies.
+const REACH: usize = 2;
+
+/// A clause: its words, and what it denies of them.
+pub(super) struct Clause {
+    pub(super) text: String,
+    /// The sentence that it belongs to, from 0.
+    pub(super) sentence: usize,
+    words: Vec<String>,
+    /// Each a thing, or the words of one, all of which a clause must hold to speak of it.
+    pub(super) denied: Vec<Vec<String>>,
+    pub(super) denies: bool,
+    /// Whether grammar turns what it says: not, ない.
+    pub(super) turns: bool,
+    undecided: bool,
+}
+
+impl Clause {
+    /// Whether the clause speaks of `thing`, and says that there is none.
+    pub(super) fn rejects(&self, thing: &[String]) -> bool {
+        self.denies || self.denied.iter().any(|denied| denied.iter().any(|word| thing.contains(word)))
+    }
+
+    /// Whether the clause speaks of `thing`, and says that it is so.
+    pub(super) fn affirms(&self, thing: &[String]) -> bool {
+        self.speaks_of(thing) && !self.rejects(thing) && !self.undecided
+    }
+
+    /// Whether the clause holds all words of `thing`.
+    pub(super) fn speaks_of(&self, thing: &[String]) -> bool {
+        thing.iter().all(|term| self.holds(term))
+    }
+
+    fn holds(&self, term: &str) -> bool {
+        if term.is_ascii() {
+            return self.words.iter().any(|word| same_word(word, term));
+        }
+        let mut kanji = term.chars();
+        match (kanji.next(), kanji.next()) {
+            // A single character counts only where it is a word of its own: 熱 is not in 解熱.
+            (Some(only), None) => {
+                let characters: Vec<char> = self.text.chars().collect();
+                let alone = |at: usize| {
+                    let beside = |at: Option<usize>| {
+                        at.and_then(|at| characters.get(at)).is_some_and(|c| is_kanji(*c))
+                    };
+                    !beside(at.checked_sub(1)) && !beside(at.checked_add(1))
+                };
+                characters.iter().enumerate().any(|(at, c)| *c == only && alone(at))
+            }
+            _ => self.text.contains(term),
+        }
+    }
+}
+
+/// Whether two English words have the same stem.
+fn same_word(a: &str, b: &str) -> bool {
+    let common = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+    a == b || common >= 4 && common + 3 >= a.len().max(b.len())
+}
+
+/// The clauses of `text`, which is folded and in plain words.
+pub(super) fn clauses(text: &str) -> Vec<Clause> {
+    const CUTS: [&str; 8] = [". ", " but ", " and ", " while ", "けれど", "ですが", "ましたが", "たものの"];
+    let signs = ['、', '。', ',', ';', '\n', '!', '?', '(', ')', '・', '「', '」'];
+    let mut found = Vec::new();
+    for (number, range) in sentences(text).into_iter().enumerate() {
+        let pieces: Vec<&str> = text[range].split(signs).collect();
+        let pieces = CUTS
+            .iter()
+            .fold(pieces, |pieces, cut| pieces.iter().flat_map(|piece| piece.split(cut)).collect());
+        let telling = pieces.into_iter().filter(|piece| piece.chars().any(char::is_alphanumeric));
+        found.extend(telling.map(|piece| clause(piece, number)));
+    }
+    found
+}
+
+fn clause(text: &str, sentence: usize) -> Clause {
+    let japanese = NO_DENIALS.iter().fold(text.to_owned(), |text, word| text.replace(word, " "));
+    let words: Vec<String> = text
+        .replace(['\'', '’'], "")
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let mut denied = Vec::new();
+    let (mut denies, mut turns) = (false, false);
+    for denial in DENIALS {
+        for (at, _) in japanese.match_indices(denial) {
+            denies = true;
+            let front = &japanese[..at];
+            let deed = DEEDS.iter().any(|deed| denial.starts_with(deed));
+            turns |= !deed && !BY_MEANING.contains(&denial);
+            let topic = if deed { topic(front) } else { None };
+            denied.extend(topic.or_else(|| before(front)).map(|term| vec![term]));
+        }
+    }
+    for (at, sign) in japanese.match_indices(['未', '無']) {
+        let term: String = japanese[at + sign.len()..].chars().take_while(|c| is_kanji(*c)).collect();
+        let other = ["未満", "未来", "無理", "無料", "無事", "無線"]
+            .iter()
+            .any(|word| japanese[at..].starts_with(word));
+        if term.chars().count() >= 2 && !other {
+            denies = true;
+            denied.push(vec![term]);
+        }
+    }
+    for (at, word) in words.iter().enumerate() {
+        let next = words.get(at + 1).map_or("", String::as_str);
+        let behind = ENGLISH_BEHIND.contains(&word.as_str()) && (word != "held" || HELD_FOR.contains(&next));
+        let failed = matches!(word.as_str(), "failed" | "fails") && next == "to";
+        if !behind && !failed && !ENGLISH.contains(&word.as_str()) && !CONTRACTED.contains(&word.as_str()) {
+            continue;
+        }
+        // Of a clause that says what is done without something, only that is denied.
+        denies |= !matches!(word.as_str(), "without" | "except" | "excluding");
+        turns |=
+            !behind && !matches!(word.as_str(), "refused" | "refuses" | "declined" | "declines" | "denied");
+        let telling = |word: &&String| {
+            word.len() > 2 && !FILLERS.contains(&word.as_str()) && !word.bytes().all(|c| c.is_ascii_digit())
+        };
+        let follows =
+            || -> Vec<String> { words[at + 1..].iter().filter(telling).take(REACH).cloned().collect() };
+        let precedes =
+            || -> Vec<String> { words[..at].iter().rev().filter(telling).take(1).cloned().collect() };
+        let (first, second) = match behind && next != "for" {
+            true => (precedes(), follows()),
+            false => (follows(), precedes()),
+        };
+        let thing = if first.is_empty() { second } else { first };
+        if !thing.is_empty() {
+            denied.push(thing);
+        }
+    }
+    let undecided = UNDECIDED.iter().any(|word| text.contains(word));
+    Clause { text: text.to_owned(), sentence, words, denied, denies, turns, undecided }
+}
+
+/// What a clause is about: the last word before は, が, を or も.
+fn topic(text: &str) -> Option<String> {
+    let at = text.rfind(['は', 'が', 'を', 'も'])?;
+    before(&text[..at])
+}
+
+/// What stands before a denial: the last word that is a thing, at most a few words back.
+fn before(text: &str) -> Option<String> {
+    const BACK: usize = 3;
+    let mut rest = text.trim_end();
+    // 延期 denies what the clause is about, not the reason that it gives.
+    if let Some(reason) = rest.find("のため")
+        && let Some(topic) = rest[..reason].rfind(['は', 'が'])
+    {
+        rest = &rest[..topic];
+    }
+    // A word in hiragana alone, such as とろみ, from its beginning to its particle.
+    if let Some(word) = rest.strip_suffix(['は', 'が', 'を', 'も'])
+        && word.chars().count() >= 3
+        && word.chars().all(|c| matches!(c, 'ぁ'..='ゖ'))
+    {
+        return Some(word.to_owned());
+    }
+    for _ in 0..BACK {
+        while let Some(shorter) = BETWEEN.iter().find_map(|word| without_end(rest, word)) {
+            rest = shorter.trim_end();
+        }
+        let boundary = |c: char| {
+            !c.is_alphanumeric() || matches!(c, 'は' | 'が' | 'を' | 'に' | 'で' | 'と' | 'も' | 'の' | 'へ')
+        };
+        let start =
+            rest.char_indices().rev().find(|(_, c)| boundary(*c)).map_or(0, |(at, c)| at + c.len_utf8());
+        // Neither the ending of a verb nor a まだ before a noun is what it is about.
+        let run = &rest[start..];
+        let hiragana = |c: char| matches!(c, 'ぁ'..='ゖ');
+        let stem = run.trim_matches(hiragana);
+        let term = if stem.is_empty() { run } else { stem };
+        let telling =
+            term.chars().any(|c| is_kanji(c) || matches!(c, 'ァ'..='ヺ') || c.is_ascii_alphabetic());
+        if telling || term.chars().count() >= 3 {
+            return Some(last_word(term).to_owned());
+        }
+        rest = rest[..start].trim_end();
+    }
+    None
+}
+
+/// `text` without `word` at its end; the 出 of 熱は出ず goes, that of 検出せず does not.
+fn without_end<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    let shorter = text.strip_suffix(word)?;
+    let is_part = shorter.ends_with(is_kanji) && word.chars().count() == 1 && word.ends_with(is_kanji);
+    (!is_part).then_some(shorter)
+}
+
+/// アレルギー of 薬剤アレルギー: the last word of one script, if it is long enough to stand alone.
+fn last_word(term: &str) -> &str {
+    let katakana = |c: char| matches!(c, 'ァ'..='ヺ' | 'ー');
+    let start = term.char_indices().rev().find(|(_, c)| !katakana(*c)).map_or(0, |(at, c)| at + c.len_utf8());
+    if term[start..].chars().count() >= 3 { &term[start..] } else { term }
+}
+
+pub(super) fn is_kanji(c: char) -> bool {
+    matches!(c, '\u{4e00}'..='\u{9fff}' | '々')
+}

@@ -1,0 +1,283 @@
+//! What follows from a record without standing in it: 明日 is the day after the record's, 朝夕 is twice a day, 半量 of 20 mg is
+//! 10 mg, an hour is 60 minutes.
+
+use karute_engine::Row;
+use karute_engine::words::sentences;
+use time::format_description::well_known::Iso8601;
+use time::{Date, Duration};
+
+use super::clause::is_kanji;
+use super::folded::folded;
+use super::quantities::{Quantity, read};
+
+/// Words for days that count from the record's own, and how far.
+const DAYS: [(&str, i64); 20] = [
+    ("明後日", 2),
+    ("一昨日", -2),
+    ("本日", 0),
+    ("今日", 0),
+    ("今朝", 0),
+    ("今夜", 0),
+    ("今晩", 0),
+    ("明日", 1),
+    ("明朝", 1),
+    ("翌日", 1),
+    ("翌朝", 1),
+    ("昨日", -1),
+    ("昨夜", -1),
+    ("前日", -1),
+    ("today", 0),
+    ("tonight", 0),
+    ("this morning", 0),
+    ("tomorrow", 1),
+    ("yesterday", -1),
+    ("last night", -1),
+];
+
+/// Words for months that count from the record's own.
+const MONTHS: [(&str, i32); 9] = [
+    ("今月", 0),
+    ("翌月", 1),
+    ("来月", 1),
+    ("再来月", 2),
+    ("先月", -1),
+    ("前月", -1),
+    ("this month", 0),
+    ("next month", 1),
+    ("last month", -1),
+];
+
+/// Words for a half.
+const HALVES: [&str; 5] = ["半量", "半分", "半減", "by half", "halved"];
+
+/// Measures of one kind: one of the first is so many of the second.
+const MEASURES: [(&str, &str, f64); 8] = [
+    ("時間", "分", 60.0),
+    ("l", "ml", 1_000.0),
+    ("g", "mg", 1_000.0),
+    ("mg", "µg", 1_000.0),
+    ("kg", "g", 1_000.0),
+    ("m", "cm", 100.0),
+    ("cm", "mm", 10.0),
+    ("週", "日間", 7.0),
+];
+
+/// Parts of the day at which something is taken, each by its words.
+const PARTS: [&[&str]; 4] = [
+    &["朝", "breakfast", "morning"],
+    &["昼", "lunch", "noon"],
+    &["夕", "晩", "supper", "dinner", "evening"],
+    &["眠前", "就寝前", "bedtime"],
+];
+
+/// Words for once a day.
+const DAILY: [&str; 9] =
+    ["毎日", "毎朝", "毎夕", "毎晩", "daily", "every day", "every morning", "every evening", "nightly"];
+
+/// Scales by which pain is told: 3/10 on one of them is no day.
+const SCALES: [&str; 5] = ["nrs", "vas", "pain", "痛", "スケール"];
+
+/// What follows from these rows; `all` are those of the context, whose days lie so far apart.
+pub(super) fn derived(rows: &[&Row], all: &[&Row]) -> Vec<Quantity> {
+    let mut found = Vec::new();
+    for row in rows {
+        let text = folded(&format!("{}\n{}", row.title, row.content));
+        let said = read(&text);
+        found.extend(measures(&text, &said));
+        found.extend(lengths(&said));
+        found.extend(doses(&text));
+        if SCALES.iter().any(|scale| text.contains(scale)) {
+            for quantity in &said {
+                if let Quantity::Day { year: None, month, day: day @ (5 | 10) } = quantity {
+                    found.extend([plain(f64::from(*month), ""), plain(f64::from(*day), "")]);
+                }
+            }
+        }
+        if let Some(day) = day(row) {
+            found.extend(from_its_day(&text, day));
+        }
+    }
+    let days: Vec<Date> = all.iter().filter_map(|row| day(row)).collect();
+    for (at, from) in days.iter().enumerate() {
+        for to in &days[at + 1..] {
+            found.extend(apart((*to - *from).whole_days().abs()));
+        }
+    }
+    found
+}
+
+fn day(row: &Row) -> Option<Date> {
+    Date::parse(&row.date, &Iso8601::DATE).ok()
+}
+
+fn plain(value: f64, unit: &str) -> Quantity {
+    Quantity::Number { value, unit: unit.to_owned() }
+}
+
+/// The same in other units, and half of it where a half is spoken of.
+fn measures(text: &str, said: &[Quantity]) -> Vec<Quantity> {
+    let halves = HALVES.iter().any(|word| text.contains(word));
+    let mut found = Vec::new();
+    for quantity in said {
+        let Quantity::Number { value, unit } = quantity else { continue };
+        for (large, small, times) in MEASURES {
+            if unit == large {
+                found.push(plain(value * times, small));
+            } else if unit == small {
+                found.push(plain(value / times, large));
+            }
+        }
+        if halves && !unit.is_empty() {
+            found.push(plain(value / 2.0, unit));
+        }
+    }
+    found
+}
+
+/// How long it is from each day to the one that is named next.
+fn lengths(said: &[Quantity]) -> Vec<Quantity> {
+    let days: Vec<(u32, u32)> = said
+        .iter()
+        .scan(0, |last, quantity| {
+            Some(match quantity {
+                Quantity::Day { month, day, .. } => {
+                    *last = *month;
+                    Some((*month, *day))
+                }
+                Quantity::Number { value, unit } if unit == "日" && *last > 0 => {
+                    Some((*last, *value as u32))
+                }
+                _ => None,
+            })
+        })
+        .flatten()
+        .collect();
+    let date = |(month, day): (u32, u32)| {
+        Date::from_calendar_date(2025, u8::try_from(month).ok()?.try_into().ok()?, u8::try_from(day).ok()?)
+            .ok()
+    };
+    let between = |pair: &[(u32, u32)]| Some((date(pair[1])? - date(pair[0])?).whole_days());
+    let spans = days.windows(2).filter_map(between).filter(|days| *days > 0);
+    // Both ends counted, or not.
+    spans.flat_map(|days| apart(days).into_iter().chain(apart(days + 1))).collect()
+}
+
+/// So many days, and weeks and months where they are whole ones.
+fn apart(days: i64) -> Vec<Quantity> {
+    const MONTH: f64 = 30.4;
+    let mut found = vec![plain(days as f64, "日間")];
+    if days > 0 && days % 7 == 0 {
+        found.push(plain((days / 7) as f64, "週"));
+    }
+    let months = (days as f64 / MONTH).round();
+    if months >= 1.0 && (days as f64 - months * MONTH).abs() <= 3.0 {
+        found.push(plain(months, "か月"));
+    }
+    found
+}
+
+/// How often a day, where the parts of the day are named, and how often a week, where its days are.
+fn doses(text: &str) -> Vec<Quantity> {
+    let mut found = Vec::new();
+    let mut often = |times: usize, days: u32| {
+        let times = times as f64;
+        found.extend([Quantity::Rate { times, days }, plain(times, "回")]);
+    };
+    for range in sentences(text) {
+        let sentence = &text[range];
+        let parts = PARTS.iter().filter(|words| words.iter().any(|word| sentence.contains(word))).count();
+        if parts > 1 {
+            often(parts, 1);
+        }
+        if ["毎食", "every meal", "each meal", "meals"].iter().any(|word| sentence.contains(word)) {
+            often(3, 1);
+        }
+        if DAILY.iter().any(|word| sentence.contains(word)) {
+            often(1, 1);
+        }
+        let days = weekdays(sentence).len();
+        if days > 1 {
+            often(days, 7);
+        }
+    }
+    found
+}
+
+/// The days of the week that `text`, folded, names, Monday first: 月曜, (月), 月・木, "Mondays".
+pub(super) fn weekdays(text: &str) -> Vec<usize> {
+    const JAPANESE: [char; 7] = ['月', '火', '水', '木', '金', '土', '日'];
+    const ENGLISH: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+    let characters: Vec<char> = text.chars().collect();
+    let mut found = Vec::new();
+    for (at, character) in characters.iter().enumerate() {
+        let Some(day) = JAPANESE.iter().position(|day| day == character) else { continue };
+        let [before, after] =
+            [at.checked_sub(1), Some(at + 1)].map(|at| at.and_then(|at| characters.get(at)));
+        let bound = |c: Option<&char>| c.is_none_or(|c| !is_kanji(*c) && !c.is_ascii_digit());
+        let named = after == Some(&'曜')
+            || before == Some(&'(') && after.is_some_and(|c| ")・、".contains(*c))
+            || bound(before) && bound(after) && (before == Some(&'・') || after == Some(&'・'));
+        if named && !found.contains(&day) {
+            found.push(day);
+        }
+    }
+    found.extend((0..7).filter(|day| text.contains(ENGLISH[*day])));
+    found
+}
+
+/// Days and months that are told from the record's own.
+fn from_its_day(text: &str, day: Date) -> Vec<Quantity> {
+    let mut found = Vec::new();
+    for (_, after) in DAYS.iter().filter(|(word, _)| text.contains(word)) {
+        if let Some(day) = day.checked_add(Duration::days(*after)) {
+            let (month, year) = (u32::from(u8::from(day.month())), u32::try_from(day.year()).ok());
+            found.push(Quantity::Day { year, month, day: u32::from(day.day()) });
+        }
+    }
+    for (_, after) in MONTHS.iter().filter(|(word, _)| text.contains(word)) {
+        let month = (i32::from(u8::from(day.month())) - 1 + after).rem_euclid(12) + 1;
+        found.push(Quantity::Month { month: month.unsigned_abs() });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::quantities::{holds, stated};
+    use super::*;
+
+    #[test]
+    fn what_follows_from_a_record_is_held_by_it_and_nothing_else_is() {
+        for (date, content, right, wrong) in [
+            ("2025-12-11", "お届けは明日の夕方。", "12月12日の夕方", "12月13日の夕方"),
+            ("2025-08-29", "浴室は翌月に施工。", "9月の工事", "10月の工事"),
+            ("", "アムロジピン5mg 朝夕食後。", "1日2回", "1日3回"),
+            ("", "20mgから半量に減らした。", "10mg", "5mg"),
+            ("", "1時間かけて注入。", "60分", "30分"),
+            ("", "11月10日から14日まで入院。", "5日間", "9日間"),
+            ("", "訪問日: 月・木。", "週2回", "週3回"),
+            ("", "NRS 3/10。", "10段階で3", "10段階で4"),
+            ("2025-06-30", "レスキュー使用は昨日1回。", "6月29日", "6月28日"),
+        ] {
+            let row = Row { date: date.into(), content: content.into(), ..Row::default() };
+            let mut said = read(content);
+            said.extend(derived(&[&row], &[&row]));
+            assert!(stated(right).iter().all(|claim| holds(&said, claim)), "{content} {right}");
+            assert!(!stated(wrong).iter().all(|claim| holds(&said, claim)), "{content} {wrong}");
+        }
+    }
+
+    #[test]
+    fn days_of_the_week_are_read_in_every_way_that_they_are_written() {
+        for (text, days) in [
+            ("10月15日(水)10時", &[2][..]),
+            ("月・木。時間 13:30", &[0, 3]),
+            ("火曜と金曜", &[1, 4]),
+            ("10月5日", &[]),
+            ("水を飲む。木の床。金額", &[]),
+            ("every tuesday and friday", &[1, 4]),
+        ] {
+            assert_eq!(weekdays(text), days, "{text}");
+        }
+    }
+}
