@@ -12,6 +12,7 @@ use karute_sync::generate::{Cost, Usage};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::macros::offset;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -66,6 +67,8 @@ struct Open {
     state: Option<Database>,
     payer: Payer,
     now: fn() -> OffsetDateTime,
+    /// Calls that are being settled while somebody goes on with what they brought.
+    settling: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Till {
@@ -76,7 +79,7 @@ impl Till {
         payer: Payer,
         now: fn() -> OffsetDateTime,
     ) -> Self {
-        Self(Some(Arc::new(Open { money, state, payer, now })))
+        Self(Some(Arc::new(Open { money, state, payer, now, settling: Mutex::default() })))
     }
 
     /// Reserves a call that costs `most_usd` at most. One that costs nothing counts among the calls of the day all the same,
@@ -135,7 +138,9 @@ impl Till {
             (Ok(made), ticket) => {
                 pass.answered();
                 if let Some(ticket) = ticket {
-                    ticket.settle(Cost { input_usd: usd, output_usd: 0.0 }, &Usage::default()).await;
+                    let settling =
+                        ticket.settling(Cost { input_usd: usd, output_usd: 0.0 }, &Usage::default());
+                    self.later(settling);
                 }
                 Ok(made)
             }
@@ -149,9 +154,24 @@ impl Till {
         }
     }
 
+    fn later(&self, settling: Option<JoinHandle<()>>) {
+        if let (Some(open), Some(settling)) = (self.0.as_deref(), settling) {
+            open.settling.lock().unwrap_or_else(PoisonError::into_inner).push(settling);
+        }
+    }
+
+    /// Waits until the ledger says what each call cost that [`Till::pay`] has made. Whoever does not wait has it settled all the same.
+    pub async fn settled(&self) {
+        let Some(open) = self.0.as_deref() else { return };
+        let settling = std::mem::take(&mut *open.settling.lock().unwrap_or_else(PoisonError::into_inner));
+        for settling in settling {
+            ended(settling).await;
+        }
+    }
+
     /// Notes that a cache saved a call which had cost so many yen.
     pub async fn saved(&self, kind: &'static str, model: &str, yen: f64) {
-        let Some(Open { money, state: Some(state), payer, now }) = self.0.as_deref() else { return };
+        let Some(Open { money, state: Some(state), payer, now, .. }) = self.0.as_deref() else { return };
         let call = money.call(payer, kind, model, 0, now());
         if let Err(error) = state.saved(&call, (yen * MILLIONTHS) as i64).await {
             tracing::warn!(%error, "what a cache saved is not in the ledger");
@@ -444,8 +464,15 @@ impl Ticket {
     }
 
     /// The call cost this.
-    pub async fn settle(mut self, cost: Cost, usage: &Usage) {
-        let Some(made) = self.0.take() else { return };
+    pub async fn settle(self, cost: Cost, usage: &Usage) {
+        if let Some(settling) = self.settling(cost, usage) {
+            ended(settling).await;
+        }
+    }
+
+    /// The call cost this; it is noted while whoever asked goes on.
+    fn settling(mut self, cost: Cost, usage: &Usage) -> Option<JoinHandle<()>> {
+        let made = self.0.take()?;
         let tokens = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let spent = Spent {
             known: true,
@@ -456,20 +483,20 @@ impl Ticket {
             output_tokens: tokens(usage.output_tokens),
             thought_tokens: tokens(usage.thought_tokens),
         };
-        to_the_end(made, spent).await;
+        Some(tokio::spawn(made.settle(spent)))
     }
 
     /// The service refused the call: it cost nothing.
     pub async fn free(mut self) {
         if let Some(made) = self.0.take() {
-            to_the_end(made, Spent { known: true, ..Spent::default() }).await;
+            ended(tokio::spawn(made.settle(Spent { known: true, ..Spent::default() }))).await;
         }
     }
 }
 
-/// Settles a call even if whoever asked goes away meanwhile.
-async fn to_the_end(made: Made, spent: Spent) {
-    if let Err(error) = tokio::spawn(made.settle(spent)).await {
+/// Waits for a call to be settled, which it is even if whoever asked goes away meanwhile.
+async fn ended(settling: JoinHandle<()>) {
+    if let Err(error) = settling.await {
         tracing::error!(%error, "a call stays reserved: it counts at the most it could cost");
     }
 }

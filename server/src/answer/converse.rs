@@ -35,6 +35,8 @@ pub struct Turn {
     pub question: Question,
     /// The conversation.
     pub session_id: String,
+    /// Whether it begins with this question.
+    pub is_new: bool,
     /// The answer.
     pub message_id: String,
 }
@@ -45,7 +47,8 @@ impl Turn {
         let fresh = || Uuid::new_v4().to_string();
         let message_id = fresh();
         let question = Question { answer_id: message_id.clone(), ..question };
-        Self { question, session_id: session_id.unwrap_or_else(fresh), message_id }
+        let is_new = session_id.is_none();
+        Self { question, session_id: session_id.unwrap_or_else(fresh), is_new, message_id }
     }
 }
 
@@ -123,49 +126,62 @@ impl From<&Evidence> for Candidate {
 }
 
 /// Answers a question in its conversation and keeps both. The stream is that of [`run`]; what could not be read or kept is
-/// said in the last step, and an answer that broke off is not kept.
+/// said in the last step. Of an answer that broke off, what was handed over is kept.
 pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure>> + Send {
     try_stream! {
         let asked_at = (app.now)();
-        let Turn { mut question, session_id, message_id } = turn;
-        let ((earlier, mut shown), forgotten) = remembered(&app, &question.caller, &session_id).await;
+        let Turn { mut question, session_id, is_new, message_id } = turn;
+        let ((earlier, mut shown), forgotten) = match is_new {
+            true => Default::default(),
+            false => remembered(&app, &question.caller, &session_id).await,
+        };
         question.earlier = earlier.iter().map(|exchange| exchange.question.clone()).collect();
         let begins = earlier.is_empty();
         let (replayable, owner) = (Replayable::of(&question, asked_at), question.caller.name.clone());
         let mut found: Option<Box<Retrieved>> = None;
         let mut answer = String::new();
         let mut steps = std::pin::pin!(run(app.clone(), question, earlier));
+        let mut entry = |retrieved: &Retrieved, answer: String, summary: &Summary| {
+            // What earlier answers told may be told in this one.
+            shown.0.extend(pairs(&retrieved.evidence));
+            Entry {
+                id: message_id.clone(),
+                owner: owner.clone(),
+                conversation: session_id.clone(),
+                begins,
+                question_id: Uuid::new_v4().to_string(),
+                question: replayable.text.clone(),
+                answer,
+                context_ids: retrieved.evidence.iter().map(|found| found.row.id.clone()).collect(),
+                shown: shown.clone(),
+                suggested_terms: summary.suggested_terms.clone(),
+                record: record(&replayable, retrieved, summary),
+                asked_at,
+                answered_at: (app.now)(),
+            }
+        };
         while let Some(step) = steps.next().await {
-            match step? {
-                Step::Done(mut summary) => {
+            match step {
+                Ok(Step::Done(mut summary)) => {
                     if let Some(forgotten) = forgotten {
                         summary.also(forgotten);
                     }
-                    if let Some(retrieved) = &found {
-                        // What earlier answers told may be told in this one.
-                        shown.0.extend(pairs(&retrieved.evidence));
-                        let entry = Entry {
-                            id: message_id.clone(),
-                            owner: owner.clone(),
-                            conversation: session_id.clone(),
-                            begins,
-                            question_id: Uuid::new_v4().to_string(),
-                            question: replayable.text.clone(),
-                            answer: answer.clone(),
-                            context_ids: retrieved.evidence.iter().map(|found| found.row.id.clone()).collect(),
-                            shown: shown.clone(),
-                            suggested_terms: summary.suggested_terms.clone(),
-                            record: record(&replayable, retrieved, &summary),
-                            asked_at,
-                            answered_at: (app.now)(),
-                        };
-                        if !kept(&app, &entry).await {
-                            summary.also(NOT_KEPT);
-                        }
+                    if let Some(retrieved) = &found
+                        && !kept(&app, &entry(retrieved, std::mem::take(&mut answer), &summary)).await
+                    {
+                        summary.also(NOT_KEPT);
                     }
                     yield Step::Done(summary);
                 }
-                step => {
+                Err(failure) => {
+                    // Whoever asks on has read what there was of it.
+                    if let Some(retrieved) = found.as_ref().filter(|_| !answer.is_empty()) {
+                        let summary = broken_off(&app, retrieved, &failure);
+                        kept(&app, &entry(retrieved, std::mem::take(&mut answer), &summary)).await;
+                    }
+                    Err(failure)?;
+                }
+                Ok(step) => {
                     match &step {
                         Step::Found(retrieved) => found = Some(retrieved.clone()),
                         Step::Text(text) => answer.push_str(text),
@@ -175,6 +191,20 @@ pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure
                 }
             }
         }
+    }
+}
+
+/// How an answer came about that broke off when part of it had been handed over.
+fn broken_off(app: &App, retrieved: &Retrieved, failure: &Failure) -> Summary {
+    Summary {
+        evidence_score: retrieved.verdict.score,
+        mode: "broken_off",
+        embedder: app.embedder.identity().model.clone(),
+        degraded: Some(failure.message()),
+        reason: Some(failure.code()),
+        snapshot_id: retrieved.snapshot.to_string(),
+        expanded_terms: retrieved.understood.terms.clone(),
+        ..Summary::default()
     }
 }
 

@@ -121,7 +121,7 @@ pub struct Summary {
     /// The probability that the records answer the question, 0 to 1, by the gate.
     pub evidence_score: f32,
     /// How the answerer works: `extractive`, `generated`, `search_only` where no answerer answered, `refused` where none was
-    /// asked, since the records hold no answer.
+    /// asked, since the records hold no answer; in what is kept also `broken_off`, of which `reason` is the failure's code.
     pub mode: &'static str,
     /// Name and version of what answered, by its own word.
     pub model: String,

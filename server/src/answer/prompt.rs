@@ -16,10 +16,12 @@ use crate::retrieve::relevance::{Relevance, Vocabulary};
 /// Rules for each language, of this version.
 const JAPANESE: &str = include_str!("templates/ja.txt");
 const ENGLISH: &str = include_str!("templates/en.txt");
-/// Exchanges of the conversation that a prompt holds word for word; of earlier ones it holds the questions.
+/// Exchanges of the conversation that a prompt holds word for word; of those before them it holds a summary.
 const EXCHANGES: usize = 4;
-/// Earlier questions that a prompt holds.
-const EARLIER: usize = 6;
+/// Exchanges that the summary holds.
+const EARLIER: usize = 20;
+/// The most that one answer may take in the summary, in characters.
+const SUMMARY: usize = 80;
 /// The most that one row may take of what is left to all: one part in so many.
 const ROW_SHARE: usize = 3;
 /// A sentence of more characters is a transcript without full stops.
@@ -283,8 +285,9 @@ fn clean(text: &str, marker: &str) -> String {
     visible.replace(marker, "")
 }
 
-/// The conversation so far within `most_tokens`: the latest exchanges with their answers, of earlier ones the questions, in
-/// one turn with the first that is kept. Answers lose their marks, which numbered other rows.
+/// The conversation so far within `most_tokens`: the latest exchanges with their answers, and a summary of those before them, each
+/// question with the beginning of its answer, in one turn with the first that is kept. The summary is made of what was said: no
+/// model is paid to write, or invents, what a later answer will rest on. Answers lose their marks, which numbered other rows.
 fn history(earlier: &[Exchange], most_tokens: usize) -> Vec<Turn> {
     let mut left = most_tokens;
     let mut fits = |text: &str| match left.checked_sub(tokens(text)) {
@@ -306,14 +309,16 @@ fn history(earlier: &[Exchange], most_tokens: usize) -> Vec<Turn> {
         turns.push(Turn { role: Role::User, text: question.clone() });
     }
     turns.reverse();
-    let older = earlier.iter().rev().skip(whole).take(EARLIER);
-    let questions: Vec<&str> =
-        older.map(|exchange| exchange.question.as_str()).take_while(|question| fits(question)).collect();
+    let older = earlier.iter().rev().skip(whole).take(EARLIER).map(|Exchange { question, answer }| {
+        let answer = shortened(&without_marks(answer), SUMMARY);
+        format!("Q: {question}\nA: {}", answer.replace('\n', " "))
+    });
+    let mut summary: Vec<String> = older.take_while(|exchange| fits(exchange)).collect();
+    summary.reverse();
     if let Some(first) = turns.first_mut()
-        && !questions.is_empty()
+        && !summary.is_empty()
     {
-        let before: Vec<&str> = questions.into_iter().rev().collect();
-        first.text = format!("{}\n{}", before.join("\n"), first.text);
+        first.text = format!("{}\n\n{}", summary.join("\n"), first.text);
     }
     turns
 }
@@ -446,7 +451,8 @@ mod tests {
         let texts = |most: usize| -> Vec<String> {
             history(&earlier, most).into_iter().map(|turn| turn.text).collect()
         };
-        assert_eq!(texts(1000), ["問0\n問1\n問2\n問3", "答3", "問4", "答4", "問5", "答5", "問6", "答6"]);
+        let summary = "Q: 問0\nA: 答0\nQ: 問1\nA: 答1\nQ: 問2\nA: 答2\n\n問3";
+        assert_eq!(texts(1000), [summary, "答3", "問4", "答4", "問5", "答5", "問6", "答6"]);
         assert_eq!(texts(6), ["問5", "答5", "問6", "答6"]);
         assert_eq!(texts(0), Vec::<String>::new());
         let cited = [Exchange { question: "問".into(), answer: "一番目[1]。二番目[2]。".into() }];

@@ -27,7 +27,7 @@ use crate::app::App;
 use crate::cache::{Fresh, Key, key};
 use crate::config::RerankerKind;
 use crate::error::Failure;
-use crate::money::Payer;
+use crate::money::{Payer, Till};
 pub use arms::{Lap, Planned, Silence};
 use caller::Caller;
 use gate::Verdict;
@@ -284,7 +284,8 @@ async fn fresh(
     };
     let understanding = began.elapsed();
     let mut yen = price(app, &understood.text);
-    let (embedding, mut degraded) = embed(app, question, &understood.text, refused).await;
+    let till = app.till(question.payer());
+    let (embedding, mut degraded) = embed(app, question, &till, &understood.text, refused).await;
     let embedded = began.elapsed();
     let snapshot = index.id();
     let (asked, text) = (question.clone(), understood.text.clone());
@@ -318,7 +319,7 @@ async fn fresh(
     if let Some(reranker) = app.reranker.as_ref().filter(|_| !evidence.is_empty()) {
         let began = Instant::now();
         let rows = reranker.most_rows().min(evidence.len());
-        match reranked(app, question, reranker.as_ref(), (&text, &understood), &mut evidence, refused).await {
+        match reranked(app, &till, reranker.as_ref(), (&text, &understood), &mut evidence, refused).await {
             Some(failed) => degraded.push(failed),
             None => {
                 yen += reranker.usd(rows) * app.settings.usd_jpy;
@@ -334,6 +335,8 @@ async fn fresh(
         evidence[..=first].rotate_right(1);
     }
     let evidence = evidence.into_iter().take(question.top).collect();
+    // While the rows were looked for the ledger was told what the vector cost.
+    till.settled().await;
     let took = began.elapsed();
     Ok(Retrieved {
         evidence,
@@ -371,6 +374,7 @@ fn microseconds(duration: Duration) -> u64 {
 async fn embed(
     app: &App,
     question: &Question,
+    till: &Till,
     text: &str,
     refused: &AtomicBool,
 ) -> (Option<Embedding>, Vec<&'static str>) {
@@ -383,7 +387,6 @@ async fn embed(
         let texts = [text.to_owned()];
         let usd = app.embedder.usd(1, text.len() as u64);
         let call = app.embedder.embed(&texts, Task::Query);
-        let till = app.till(question.payer());
         let embeddings = till.pay(&app.upstreams.embedder, "embed", usd, until, call).await?;
         let embedding: Option<Embedding> = embeddings.into_iter().next().flatten();
         let bytes = size_of::<f32>() * app.embedder.identity().dimensions as usize + identity.len();
@@ -414,7 +417,7 @@ async fn embed(
 /// tell the caller, if it did not answer.
 async fn reranked(
     app: &App,
-    question: &Question,
+    till: &Till,
     reranker: &dyn Reranker,
     (text, understood): (&str, &Understood),
     evidence: &mut [Evidence],
@@ -423,7 +426,7 @@ async fn reranked(
     let most = reranker.most_rows().min(evidence.len());
     let taken = evidence.get_mut(..most).unwrap_or_default();
     let rows: Vec<&Row> = taken.iter().map(|evidence| &evidence.row).collect();
-    let (till, usd) = (app.till(question.payer()), reranker.usd(rows.len()));
+    let usd = reranker.usd(rows.len());
     let until = tokio::time::Instant::now() + app.deadline() / SHARE;
     let scores = till.pay(&app.upstreams.reranker, "rank", usd, until, reranker.scores(text, &rows));
     let scores = match scores.await {

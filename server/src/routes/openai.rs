@@ -419,6 +419,7 @@ pub(super) async fn embeddings(
         Ok::<(), Failure>(())
     };
     app.unless_ending(embed).await?;
+    till.settled().await;
     // A token is at least one byte of text.
     let tokens: usize = texts.iter().map(String::len).sum();
     Ok(Json(json!({

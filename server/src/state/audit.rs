@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sqlx::any::AnyRow;
-use sqlx::{Row, SqlSafeStr};
+use sqlx::{AnyConnection, Row, SqlSafeStr};
 use time::OffsetDateTime;
 
 use super::home::Lasting;
@@ -75,25 +75,22 @@ impl Database {
     /// # Errors
     /// The database, which refuses a second link in the same place.
     pub async fn append(&self, links: &[Sealed]) -> Result<(), StateError> {
-        let mut transaction = self.begin(Lasting::AtOnce).await?;
-        for Sealed { chain, sequence, link, digest } in links {
-            sqlx::query(
-                "INSERT INTO audit (chain, sequence, at, caller, role, action, detail, digest)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-            )
-            .bind(chain)
-            .bind(sequence)
-            .bind(millis(link.at))
-            .bind(&link.caller)
-            .bind(&link.role)
-            .bind(&link.action)
-            .bind(&link.detail)
-            .bind(digest)
-            .execute(&mut *transaction)
-            .await
-            .map_err(unkept)?;
+        // A connection of the pool lasts at once, and one statement is all or nothing by itself; more links than fit into one are a
+        // matter of a chain's first moments after a long wait.
+        match links {
+            [] => Ok(()),
+            links if links.len() <= LINKS => {
+                let mut connection = self.pool.acquire().await.map_err(unkept)?;
+                insert(&mut connection, links).await
+            }
+            links => {
+                let mut transaction = self.begin(Lasting::AtOnce).await?;
+                for links in links.chunks(LINKS) {
+                    insert(&mut transaction, links).await?;
+                }
+                transaction.commit().await
+            }
         }
-        transaction.commit().await
     }
 
     /// Every link, chain by chain, whatever somebody has done to it: what is no text or no number any more is read as
@@ -170,6 +167,29 @@ impl Database {
         let told = rows.iter().map(|row| row.try_get::<String, _>(0).map_err(unread));
         Ok(told.collect::<Result<Vec<_>, _>>()?.into_iter().filter(|told| told != "ok").collect())
     }
+}
+
+/// Links of one statement.
+const LINKS: usize = 64;
+
+async fn insert(connection: &mut AnyConnection, links: &[Sealed]) -> Result<(), StateError> {
+    const COLUMNS: usize = 8;
+    let row = |at: usize| {
+        let values: Vec<String> = (1..=COLUMNS).map(|column| format!("${}", at * COLUMNS + column)).collect();
+        format!("({})", values.join(", "))
+    };
+    let rows: Vec<String> = (0..links.len()).map(row).collect();
+    let sql = format!(
+        "INSERT INTO audit (chain, sequence, at, caller, role, action, detail, digest) VALUES {}",
+        rows.join(", ")
+    );
+    // Made of the text above and of numbers of parameters.
+    let mut inserting = sqlx::query(sqlx::AssertSqlSafe(sql).into_sql_str());
+    for Sealed { chain, sequence, link, digest } in links {
+        inserting = inserting.bind(chain).bind(sequence).bind(millis(link.at)).bind(&link.caller);
+        inserting = inserting.bind(&link.role).bind(&link.action).bind(&link.detail).bind(digest);
+    }
+    inserting.execute(connection).await.map_err(unkept).map(drop)
 }
 
 /// The types of a row's columns in SQLite.

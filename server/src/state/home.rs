@@ -45,6 +45,9 @@ pub(super) trait Home: Debug + Send + Sync {
     /// What each connection is told first.
     fn greeting(&self) -> Option<&'static str>;
 
+    /// Whether a connection that was good may be broken when it is used again.
+    fn loses_connections(&self) -> bool;
+
     /// Whether several programs that make its tables at once may meet, so that one has to look again.
     fn may_meet(&self) -> bool;
 
@@ -110,6 +113,10 @@ impl Home for File {
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; \
              PRAGMA secure_delete = ON;",
         )
+    }
+
+    fn loses_connections(&self) -> bool {
+        false
     }
 
     fn may_meet(&self) -> bool {
@@ -181,6 +188,10 @@ impl Home for Server {
 
     fn greeting(&self) -> Option<&'static str> {
         None
+    }
+
+    fn loses_connections(&self) -> bool {
+        true
     }
 
     /// sqlx takes a lock there while it makes the tables.

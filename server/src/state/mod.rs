@@ -124,6 +124,7 @@ impl Database {
         let pool = AnyPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(PATIENCE)
+            .test_before_acquire(home.loses_connections())
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     if let Some(greeting) = greeting {

@@ -3,7 +3,7 @@
 use karute_engine::words::sentences;
 
 /// Ways to deny in Japanese; what is denied stands before them.
-const DENIALS: [&str; 47] = [
+const DENIALS: [&str; 58] = [
     "なし",
     "ない",
     "なく",
@@ -48,6 +48,17 @@ const DENIALS: [&str; 47] = [
     "中断",
     "治癒",
     "除外",
+    "止める",
+    "止めて",
+    "止めた",
+    "止めま",
+    "休薬",
+    "休んで",
+    "打ち切",
+    "拒ま",
+    "拒ん",
+    "拒み",
+    "欠席",
     "はなくな",
     "がなくな",
     "もなくな",
@@ -72,7 +83,7 @@ const BY_MEANING: [&str; 14] = [
 ];
 
 /// Of these, the ones that deny what is done: that is what the clause is about, wherever it stands there.
-const DEEDS: [&str; 13] = [
+const DEEDS: [&str; 20] = [
     "中止",
     "やめ",
     "禁止",
@@ -86,6 +97,13 @@ const DEEDS: [&str; 13] = [
     "見送",
     "控え",
     "中断",
+    "止め",
+    "休薬",
+    "打ち切",
+    "拒ま",
+    "拒ん",
+    "拒み",
+    "休んで",
 ];
 
 /// Words that hold such a piece and deny nothing, or that ask for something to be done.
@@ -130,7 +148,7 @@ const NO_DENIALS: [&str; 37] = [
 ];
 
 /// Clauses that speak of a change or a question: what is in them may be affirmed and denied at once.
-const UNDECIDED: [&str; 16] = [
+const UNDECIDED: [&str; 17] = [
     "変更",
     "変わ",
     "変え",
@@ -147,10 +165,11 @@ const UNDECIDED: [&str; 16] = [
     "replaced",
     "changed",
     "checked",
+    "予定",
 ];
 
 /// Ways to deny in English of what stands before them: "the stroke was excluded".
-const ENGLISH_BEHIND: [&str; 12] = [
+const ENGLISH_BEHIND: [&str; 13] = [
     "absent",
     "negative",
     "stopped",
@@ -163,6 +182,7 @@ const ENGLISH_BEHIND: [&str; 12] = [
     "none",
     "healed",
     "held",
+    "withdrawn",
 ];
 
 /// "Held" denies only where a reason or a time follows.
@@ -265,7 +285,7 @@ const FILLERS: [&str; 63] = [
 ];
 
 /// What stands between the thing and its denial, and is not the thing.
-const BETWEEN: [&str; 35] = [
+const BETWEEN: [&str; 36] = [
     "見られ",
     "みられ",
     "見えら",
@@ -301,6 +321,7 @@ const BETWEEN: [&str; 35] = [
     "なっ",
     "行",
     "実施",
+    "至",
 ];
 
 /// How many of the words behind an English denial it denies.
@@ -329,6 +350,11 @@ impl Clause {
     /// Whether the clause speaks of `thing`, and says that it is so.
     pub(super) fn affirms(&self, thing: &[String]) -> bool {
         self.speaks_of(thing) && !self.rejects(thing) && !self.undecided
+    }
+
+    /// Whether the clause holds all words of `thing`, be it inside others.
+    pub(super) fn mentions(&self, thing: &[String]) -> bool {
+        thing.iter().all(|word| self.text.contains(word.as_str()) || self.holds(word))
     }
 
     /// Whether the clause holds all words of `thing`.
@@ -400,9 +426,9 @@ fn clause(text: &str, sentence: usize) -> Clause {
             denied.extend(topic.or_else(|| before(front)).map(|term| vec![term]));
         }
     }
-    for (at, sign) in japanese.match_indices(['未', '無']) {
+    for (at, sign) in japanese.match_indices(['未', '無', '不']) {
         let term: String = japanese[at + sign.len()..].chars().take_while(|c| is_kanji(*c)).collect();
-        let other = ["未満", "未来", "無理", "無料", "無事", "無線"]
+        let other = ["未満", "未来", "無理", "無料", "無事", "無線", "不眠", "不整", "不調", "不動"]
             .iter()
             .any(|word| japanese[at..].starts_with(word));
         if term.chars().count() >= 2 && !other {

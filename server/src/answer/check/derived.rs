@@ -1,6 +1,8 @@
 //! What follows from a record without standing in it: 明日 is the day after the record's, 朝夕 is twice a day, 半量 of 20 mg is
 //! 10 mg, an hour is 60 minutes.
 
+use std::collections::BTreeSet;
+
 use karute_engine::Row;
 use karute_engine::words::sentences;
 use time::format_description::well_known::Iso8601;
@@ -8,6 +10,7 @@ use time::{Date, Duration};
 
 use super::clause::is_kanji;
 use super::folded::folded;
+use super::opposites::things;
 use super::quantities::{Quantity, read};
 
 /// Words for days that count from the record's own, and how far.
@@ -77,13 +80,26 @@ const DAILY: [&str; 9] =
 /// Scales by which pain is told: 3/10 on one of them is no day.
 const SCALES: [&str; 5] = ["nrs", "vas", "pain", "痛", "スケール"];
 
-/// What follows from these rows; `all` are those of the context, whose days lie so far apart.
-pub(super) fn derived(rows: &[&Row], all: &[&Row]) -> Vec<Quantity> {
+/// By these words a claim compares two measures.
+const COMPARED: [&str; 22] = [
+    "より", "差", "増", "減", "太", "細", "縮", "伸", "上が", "下が", "改善", " by ", "lower", "higher",
+    "more", "less", "gain", "lost", "fell", "rose", "up ", "down",
+];
+
+/// What follows from these rows as far as `claim` may speak of it; `all` are those of the context, whose days lie so far apart.
+pub(super) fn derived(claim: &str, rows: &[&Row], all: &[&Row]) -> Vec<Quantity> {
     let mut found = Vec::new();
+    let mut measured = Vec::new();
     for row in rows {
         let text = folded(&format!("{}\n{}", row.title, row.content));
         let said = read(&text);
         found.extend(measures(&text, &said));
+        found.extend(products(&text));
+        found.extend(between_times(&said));
+        measured.extend(said.iter().filter_map(|quantity| match quantity {
+            Quantity::Number { value, unit } => Some((*value, unit.clone())),
+            _ => None,
+        }));
         found.extend(lengths(&said));
         found.extend(doses(&text));
         if SCALES.iter().any(|scale| text.contains(scale)) {
@@ -95,6 +111,16 @@ pub(super) fn derived(rows: &[&Row], all: &[&Row]) -> Vec<Quantity> {
         }
         if let Some(day) = day(row) {
             found.extend(from_its_day(&text, day));
+        }
+    }
+    let claim = folded(claim);
+    if COMPARED.iter().any(|word| claim.contains(word)) {
+        for (at, (value, unit)) in measured.iter().enumerate() {
+            let alike = |other: &str| other == unit || other.is_empty() || unit.is_empty();
+            let others = measured[at + 1..].iter().filter(|(_, other)| alike(other));
+            found.extend(others.map(|(other, known)| {
+                plain((value - other).abs(), if unit.is_empty() { known } else { unit })
+            }));
         }
     }
     let days: Vec<Date> = all.iter().filter_map(|row| day(row)).collect();
@@ -129,6 +155,43 @@ fn measures(text: &str, said: &[Quantity]) -> Vec<Quantity> {
         }
         if halves && !unit.is_empty() {
             found.push(plain(value / 2.0, unit));
+        }
+    }
+    found
+}
+
+/// 400ml×3: what it comes to.
+fn products(text: &str) -> Vec<Quantity> {
+    let mut found = Vec::new();
+    for (at, sign) in text.match_indices(['×', '*']) {
+        let before = text[..at].trim_end();
+        let start = before
+            .rfind(|c: char| c.is_whitespace() || is_kanji(c) || matches!(c, '、' | '。' | 'ー'))
+            .map_or(0, |at| at + before[at..].chars().next().map_or(0, char::len_utf8));
+        let (each, times) = (read(&before[start..]), read(text[at + sign.len()..].trim_start()));
+        if let (Some(Quantity::Number { value, unit }), Some(Quantity::Number { value: times, .. })) =
+            (each.last(), times.first())
+        {
+            found.push(plain(value * times, unit));
+        }
+    }
+    found
+}
+
+/// How long it is from each time of the day to every later one.
+fn between_times(said: &[Quantity]) -> Vec<Quantity> {
+    let times: Vec<u32> = said
+        .iter()
+        .filter_map(|quantity| match quantity {
+            Quantity::Time { minutes, .. } => Some(*minutes),
+            _ => None,
+        })
+        .collect();
+    let mut found = Vec::new();
+    for (at, from) in times.iter().enumerate() {
+        for to in times[at + 1..].iter().filter(|to| *to > from) {
+            let minutes = f64::from(to - from);
+            found.extend([plain(minutes, "分"), plain(minutes / 60.0, "時間")]);
         }
     }
     found
@@ -183,6 +246,7 @@ fn doses(text: &str) -> Vec<Quantity> {
         let times = times as f64;
         found.extend([Quantity::Rate { times, days }, plain(times, "回")]);
     };
+    timetable(text).into_iter().for_each(|days| often(days, 7));
     for range in sentences(text) {
         let sentence = &text[range];
         let parts = PARTS.iter().filter(|words| words.iter().any(|word| sentence.contains(word))).count();
@@ -203,6 +267,20 @@ fn doses(text: &str) -> Vec<Quantity> {
     found
 }
 
+/// How many days of the week a timetable (月:訪問看護。木:訪問看護。) gives to each thing.
+fn timetable(text: &str) -> Vec<usize> {
+    let days: Vec<&str> = sentences(text)
+        .into_iter()
+        .map(|range| &text[range])
+        .filter(|sentence| {
+            sentence.chars().nth(1) == Some(':') && !weekdays(&sentence.replacen(':', "曜", 1)).is_empty()
+        })
+        .collect();
+    let things: BTreeSet<String> = days.iter().flat_map(|day| things(day)).collect();
+    let count = |thing: &String| days.iter().filter(|day| day.contains(thing.as_str())).count();
+    things.iter().map(count).filter(|days| *days > 1).collect()
+}
+
 /// The days of the week that `text`, folded, names, Monday first: 月曜, (月), 月・木, "Mondays".
 pub(super) fn weekdays(text: &str) -> Vec<usize> {
     const JAPANESE: [char; 7] = ['月', '火', '水', '木', '金', '土', '日'];
@@ -221,7 +299,13 @@ pub(super) fn weekdays(text: &str) -> Vec<usize> {
             found.push(day);
         }
     }
-    found.extend((0..7).filter(|day| text.contains(ENGLISH[*day])));
+    // (Tue, Sat) besides whole names.
+    let short = |day: usize| {
+        text.match_indices(&ENGLISH[day][..3]).any(|(at, name)| {
+            text[..at].ends_with(['(', ' ', '/']) && text[at + name.len()..].starts_with([',', ')', '/'])
+        })
+    };
+    found.extend((0..7).filter(|day| text.contains(ENGLISH[*day]) || short(*day)));
     found
 }
 
@@ -256,12 +340,16 @@ mod tests {
             ("", "1時間かけて注入。", "60分", "30分"),
             ("", "11月10日から14日まで入院。", "5日間", "9日間"),
             ("", "訪問日: 月・木。", "週2回", "週3回"),
+            ("", "月:訪問看護10:00。火:通所リハ。木:訪問看護16:00。", "週2回", "週3回"),
             ("", "NRS 3/10。", "10段階で3", "10段階で4"),
             ("2025-06-30", "レスキュー使用は昨日1回。", "6月29日", "6月28日"),
+            ("", "ラコール400ml×3回。", "総量1200ml", "総量1300ml"),
+            ("", "22:05 停止。22:15 再開。", "10分後", "15分後"),
+            ("", "前腕26cm、左24cm。", "左より2cm太い", "左より3cm太い"),
         ] {
             let row = Row { date: date.into(), content: content.into(), ..Row::default() };
             let mut said = read(content);
-            said.extend(derived(&[&row], &[&row]));
+            said.extend(derived(right, &[&row], &[&row]));
             assert!(stated(right).iter().all(|claim| holds(&said, claim)), "{content} {right}");
             assert!(!stated(wrong).iter().all(|claim| holds(&said, claim)), "{content} {wrong}");
         }

@@ -187,8 +187,12 @@ const ENGLISH: [&str; 75] = [
 ];
 
 /// Words that end so and are none.
-const NO_DRUGS: [&str; 22] = [
+const NO_DRUGS: [&str; 26] = [
     "routine",
+    "except",
+    "accept",
+    "concept",
+    "intercept",
     "someone",
     "everyone",
     "anyone",

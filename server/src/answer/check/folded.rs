@@ -33,8 +33,12 @@ pub(super) fn folded(text: &str) -> String {
         let length = characters[at..].iter().take_while(|char| numeral(**char).is_some()).count();
         let counts =
             characters.get(at + length).is_some_and(|next| "回錠日月時分歳人名度週本枚個種".contains(*next));
+        // 十分 is enough more often than ten minutes.
+        let enough = characters[at..].starts_with(&['十', '分'])
+            && !characters.get(at + 2).is_some_and(|next| "間後前ほ程お毎ご".contains(*next));
         if length > 0
             && counts
+            && !enough
             && let Some(value) = numerals::number(&characters[at..at + length])
         {
             folded.push_str(&value.to_string());
@@ -110,7 +114,13 @@ fn counted(text: &str) -> String {
     let mut pieces = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()).peekable();
     while let Some(piece) = pieces.next() {
         let word = bare(piece);
-        let counts = word != "once" || pieces.peek().is_some_and(|next| COUNTED.contains(&bare(next)));
+        let next = pieces.peek().map_or("", |next| bare(next));
+        let counts = match word {
+            "once" => COUNTED.contains(&next),
+            // "Twice what it was" is a double.
+            "twice" => !["what", "as", "the", "that", "its"].contains(&next),
+            _ => true,
+        };
         match WORDS.iter().find(|(name, _)| *name == word).filter(|_| counts) {
             // No digit: what only a word says must not look like a number that somebody wrote.
             Some((_, digits)) => {

@@ -71,6 +71,8 @@ pub struct Local;
 
 /// The least share of a sentence's wording that its cited rows must hold between them.
 const LEAST_SHARE: f32 = 0.05;
+/// What a sentence says that heads a list, and states nothing.
+const HEADINGS: [&str; 5] = ["次のとおり", "次の通り", "以下のとおり", "以下の通り", "as follows"];
 /// How much more of a sentence a row that it does not cite may hold than those that it does.
 const ANOTHER: f32 = 0.3;
 
@@ -159,7 +161,7 @@ fn verdict(sentence: String, cited: &[usize], rows: &[Option<&Row>]) -> Verdict 
         let texts = known.iter().map(|row| format!("{}\n{}\n{}", row.title, row.date, row.content));
         let evidence = texts.collect::<Vec<_>>().join("\n");
         let mut said = quantities::read(&evidence);
-        said.extend(derived::derived(&known, &rows));
+        said.extend(derived::derived(&text, &known, &rows));
         let stated = quantities::stated(&text);
         let tells = stated.iter().any(|quantity| quantity.is_telling() && quantities::holds(&said, quantity));
         if is_about_another(&text, &known, &rows, tells) || names_somebody_else(&text, &known, &rows) {
@@ -176,7 +178,7 @@ fn verdict(sentence: String, cited: &[usize], rows: &[Option<&Row>]) -> Verdict 
         if polarity::is_as_often_otherwise(&text, &known) || quantities::counts_otherwise(&text, &evidence) {
             faults.insert(Fault::Number);
         }
-        if drugs::others(&text, &evidence) {
+        if drugs::others(&plain(&text), &plain(&evidence)) {
             faults.insert(Fault::Drug);
         }
         if polarity::contradicts(&text, &known) {
@@ -218,7 +220,9 @@ fn is_about_another(text: &str, cited: &[&Row], rows: &[&Row], tells: bool) -> b
     cited.iter().for_each(|row| own.add(&held(row)));
     let share = relevance.covered(&own);
     let best = all.iter().map(|other| relevance.covered(other)).fold(0.0, f32::max);
-    share < LEAST_SHARE && !tells || best - share > ANOTHER
+    let heads =
+        HEADINGS.iter().any(|heading| text.contains(heading)) || text.trim_end().ends_with([':', '：']);
+    share < LEAST_SHARE && !tells && !heads || best - share > ANOTHER
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::clause::Clause;
 use super::derived::weekdays;
 
 /// Each pair is two lists of words; a word of one list is the opposite of every word of the other.
-const PAIRS: [(&[&str], &[&str]); 25] = [
+const PAIRS: [(&[&str], &[&str]); 24] = [
     (&["陽性"], &["陰性"]),
     (&["右"], &["左"]),
     (&["増加", "増え", "増量", "増し", "増やし"], &["減少", "減っ", "減量", "減り", "減らし"]),
@@ -24,7 +24,6 @@ const PAIRS: [(&[&str], &[&str]); 25] = [
     ),
     (&["improv", "better"], &["worse"]),
     (&["positive"], &["negative"]),
-    (&["before"], &["after"]),
     (&["larger", "bigger"], &["smaller"]),
     (&["faster"], &["slower"]),
     (&["opened"], &["closed", "intact"]),
@@ -43,7 +42,10 @@ const OF_ONE_THING: [(&[&str], &[&str]); 16] = [
         &["全介助", "介助を要", "介助が必要", "自力では困難"],
     ),
     (&["開始", "始ま", "始め", "導入"], &["終了", "終わ", "中止", "打ち切"]),
-    (&["継続", "続け", "続い", "続行"], &["中断", "中止", "終了", "休止", "取りやめ", "控え"]),
+    (
+        &["継続", "続け", "続い", "続行"],
+        &["中断", "中止", "終了", "休止", "取りやめ", "控え", "打ち切", "止める", "止めて", "休薬"],
+    ),
     (
         &["同意", "受け入れ", "受けいれ", "承諾", "応じ", "了承", "希望し", "決め"],
         &["拒否", "断った", "断られ", "断りま", "拒ん", "見送", "拒み"],
@@ -111,6 +113,29 @@ pub(super) fn turned(text: &str, evidence: &str) -> bool {
         || CHOICES.iter().any(chosen)
         || other_day(text, evidence)
         || other_way(text, evidence)
+        || other_side_of(text, evidence)
+}
+
+/// Whether `text` says "before" something of which `evidence` says only "after", or the other way round.
+fn other_side_of(text: &str, evidence: &str) -> bool {
+    let of = |text: &str, side: &str| -> Vec<String> {
+        let words: Vec<&str> =
+            text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let behind = |at: usize| {
+            words[at + 1..]
+                .iter()
+                .find(|word| !["the", "a", "an", "her", "his", "each", "every"].contains(word))
+        };
+        (0..words.len())
+            .filter(|at| words[*at] == side)
+            .filter_map(behind)
+            .map(|word| (*word).to_owned())
+            .collect()
+    };
+    [("before", "after"), ("after", "before")].into_iter().any(|(own, other)| {
+        let (same, turned) = (of(evidence, own), of(evidence, other));
+        of(text, own).iter().any(|thing| turned.contains(thing) && !same.contains(thing))
+    })
 }
 
 fn holds(text: &str, words: &[&str]) -> bool {
@@ -189,7 +214,10 @@ pub(super) fn things(sentence: &str) -> Vec<String> {
         3 => run.len() >= 4,
         _ => run.len() >= 2,
     });
-    let words = telling.map(|run| run.iter().collect::<String>());
+    let words = telling.map(|run| {
+        let word: String = run.iter().collect();
+        word.strip_suffix('様').map(str::to_owned).unwrap_or(word)
+    });
     words.filter(|word| !EVERYWHERE.contains(&word.as_str())).collect()
 }
 

@@ -9,6 +9,31 @@ use super::opposites;
 use super::quantities::{self, Quantity};
 use super::wording::plain;
 
+/// Words for what was otherwise before: of several rows an earlier one says the opposite then.
+const CHANGES: [&str; 4] = ["no longer", "なくなり", "なくなっ", "ようになり"];
+
+/// Which sentences of some rows speak of what a claim is about.
+struct Tied<'a>(Vec<&'a [Clause]>);
+
+impl<'a> Tied<'a> {
+    fn new(said: &'a [Clause]) -> Self {
+        Self(said.chunk_by(|a, b| a.sentence == b.sentence).collect())
+    }
+
+    /// Whether `claim` may be about what `other` says: of the things that it names and the rows name, no fewer stand in the sentence
+    /// of `other` than in others alone.
+    fn to(&self, claim: &Clause, other: &Clause) -> bool {
+        let holds =
+            |sentence: &[Clause], thing: &str| sentence.iter().any(|clause| clause.text.contains(thing));
+        let things = opposites::things(&claim.text);
+        let own = self.0.iter().find(|sentence| sentence[0].sentence == other.sentence);
+        let (here, rest): (Vec<&String>, Vec<&String>) =
+            things.iter().partition(|thing| own.is_some_and(|own| holds(own, thing)));
+        let elsewhere = rest.iter().filter(|thing| self.0.iter().any(|sentence| holds(sentence, thing)));
+        here.len() >= elsewhere.count()
+    }
+}
+
 /// Whether some clause of `text` says the opposite of what `rows` say.
 pub(super) fn contradicts(text: &str, rows: &[&Row]) -> bool {
     let text = plain(&folded(text));
@@ -20,13 +45,20 @@ pub(super) fn contradicts(text: &str, rows: &[&Row]) -> bool {
         (of(|row| row.content.clone()), of(|row| format!("{}\n{}", row.title, row.date)));
     let (contents, titles) = (contents.join("\n"), titles.join("\n"));
     let (claimed, said) = (clauses(&text), clauses(&contents));
-    let denied_by_text = claimed.iter().flat_map(|clause| &clause.denied).any(|term| {
-        let mut about = said.iter().filter(|other| other.speaks_of(term)).peekable();
-        about.peek().is_some() && about.all(|other| other.affirms(term))
-    });
-    let denied_by_record = said.iter().flat_map(|clause| &clause.denied).any(|term| {
-        claimed.iter().any(|clause| clause.affirms(term))
-            && !said.iter().any(|other| other.speaks_of(term) && !other.rejects(term))
+    let tied = Tied::new(&said);
+    let changes = rows.len() > 1 && CHANGES.iter().any(|word| text.contains(word));
+    let denied_by_text = !changes
+        && claimed.iter().any(|claim| {
+            claim.denied.iter().any(|term| {
+                let mut about = said.iter().filter(|other| other.speaks_of(term)).peekable();
+                about.peek().is_some() && about.all(|other| other.affirms(term) && tied.to(claim, other))
+            })
+        });
+    let denied_by_record = said.iter().any(|other| {
+        other.denied.iter().any(|term| {
+            claimed.iter().any(|claim| claim.affirms(term) && tied.to(claim, other))
+                && !said.iter().any(|other| other.mentions(term) && !other.rejects(term))
+        })
     });
     denied_by_text
         || denied_by_record

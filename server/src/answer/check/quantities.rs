@@ -165,8 +165,9 @@ fn found(text: &str, stated: bool) -> Vec<Quantity> {
                 let after = text.get(at + length..).unwrap_or_default();
                 let per =
                     ["に", "おき", "あたり", "当たり", "ごと"].iter().any(|word| after.starts_with(word));
-                // The 1 of 1日1500ml, too.
-                if stated && (per || after.starts_with(|c: char| c.is_ascii_digit())) {
+                // The 1 of 1日1500ml and 1日の総量, of 一人で and 一度も, too.
+                let alone = ["の", "も", "で"].iter().any(|word| after.starts_with(word));
+                if stated && (per || alone || after.starts_with(|c: char| c.is_ascii_digit())) {
                     quantities.retain(|quantity| !matches!(quantity, Quantity::Number { value: 1.0, .. }));
                 }
                 if stated && before == Some(SPELT) {
@@ -212,8 +213,16 @@ fn counted_things(text: &str) -> Vec<Counted> {
             let bare = next.trim_end_matches([',', '.', ';']);
             bare.bytes().all(|c| c.is_ascii_lowercase()).then_some((bare, bare.len() < next.len()))
         });
+        const MEASURED: [&str; 11] = [
+            "days", "weeks", "months", "years", "hours", "minutes", "times", "tablets", "units", "capsules",
+            "drops",
+        ];
         let mut thing = "";
         for (word, ends) in follows {
+            // Measures are held against the record as such.
+            if MEASURED.contains(&word) {
+                break;
+            }
             if word.ends_with('s') && word.len() > 3 {
                 thing = word;
                 break;
@@ -351,7 +360,10 @@ fn signs_day(text: &str) -> Taken {
     // 120/80 is a blood pressure and 1/2 a half: only what can be nothing but a day is one.
     (sign == '/' && first > 1 && length <= 2 && second_length <= 2).then_some(())?;
     let next = text[at..].chars().next();
-    next.is_none_or(|next| !next.is_ascii_alphanumeric() && !matches!(next, '/' | '%' | '.')).then_some(())?;
+    let ends =
+        text[at..].strip_prefix('.').is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
+    let goes_on = |next: char| next.is_ascii_alphanumeric() || matches!(next, '/' | '%' | '.');
+    (ends || next.is_none_or(|next| !goes_on(next))).then_some(())?;
     checked(at, None, first, second)
 }
 

@@ -1,7 +1,7 @@
 //! Words of one meaning: what people say of a complaint, and what a record calls it.
 
 /// Each pair: how it may be said, and the word that stands for all. Of several that begin alike the longer comes first.
-const SAME: [(&str, &str); 70] = [
+const SAME: [(&str, &str); 85] = [
     ("息苦しさ", "呼吸苦"),
     ("息苦し", "呼吸苦"),
     ("呼吸困難", "呼吸苦"),
@@ -72,6 +72,21 @@ const SAME: [(&str, &str); 70] = [
     ("independently", "without help"),
     ("unaided", "without help"),
     ("ruled out", "excluded"),
+    ("run out of", "without"),
+    ("ran out of", "without"),
+    ("turned down", "declined"),
+    ("apart from", "except"),
+    ("other than", "except"),
+    ("嫌なにおい", "悪臭"),
+    ("嫌な臭い", "悪臭"),
+    ("じんじん", "しびれ"),
+    ("血液混入", "出血"),
+    ("血が混じ", "出血"),
+    ("折れて", "骨折して"),
+    ("痛がっ", "疼痛があっ"),
+    ("幻の声", "幻聴"),
+    ("上限", "制限"),
+    ("ヘパロック", "ヘパリンロック"),
 ];
 
 /// `text`, folded, with one word for each of these meanings.
