@@ -7,9 +7,16 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use karute_engine::{Draft, Index, Provenance, Row};
-use karute_server::answer::Extractive;
+use karute_server::answer::converse::{Replay, Turn, converse, whole};
+use karute_server::answer::{Answerer, Asked, Extractive, Piece};
 use karute_server::app::{App, Serving};
+use karute_server::error::Failure;
+use karute_server::retrieve::Question;
+use karute_server::retrieve::caller::{Caller, Scope};
+use karute_server::retrieve::limits::Limits;
 use karute_server::routes;
 use karute_server::state::Database;
 use karute_sync::embed::Embedder;
@@ -120,7 +127,7 @@ async fn a_question_that_goes_on_is_understood_from_the_conversation_and_both_ar
 }
 
 #[tokio::test]
-async fn a_stream_is_kept_as_it_was_said_and_one_that_broke_off_is_not() {
+async fn a_stream_is_kept_as_it_was_said_and_one_that_nobody_waited_for_is_not() {
     let server = server(&[]).await;
     let answer = ask(
         &server.routes,
@@ -144,6 +151,66 @@ async fn a_stream_is_kept_as_it_was_said_and_one_that_broke_off_is_not() {
     drop(response);
     let gone = call(&server.routes, get("/chat/sessions/gone/messages")).await;
     assert_eq!(gone.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_replay_sees_what_the_asker_saw_and_a_forgotten_client_leaves_his_rights() {
+    let server = server(&[]).await;
+    let clients = Scope::Only(["CL-1".to_owned(), "CL-2".into()].into());
+    let caller = Caller { name: "yamada".into(), clients: clients.clone(), ..Caller::everything() };
+    let limits = Limits { client_id: Some("CL-2".into()), ..Limits::default() };
+    let turn = Turn::new(Question { limits, ..Question::new("体温は", caller) }, None);
+    let id = turn.message_id.clone();
+    whole(converse(server.app.clone(), turn)).await.expect("an answer");
+    let state = server.app.state().expect("a state");
+    let asked_again = async || {
+        let kept = state.answer(&id, None).await.expect("read").expect("kept");
+        let replay: Replay = serde_json::from_value(kept.record).expect("a record");
+        replay.question.question(Caller::everything())
+    };
+    assert_eq!(asked_again().await.caller.clients, clients);
+    state.forget("CL-1", (server.app.now)()).await.expect("noted");
+    assert_eq!(state.remove_about("CL-1", &["CL-1".into()]).await.expect("removed"), 0);
+    assert_eq!(asked_again().await.caller.clients, Scope::Only(["CL-2".to_owned()].into()));
+}
+
+#[tokio::test]
+async fn of_an_answer_that_breaks_off_what_was_shown_is_kept() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().to_str().expect("a path").to_owned();
+    let app = unready(&[("KARUTE_DATA_DIR", &path), ("KARUTE_CHAT_HISTORY", "true")], BreaksOff);
+    app.keep_in(Database::open(&app.settings.database, directory.path()).await.expect("a state"));
+    app.serve(Serving::Ready { index: Arc::new(index(CATHETER)), problems: Arc::new([]) });
+    let routes = routes::app(app);
+    let body = json!({ "message": "久保田さんのカテーテルの交換はいつ", "session_id": "s" });
+    let events = events(&ask(&routes, "/chat/stream", body).await.text);
+    assert_eq!(events.last().expect("events").1["type"], "error");
+    let messages = call(&routes, get("/chat/sessions/s/messages")).await.json();
+    assert_eq!(
+        (messages["total"].as_i64(), text(&messages["messages"][1]["content"])),
+        (Some(2), "次回交換は")
+    );
+    let id = text(&messages["messages"][1]["id"]).to_owned();
+    let kept = call(&routes, get(&format!("/answers/{id}"))).await.json();
+    assert!(kept.to_string().contains("broken_off"), "{kept}");
+}
+
+/// An answerer whose stream ends in the middle.
+struct BreaksOff;
+
+impl Answerer for BreaksOff {
+    fn mode(&self) -> &'static str {
+        "generated"
+    }
+
+    fn model(&self) -> &str {
+        "breaks-off"
+    }
+
+    fn answer<'a>(&'a self, _: &'a Asked) -> BoxStream<'a, Result<Piece, Failure>> {
+        let pieces = [Ok(Piece::Text("次回交換は".into())), Err(Failure::Model("torn".into()))];
+        futures_util::stream::iter(pieces).boxed()
+    }
 }
 
 #[tokio::test]

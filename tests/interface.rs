@@ -40,6 +40,11 @@ async fn the_document_names_every_route_and_no_other() {
         .collect();
     assert_eq!(documented, routed);
     assert!(routed.len() > 20);
+    // What is switched off is not promised.
+    let state = karute_tests::http::unready(&[("ENABLE_ADMIN_ENDPOINTS", "false")], Extractive);
+    let document = call(&routes::app(state), get("/openapi.json")).await.json();
+    let paths = document["paths"].as_object().expect("paths");
+    assert!(paths.contains_key("/chat") && !paths.keys().any(|path| path.starts_with("/admin")), "{paths:?}");
 }
 
 #[tokio::test]
@@ -73,7 +78,7 @@ async fn openai_clients_get_an_answer_with_its_sources() {
 
     let mut streamed = body;
     streamed["stream"] = json!(true);
-    let stream = ask(&app, "/v1/chat/completions", streamed).await.text;
+    let stream = ask(&app, "/v1/chat/completions", streamed.clone()).await.text;
     let data: Vec<&str> = stream.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
     assert_eq!(data.last(), Some(&"[DONE]"));
     let chunks: Vec<Value> =
@@ -85,6 +90,36 @@ async fn openai_clients_get_an_answer_with_its_sources() {
     let last = chunks.last().expect("chunks");
     assert_eq!(last["choices"][0]["finish_reason"], "stop");
     assert_eq!(last["karute"]["citations"][0]["id"], cited["id"]);
+    assert!(chunks.iter().all(|chunk| chunk.get("usage").is_none()));
+
+    // Whoever wants the usage gets one event more, without a choice.
+    streamed["stream_options"] = json!({ "include_usage": true });
+    let stream = ask(&app, "/v1/chat/completions", streamed).await.text;
+    let data: Vec<&str> = stream.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    let counted: Value = serde_json::from_str(data[data.len() - 2]).expect("JSON");
+    assert_eq!((&counted["choices"], &counted["usage"]["total_tokens"]), (&json!([]), &json!(0)));
+}
+
+#[tokio::test]
+async fn whatever_fails_for_an_openai_client_has_the_shape_that_it_reads() {
+    let app = app();
+    let of = |method: &str, path: &str| {
+        Request::builder().method(method).uri(path).body(Body::empty()).expect("a request")
+    };
+    for (method, path, status) in [
+        ("GET", "/v1/models/karute", 200),
+        ("GET", "/v1/models/another", 404),
+        ("GET", "/v1/models/%0A", 404),
+        ("GET", "/v1/models/%ff", 404),
+        ("GET", "/v1/nothing", 404),
+        ("DELETE", "/v1/models", 405),
+    ] {
+        let answer = call(&app, of(method, path)).await;
+        assert_eq!(answer.status.as_u16(), status, "{method} {path}");
+        let body = answer.json();
+        let known = if status == 200 { &body["id"] } else { &body["error"]["message"] };
+        assert!(known.is_string(), "{method} {path}: {body}");
+    }
 }
 
 #[tokio::test]

@@ -133,6 +133,9 @@ async fn suffer(faults: Vec<(&'static str, Effect)>) {
         let calls = lines.iter().filter(|line| line.kind == kind).count();
         let asked = emulator.answered().iter().filter(|answered| answered.path.contains(path)).count();
         assert!(calls <= most && asked <= most, "{faults:?}: {calls} calls of {kind}, {asked} requests");
+        if kind != "answer" && !faults.iter().any(|(stage, _)| *stage == path) {
+            assert_eq!((calls, asked), (1, 1), "{faults:?}: {kind} is well");
+        }
         if kind == "answer" && text.starts_with("久保田") && outcome.is_err() {
             assert_eq!(asked, 1, "{faults:?}: no second call after the first word");
         }

@@ -71,6 +71,10 @@ async fn rights_that_were_taken_away_show_nothing_of_before_and_who_is_forgotten
                 assert_eq!(answer.is_some(), visible.contains(&id));
             }
         }
+        // The latest that may be seen, not what may be seen of the latest.
+        let (messages, _, total) =
+            home.state.messages(&only("CL-1"), "s", 2).await.expect("read").expect("there");
+        assert_eq!((messages.len(), total), (2, 2));
         // Of the last exchange alone only its own clients are shown, and that is what the audit is told.
         let (_, shown, _) = home.state.messages(&who("yamada"), "s", 2).await.expect("read").expect("there");
         assert_eq!(shown.clients(), ["CL-2".to_owned()].into());
@@ -93,6 +97,11 @@ async fn rights_that_were_taken_away_show_nothing_of_before_and_who_is_forgotten
             home.state.answer("c", None).await.expect("read").is_none(),
             "an answer in flight is not kept"
         );
+        // Nor is one that found nothing of hers and names her all the same.
+        let named = Entry { question: "CL-2の体温は".into(), ..entry("suzuki", "f", "f", 4) };
+        assert!(!home.state.keep(&named).await.expect("no failure"));
+        let other = Entry { question: "CL-20の体温は".into(), ..entry("suzuki", "g", "g", 4) };
+        assert!(home.state.keep(&other).await.expect("kept"));
     }
 }
 
@@ -271,6 +280,14 @@ async fn decisions_about_terms_are_counted_once_for_each_owner() {
         }
         let learned = home.state.learned(&["発熱".into(), "脈拍".into()]).await.expect("read");
         assert_eq!(learned, BTreeMap::from([("発熱".into(), 1), ("脈拍".into(), 0)]));
+        // However many words one decides, it is one voice.
+        let many: Vec<Decision> = (0..50)
+            .map(|number| Decision {
+                term: format!("語{number}"), canonical: "脈拍".into(), accepted: true
+            })
+            .collect();
+        home.state.decide("tanaka", &many, NOON).await.expect("kept");
+        assert_eq!(home.state.learned(&["脈拍".into()]).await.expect("read")["脈拍"], 1);
     }
 }
 

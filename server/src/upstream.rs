@@ -195,6 +195,17 @@ impl Pass<'_> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_service_that_always_breaks_off_after_its_first_word_is_left_alone_too() {
+        let service = Upstream::new("a service");
+        for _ in 0..FAILURES {
+            let pass = service.enter().await.expect("closed");
+            pass.begins();
+            pass.failed();
+        }
+        assert!(service.is_open());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_service_that_fails_is_left_alone_tried_once_and_taken_back() {
         let service = Upstream::new("a service");

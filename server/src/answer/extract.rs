@@ -111,6 +111,7 @@ fn best<'a>(vocabulary: &Vocabulary, evidence: &'a [Evidence]) -> Vec<Candidate<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::retrieve::understand::Understood;
     use karute_engine::Row;
 
     fn asked(question: &str) -> Vocabulary {
@@ -152,6 +153,22 @@ mod tests {
         let evidence = [Evidence { row, similarity: 0.6, score: 0.6, about: true, ..Evidence::default() }];
         let quoted = best(&asked("喉がゴロゴロ"), &evidence);
         assert_eq!(&content[quoted[0].start..quoted[0].end], content);
+    }
+
+    #[test]
+    fn what_a_question_takes_from_the_one_before_it_is_quoted() {
+        let content = "久保田さんと散歩した。体温は36.5℃。食欲あり。";
+        let row = Row { content: content.into(), ..Row::default() };
+        let evidence = [Evidence { row, about: true, ..Evidence::default() }];
+        let mut understood =
+            Understood { text: "\n久保田さんの体温は".into(), ..Understood::default() };
+        understood.people.names = vec!["久保田".into()];
+        let asked = Asked { question: "昨日は？".into(), understood, ..Asked::default() };
+        let quoted = best(&asked.vocabulary(), &evidence);
+        assert_eq!(&content[quoted[0].start..quoted[0].end], "体温は36.5℃。");
+        // Where no sentence has a word of it, each row says how it begins.
+        let strange = best(&Vocabulary::new("temperature", &[]), &evidence);
+        assert_eq!((strange.len(), strange[0].start), (1, 0));
     }
 
     #[test]

@@ -62,10 +62,16 @@ pub struct Asked {
 
 impl Asked {
     /// What is looked for in the rows: the question as it was understood, with what it takes from those before it, its terms under
-    /// their other names too.
+    /// their other names too, without whom it is about, who stands in every row.
     fn vocabulary(&self) -> Vocabulary {
-        let Understood { text, terms, .. } = &self.understood;
-        Vocabulary::new(if text.is_empty() { &self.question } else { text }, terms)
+        let Understood { text, terms, people, .. } = &self.understood;
+        let mut text = if text.is_empty() { &self.question } else { text }.clone();
+        for part in
+            people.names.iter().flat_map(|name| std::iter::once(name.as_str()).chain(name.split_whitespace()))
+        {
+            text = text.replace(part, " ");
+        }
+        Vocabulary::new(&text, terms)
     }
 }
 

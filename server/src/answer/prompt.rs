@@ -157,7 +157,7 @@ pub(super) fn build(
     // Rows come first: a long conversation must not leave the model without any.
     let mut turns = history(&asked.earlier, most_tokens.saturating_sub(used) / HISTORY_SHARE);
     used += turns.iter().map(|turn| tokens(&turn.text)).sum::<usize>();
-    let vocabulary = sought(asked);
+    let vocabulary = asked.vocabulary();
     let room = most_tokens.saturating_sub(used);
     let mut fences: Vec<Option<(String, Range<usize>)>> = vec![None; asked.evidence.len()];
     let mut left = room;
@@ -181,19 +181,6 @@ pub(super) fn build(
     let shown: Vec<Shown> = fences.into_iter().map(|fenced| Some(fenced?.1)).collect();
     turns.push(Turn { role: Role::User, text: format!("{data}\n{}", clean(&asked.question, marker)) });
     (Prompt { system, turns, max_output_tokens, label: String::new() }, shown)
-}
-
-/// What an answer is looked for by: the question as it was understood, its terms under their other names too, without whom it is
-/// about, who stands in every row.
-fn sought(asked: &Asked) -> Vocabulary {
-    let understood = &asked.understood;
-    let text = if understood.text.is_empty() { &asked.question } else { &understood.text };
-    let mut text = text.clone();
-    let names = understood.people.names.iter();
-    for part in names.flat_map(|name| std::iter::once(name.as_str()).chain(name.split_whitespace())) {
-        text = text.replace(part, " ");
-    }
-    Vocabulary::new(&text, &understood.terms)
 }
 
 /// A row between its two lines, and which bytes of its content: if all of it does not fit, the sentences around the one that says

@@ -336,5 +336,9 @@ mod tests {
         let found = statements("熱はない。[1] 食欲あり。[2][3]\n- 次回は火曜[1]。");
         let numbers: Vec<Vec<usize>> = found.into_iter().map(|(_, numbers)| numbers).collect();
         assert_eq!(numbers, [vec![1], vec![2, 3], vec![1]]);
+        // At the beginning of a line they belong to that line.
+        let found = statements("[1] 体温36.5℃。\n[2] 血圧120/80。\n[3]");
+        let numbers: Vec<Vec<usize>> = found.into_iter().map(|(_, numbers)| numbers).collect();
+        assert_eq!(numbers, [vec![1], vec![2, 3]]);
     }
 }
