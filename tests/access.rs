@@ -83,6 +83,9 @@ fn request(method: &Method, path: &str, credential: Option<&str>) -> Request<Bod
             json!({ "messages": [{ "role": "user", "content": "久保田さんのカテーテルの交換はいつ" }] })
         }
         "/v1/embeddings" => json!({ "input": "体温" }),
+        "/search/vectors" => {
+            json!({ "embedding": vec![1; Lexical::default().identity().dimensions as usize] })
+        }
         "/feedback" => json!({ "message_id": "m", "rating": 3 }),
         "/terms/confirm" => json!({ "confirmations": [{ "original": "a", "canonical": "b" }] }),
         _ => json!({}),

@@ -205,6 +205,47 @@ async fn a_search_answers_in_the_known_shape() {
 }
 
 #[tokio::test]
+async fn a_vector_finds_its_own_row_however_it_is_sent_and_within_the_same_limits() {
+    let app = app();
+    let made = |encoding: &str| json!({ "input": "膀胱留置カテーテルの交換", "encoding_format": encoding });
+    let mut found = Vec::new();
+    for encoding in ["float", "base64"] {
+        let embedding =
+            ask(&app, "/v1/embeddings", made(encoding)).await.json()["data"][0]["embedding"].clone();
+        let body = json!({ "embedding": embedding, "top_k": 5, "client_id": "CL-00001" });
+        let answer = ask(&app, "/search/vectors", body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        found.push(answer.json());
+    }
+    assert_eq!(found[0], found[1]);
+    let results = found[0]["results"].as_array().expect("rows");
+    assert_eq!(results.len(), 5);
+    let nearness: Vec<f64> = results.iter().filter_map(|row| row["similarity"].as_f64()).collect();
+    assert!(nearness.is_sorted_by(|a, b| a >= b) && nearness[0] > 0.0, "{nearness:?}");
+    for row in results {
+        let id = row["id"].as_str().expect("an id");
+        let row = call(&app, get(&format!("/rows/{id}"))).await.json();
+        assert_eq!(row["client_id"], "CL-00001");
+    }
+    let dimensions = Lexical::default().identity().dimensions as usize;
+    let of = |number: Value| json!({ "embedding": vec![number; dimensions] });
+    for body in [
+        json!({}),
+        json!({ "embedding": [] }),
+        json!({ "embedding": "????" }),
+        json!({ "embedding": "AAAA" }),
+        json!({ "embedding": [1.0, "2"] }),
+        of(json!(0)),
+        of(json!(1e300)),
+        of(json!(null)),
+    ] {
+        let answer = ask(&app, "/search/vectors", body.clone()).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        assert_eq!(answer.json()["detail"][0]["loc"], json!(["body", "embedding"]));
+    }
+}
+
+#[tokio::test]
 async fn every_fault_of_a_request_is_named_in_the_known_shape() {
     let long = "あ".repeat(2001);
     type Faults = &'static [(&'static str, &'static str)];

@@ -4,9 +4,9 @@
     apt-get install wrk postgresql-client          # wrk, pgbench
     /tmp/peers/bin/python benches/peers/served.py target/release/karute [ROWS]
 
-karute does more for each request than the others: it embeds the question's text, searches by words too, ranks, checks who
-asks, and writes the audit; they are given the vector. Caches of karute are off. Recall@10 of the peers is measured against
-exact search; karute's is what its snapshot states.
+`/search` does more for each request than the others: it embeds the question's text, searches by words too, ranks, checks who
+asks, and writes the audit; they are given the vector, as `/search/vectors` is, which still checks and writes. Caches of karute
+are off. Recall@10 is measured against exact search; that of `/search` is what its snapshot states.
 """
 
 import csv
@@ -133,13 +133,16 @@ def main():
         recall = f"states {dict(map(tuple, recall['curve']))[recall['ef_search']]:.3f}"
     figures = wrk("http://127.0.0.1:8391/search", [json.dumps({"query": text, "top_k": TOP}, ensure_ascii=False) for text in texts], home)
     told("karute `/search`", figures, recall or "exact", resident(karute.pid))
-    karute.terminate()
-    karute.wait()
-
+    bodies = [json.dumps({"embedding": query.tolist(), "top_k": TOP}) for query in queries]
+    near = [[row["id"] for row in post("http://127.0.0.1:8391/search/vectors", json.loads(body))["results"]] for body in bodies]
+    figures = wrk("http://127.0.0.1:8391/search/vectors", bodies, home)
     exact = np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :TOP]
     exact = [{ids[at] for at in row} for row in exact]
     def recalled(found):
         return f"{np.mean([len(own & set(other)) / TOP for own, other in zip(exact, found)]):.3f}"
+    told("karute `/search/vectors`", figures, recalled(near), resident(karute.pid))
+    karute.terminate()
+    karute.wait()
 
     chroma = subprocess.Popen([pathlib.Path(sys.executable).with_name("chroma"), "run", "--path", home / "chroma", "--port", "8392"],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "ANONYMIZED_TELEMETRY": "False"})

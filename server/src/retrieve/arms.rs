@@ -224,19 +224,33 @@ fn mixed(
     plan: Plan,
     depth: usize,
 ) -> Result<Found, Failure> {
-    let (mut hits, mut explained) = (Vec::new(), None);
-    if let Some(embedding) = embedding {
-        let query = Query::new(embedding).top(depth).within(filter).plan(plan);
-        let mut stopwatch = Stopwatch::start();
-        let found = SCRATCH
-            .with_borrow_mut(|scratch| index.search_watched(&query, scratch, &mut hits, &mut stopwatch))?;
-        explained = Some(Planned { explained: found, stages: stopwatch.stages });
-    }
-    let by_vector: Vec<(u32, f32)> = hits.iter().map(|hit| (hit.row, hit.score)).collect();
+    let (by_vector, explained) = match embedding {
+        Some(embedding) => {
+            let (found, explained) = by_vector(index, embedding, filter, plan, depth)?;
+            (found, Some(explained))
+        }
+        None => (Vec::new(), None),
+    };
     // Snapshots of earlier builds have no words; their vectors have to do.
     let by_words = index.keyword_search(tokens, depth, Some(filter))?.unwrap_or_default();
     let by_words: Vec<(u32, f32)> = by_words.iter().map(|hit| (hit.row, hit.score)).collect();
     Ok(Found { rows: Fusion { depth, ..Fusion::default() }.mix(&by_vector, &by_words), explained })
+}
+
+/// The `top` rows nearest to `embedding`, each with its cosine, the nearest first.
+pub(super) fn by_vector(
+    index: &Index,
+    embedding: &Embedding,
+    filter: &Filter,
+    plan: Plan,
+    top: usize,
+) -> Result<(Vec<(u32, f32)>, Planned), Failure> {
+    let query = Query::new(embedding).top(top).within(filter).plan(plan);
+    let (mut hits, mut stopwatch) = (Vec::new(), Stopwatch::start());
+    let explained = SCRATCH
+        .with_borrow_mut(|scratch| index.search_watched(&query, scratch, &mut hits, &mut stopwatch))?;
+    let found = hits.iter().map(|hit| (hit.row, hit.score)).collect();
+    Ok((found, Planned { explained, stages: stopwatch.stages }))
 }
 
 #[cfg(test)]

@@ -354,6 +354,22 @@ async fn fresh(
     })
 }
 
+/// The `top` rows nearest to `embedding` among those that `caller` may see within `limits`, each with its cosine.
+///
+/// # Errors
+/// A vector of another space, a damaged snapshot.
+pub(crate) fn nearest(
+    index: &Index,
+    embedding: &Embedding,
+    caller: &Caller,
+    limits: &Limits,
+    top: usize,
+) -> Result<Vec<(Row, f32)>, Failure> {
+    let filter = limits.narrow(caller.narrow(Filter::everything()));
+    let (found, _) = arms::by_vector(index, embedding, &filter, Plan::Auto, top)?;
+    found.into_iter().map(|(number, score)| Ok((index.row(number)?, score))).collect()
+}
+
 fn understand_question(
     app: &App,
     question: &Question,

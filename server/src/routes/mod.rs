@@ -18,6 +18,7 @@ mod root;
 mod search;
 mod sessions;
 mod terms;
+mod vectors;
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
@@ -67,6 +68,7 @@ pub fn table() -> Vec<Route> {
     vec![
         route(&get_, "/", Nothing, Free, get(root::root)),
         route(&post_, "/search", May(Search), Look, post(search::search)),
+        route(&post_, "/search/vectors", May(Search), Look, post(vectors::vectors)),
         route(&post_, "/chat", May(Ask), Chat, post(chat::chat)),
         route(&post_, "/chat/stream", May(Ask), Chat, post(chat::stream)),
         route(&get_, "/chat/sessions", May(History), Look, get(sessions::list)),

@@ -9,6 +9,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
     admin, answers, cache, chat, clients, feedback, health, metrics, openai, root, search, sessions, terms,
+    vectors,
 };
 
 /// The whole interface.
@@ -23,6 +24,7 @@ use super::{
     paths(
         root::root,
         search::search,
+        vectors::vectors,
         chat::chat,
         chat::stream,
         sessions::list,

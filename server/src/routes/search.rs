@@ -19,7 +19,7 @@ use crate::retrieve::{Question, retrieve};
 /// Most characters of a query.
 const LONGEST_QUERY: usize = 500;
 /// Most rows that a caller may ask for.
-const MOST_ROWS: usize = 50;
+pub(super) const MOST_ROWS: usize = 50;
 
 /// What to search for.
 #[derive(ToSchema)]
