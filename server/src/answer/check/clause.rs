@@ -3,7 +3,7 @@
 use karute_engine::words::sentences;
 
 /// Ways to deny in Japanese; what is denied stands before them.
-const DENIALS: [&str; 58] = [
+const DENIALS: [&str; 57] = [
     "なし",
     "ない",
     "なく",
@@ -32,7 +32,6 @@ const DENIALS: [&str; 58] = [
     "拒否",
     "見合わせ",
     "不可",
-    "延期",
     "否定",
     "休止",
     "断っ",
@@ -41,8 +40,6 @@ const DENIALS: [&str; 58] = [
     "ゼロ",
     "見送",
     "免れ",
-    "控えて",
-    "控える",
     "対象外",
     "休み",
     "中断",
@@ -62,6 +59,8 @@ const DENIALS: [&str; 58] = [
     "はなくな",
     "がなくな",
     "もなくな",
+    "休まれ",
+    "から外",
 ];
 
 /// Of these, the words that mean a denial by themselves; the others are grammar, which turns whatever stands before it.
@@ -83,19 +82,17 @@ const BY_MEANING: [&str; 14] = [
 ];
 
 /// Of these, the ones that deny what is done: that is what the clause is about, wherever it stands there.
-const DEEDS: [&str; 20] = [
+const DEEDS: [&str; 19] = [
     "中止",
     "やめ",
     "禁止",
     "拒否",
     "見合わせ",
-    "延期",
     "休止",
     "断っ",
     "断ら",
     "断り",
     "見送",
-    "控え",
     "中断",
     "止め",
     "休薬",
@@ -104,10 +101,11 @@ const DEEDS: [&str; 20] = [
     "拒ん",
     "拒み",
     "休んで",
+    "休まれ",
 ];
 
 /// Words that hold such a piece and deny nothing, or that ask for something to be done.
-const NO_DENIALS: [&str; 37] = [
+const NO_DENIALS: [&str; 30] = [
     "なければなりません",
     "なければならない",
     "しなければ",
@@ -124,15 +122,6 @@ const NO_DENIALS: [&str; 37] = [
     "行なっ",
     "くなくな",
     "少なくな",
-    "えなくな",
-    "けなくな",
-    "せなくな",
-    "てなくな",
-    "ねなくな",
-    "べなくな",
-    "めなくな",
-    "れなくな",
-    "らなくな",
     "無くし",
     "なくし",
     "亡く",
@@ -145,10 +134,12 @@ const NO_DENIALS: [&str; 37] = [
     "支障なく",
     "わずか",
     "だけでなく",
+    "をなくさ",
+    "をなくし",
 ];
 
 /// Clauses that speak of a change or a question: what is in them may be affirmed and denied at once.
-const UNDECIDED: [&str; 17] = [
+const UNDECIDED: [&str; 26] = [
     "変更",
     "変わ",
     "変え",
@@ -166,10 +157,19 @@ const UNDECIDED: [&str; 17] = [
     "changed",
     "checked",
     "予定",
+    "終わ",
+    "終了",
+    "持ち越",
+    "延期",
+    "延び",
+    "ほしい",
+    "手助け",
+    "介助",
+    "returned",
 ];
 
 /// Ways to deny in English of what stands before them: "the stroke was excluded".
-const ENGLISH_BEHIND: [&str; 13] = [
+const ENGLISH_BEHIND: [&str; 14] = [
     "absent",
     "negative",
     "stopped",
@@ -183,6 +183,7 @@ const ENGLISH_BEHIND: [&str; 13] = [
     "healed",
     "held",
     "withdrawn",
+    "missing",
 ];
 
 /// "Held" denies only where a reason or a time follows.
@@ -218,7 +219,7 @@ const CONTRACTED: [&str; 12] = [
 ];
 
 /// Words of English that say nothing of what a clause speaks of.
-const FILLERS: [&str; 63] = [
+const FILLERS: [&str; 90] = [
     "the",
     "a",
     "an",
@@ -282,6 +283,33 @@ const FILLERS: [&str; 63] = [
     "requires",
     "because",
     "between",
+    "using",
+    "used",
+    "uses",
+    "which",
+    "may",
+    "will",
+    "can",
+    "also",
+    "then",
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+    "january",
+    "february",
+    "march",
+    "april",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
 ];
 
 /// What stands between the thing and its denial, and is not the thing.
@@ -448,7 +476,9 @@ fn clause(text: &str, sentence: usize) -> Clause {
         turns |=
             !behind && !matches!(word.as_str(), "refused" | "refuses" | "declined" | "declines" | "denied");
         let telling = |word: &&String| {
-            word.len() > 2 && !FILLERS.contains(&word.as_str()) && !word.bytes().all(|c| c.is_ascii_digit())
+            word.len() > 2
+                && !FILLERS.contains(&word.as_str())
+                && !word.starts_with(|c: char| c.is_ascii_digit())
         };
         let follows =
             || -> Vec<String> { words[at + 1..].iter().filter(telling).take(REACH).cloned().collect() };

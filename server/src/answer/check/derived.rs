@@ -54,7 +54,8 @@ const MONTHS: [(&str, i32); 9] = [
 const HALVES: [&str; 5] = ["半量", "半分", "半減", "by half", "halved"];
 
 /// Measures of one kind: one of the first is so many of the second.
-const MEASURES: [(&str, &str, f64); 8] = [
+const MEASURES: [(&str, &str, f64); 9] = [
+    ("日間", "時間", 24.0),
     ("時間", "分", 60.0),
     ("l", "ml", 1_000.0),
     ("g", "mg", 1_000.0),
@@ -81,9 +82,61 @@ const DAILY: [&str; 9] =
 const SCALES: [&str; 5] = ["nrs", "vas", "pain", "痛", "スケール"];
 
 /// By these words a claim compares two measures.
-const COMPARED: [&str; 22] = [
-    "より", "差", "増", "減", "太", "細", "縮", "伸", "上が", "下が", "改善", " by ", "lower", "higher",
-    "more", "less", "gain", "lost", "fell", "rose", "up ", "down",
+const COMPARED: [&str; 36] = [
+    "より",
+    "差",
+    "増",
+    "減",
+    "太",
+    "細",
+    "縮",
+    "伸",
+    "上が",
+    "下が",
+    "改善",
+    "延び",
+    "少な",
+    "多く",
+    "残",
+    "まだ",
+    "除",
+    "走行",
+    "届きません",
+    "倍",
+    " by ",
+    "lower",
+    "higher",
+    "more",
+    "less",
+    "gain",
+    "lost",
+    "fell",
+    "rose",
+    "went",
+    "down",
+    "than",
+    "difference",
+    "remain",
+    "left",
+    "double",
+];
+
+/// By these words it adds them up, or multiplies one by how often.
+const SUMMED: [&str; 14] = [
+    "計",
+    "合わせ",
+    "合せ",
+    "全部で",
+    "1日",
+    "総",
+    "もち",
+    "total",
+    "adds up",
+    "altogether",
+    "in all",
+    "daily",
+    "a day",
+    "both",
 ];
 
 /// What follows from these rows as far as `claim` may speak of it; `all` are those of the context, whose days lie so far apart.
@@ -93,13 +146,14 @@ pub(super) fn derived(claim: &str, rows: &[&Row], all: &[&Row]) -> Vec<Quantity>
     for row in rows {
         let text = folded(&format!("{}\n{}", row.title, row.content));
         let said = read(&text);
-        found.extend(measures(&text, &said));
+        let converted = measures(&text, &said);
         found.extend(products(&text));
         found.extend(between_times(&said));
-        measured.extend(said.iter().filter_map(|quantity| match quantity {
+        measured.extend(said.iter().chain(&converted).filter_map(|quantity| match quantity {
             Quantity::Number { value, unit } => Some((*value, unit.clone())),
             _ => None,
         }));
+        found.extend(converted);
         found.extend(lengths(&said));
         found.extend(doses(&text));
         if SCALES.iter().any(|scale| text.contains(scale)) {
@@ -113,21 +167,46 @@ pub(super) fn derived(claim: &str, rows: &[&Row], all: &[&Row]) -> Vec<Quantity>
             found.extend(from_its_day(&text, day));
         }
     }
-    let claim = folded(claim);
-    if COMPARED.iter().any(|word| claim.contains(word)) {
-        for (at, (value, unit)) in measured.iter().enumerate() {
-            let alike = |other: &str| other == unit || other.is_empty() || unit.is_empty();
-            let others = measured[at + 1..].iter().filter(|(_, other)| alike(other));
-            found.extend(others.map(|(other, known)| {
-                plain((value - other).abs(), if unit.is_empty() { known } else { unit })
-            }));
-        }
-    }
+    found.extend(reckoned(&folded(claim), &measured));
     let days: Vec<Date> = all.iter().filter_map(|row| day(row)).collect();
     for (at, from) in days.iter().enumerate() {
         for to in &days[at + 1..] {
             found.extend(apart((*to - *from).whole_days().abs()));
         }
+    }
+    found
+}
+
+/// What a claim that compares or adds up may make of these measures, two at a time.
+fn reckoned(claim: &str, measured: &[(f64, String)]) -> Vec<Quantity> {
+    let says = |words: &[&str]| words.iter().any(|word| claim.contains(word));
+    let (compares, sums) = (says(&COMPARED), says(&SUMMED));
+    let mut found = Vec::new();
+    for (at, (value, unit)) in measured.iter().enumerate() {
+        for (other, known) in measured.iter().skip(at + 1) {
+            let alike = known == unit || known.is_empty() || unit.is_empty();
+            let named = if unit.is_empty() { known } else { unit };
+            if compares && alike {
+                found.push(plain((value - other).abs(), named));
+                found.extend([value / other, other / value].map(|ratio| plain(ratio, "倍")));
+            }
+            if sums && alike {
+                found.push(plain(value + other, named));
+            }
+            if sums {
+                // 500mgを1日3回, 500mLを2本, "5 mg, six doses".
+                const OFTEN: [&str; 4] = ["回", "本", "錠", ""];
+                if OFTEN.contains(&known.as_str()) {
+                    found.push(plain(value * other, unit));
+                }
+            }
+        }
+    }
+    // What was added up may be told in another unit.
+    let converted: Vec<Quantity> = measures("", &found);
+    found.extend(converted);
+    if ["ダース", "dozen"].iter().any(|word| claim.contains(word)) {
+        found.extend(measured.iter().map(|(value, _)| plain(value / 12.0, "")));
     }
     found
 }
@@ -219,7 +298,8 @@ fn lengths(said: &[Quantity]) -> Vec<Quantity> {
         Date::from_calendar_date(2025, u8::try_from(month).ok()?.try_into().ok()?, u8::try_from(day).ok()?)
             .ok()
     };
-    let between = |pair: &[(u32, u32)]| Some((date(pair[1])? - date(pair[0])?).whole_days());
+    // From December to January a year ends.
+    let between = |pair: &[(u32, u32)]| Some((date(pair[1])? - date(pair[0])?).whole_days().rem_euclid(365));
     let spans = days.windows(2).filter_map(between).filter(|days| *days > 0);
     // Both ends counted, or not.
     spans.flat_map(|days| apart(days).into_iter().chain(apart(days + 1))).collect()
@@ -294,7 +374,8 @@ pub(super) fn weekdays(text: &str) -> Vec<usize> {
         let bound = |c: Option<&char>| c.is_none_or(|c| !is_kanji(*c) && !c.is_ascii_digit());
         let named = after == Some(&'曜')
             || before == Some(&'(') && after.is_some_and(|c| ")・、".contains(*c))
-            || bound(before) && bound(after) && (before == Some(&'・') || after == Some(&'・'));
+            || bound(before) && bound(after) && (before == Some(&'・') || after == Some(&'・'))
+            || is_of_several(&characters, at);
         if named && !found.contains(&day) {
             found.push(day);
         }
@@ -309,13 +390,46 @@ pub(super) fn weekdays(text: &str) -> Vec<usize> {
     found
 }
 
+/// Whether the character at this place is one of a run of several days of the week and nothing else: 月水金.
+fn is_of_several(characters: &[char], at: usize) -> bool {
+    const DAYS: &str = "月火水木金土日";
+    let run = |characters: &mut dyn Iterator<Item = &char>| {
+        characters.take_while(|c| is_kanji(**c)).copied().collect::<String>()
+    };
+    let (left, right) = (run(&mut characters[..at].iter().rev()), run(&mut characters[at..].iter()));
+    let digit = characters[..at].iter().rev().nth(left.chars().count()).is_some_and(char::is_ascii_digit);
+    let all: String = left.chars().rev().chain(right.chars()).collect();
+    !digit && all.chars().count() > 1 && all.chars().all(|c| DAYS.contains(c)) && all != "日月"
+}
+
 /// Days and months that are told from the record's own.
 fn from_its_day(text: &str, day: Date) -> Vec<Quantity> {
     let mut found = Vec::new();
+    let mut named = |date: Date| {
+        let (month, year) = (u32::from(u8::from(date.month())), u32::try_from(date.year()).ok());
+        found.push(Quantity::Day { year, month, day: u32::from(date.day()) });
+    };
     for (_, after) in DAYS.iter().filter(|(word, _)| text.contains(word)) {
-        if let Some(day) = day.checked_add(Duration::days(*after)) {
-            let (month, year) = (u32::from(u8::from(day.month())), u32::try_from(day.year()).ok());
-            found.push(Quantity::Day { year, month, day: u32::from(day.day()) });
+        day.checked_add(Duration::days(*after)).into_iter().for_each(&mut named);
+    }
+    // 木曜, of this week or the next, or the one that has just been.
+    for weekday in weekdays(text) {
+        let ahead = (weekday as i64 - i64::from(day.weekday().number_days_from_monday())).rem_euclid(7);
+        for days in [ahead - 7, ahead, ahead + 7] {
+            day.checked_add(Duration::days(days)).into_iter().for_each(&mut named);
+        }
+    }
+    // The day after another that is named.
+    if ["翌日", "翌朝", "next day", "day after"].iter().any(|word| text.contains(word)) {
+        for quantity in read(text) {
+            if let Quantity::Day { month, day: number, .. } = quantity
+                && let Some(date) = u8::try_from(month).ok().and_then(|month| {
+                    Date::from_calendar_date(day.year(), month.try_into().ok()?, u8::try_from(number).ok()?)
+                        .ok()
+                })
+            {
+                date.next_day().into_iter().for_each(&mut named);
+            }
         }
     }
     for (_, after) in MONTHS.iter().filter(|(word, _)| text.contains(word)) {

@@ -7,6 +7,8 @@ use crate::numerals::{self, ERAS, numeral};
 
 /// Half width, lower case, no commas inside numbers, numerals of kanji before a unit as digits.
 pub(super) fn folded(text: &str) -> String {
+    // Once more, not at all, for a while: none of them counts anything.
+    let text = text.replace("もう一度", "再び").replace("一度も", "全く").replace("一度", "いったん");
     let half: String = text
         .chars()
         .map(|char| match char {
@@ -48,7 +50,38 @@ pub(super) fn folded(text: &str) -> String {
         folded.push(characters[at]);
         at += 1;
     }
-    counted(&eras(&folded))
+    counted(&eras(&tenths(&folded)))
+}
+
+/// 38度4分 as 38.4度, and the years of eras that English names.
+fn tenths(text: &str) -> String {
+    const ENGLISH: [(&str, u32); 3] = [("reiwa ", 2018), ("heisei ", 1988), ("showa ", 1925)];
+    let mut whole = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let tenth = rest.strip_prefix('度').and_then(|after| {
+            let (1, tenth) = digits(after)? else { return None };
+            after[1..].starts_with('分').then(|| (format!(".{tenth}度"), "度0分".len()))
+        });
+        let era = || {
+            let (name, before) = ENGLISH.into_iter().find(|(name, _)| rest.starts_with(name))?;
+            let (length, year) = digits(&rest[name.len()..])?;
+            Some((format!("{}年", before + year), name.len() + length))
+        };
+        let inside = whole.ends_with(|c: char| c.is_ascii_alphanumeric());
+        let degrees = tenth.filter(|_| inside);
+        match degrees.or_else(|| if inside { None } else { era() }) {
+            Some((written, length)) => {
+                whole.push_str(&written);
+                rest = &rest[length..];
+            }
+            None => {
+                whole.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    whole
 }
 
 /// 令和7年 and the like as years of the common era; 8万6400 as 86400.

@@ -40,6 +40,10 @@ impl Quantity {
                     unit == wanted || wanted.is_empty() || unit.is_empty() || days(unit) && days(wanted);
                 (value - other).abs() < 1e-9 && alike
             }
+            // 2026年末, of a day in it.
+            (Self::Day { year: Some(year), .. }, Self::Number { value, unit }) if unit == "年" => {
+                (value - f64::from(*year)).abs() < 1e-9
+            }
             (Self::Number { value, unit }, Self::Day { day, .. }) => {
                 unit == "日" && (value - f64::from(*day)).abs() < 1e-9
             }
@@ -220,7 +224,7 @@ fn counted_things(text: &str) -> Vec<Counted> {
         let mut thing = "";
         for (word, ends) in follows {
             // Measures are held against the record as such.
-            if MEASURED.contains(&word) {
+            if MEASURED.contains(&word) || ["more", "fewer", "less", "extra", "of"].contains(&word) {
                 break;
             }
             if word.ends_with('s') && word.len() > 3 {
@@ -358,7 +362,10 @@ fn signs_day(text: &str) -> Taken {
         return checked(at + 1 + third_length, Some(first), second, third);
     }
     // 120/80 is a blood pressure and 1/2 a half: only what can be nothing but a day is one.
-    (sign == '/' && first > 1 && length <= 2 && second_length <= 2).then_some(())?;
+    let weekday =
+        text[at..].starts_with('(') && text[at + 1..].starts_with(['月', '火', '水', '木', '金', '土', '日']);
+    let is_day = first > 1 || second > 12 || weekday;
+    (sign == '/' && is_day && length <= 2 && second_length <= 2).then_some(())?;
     let next = text[at..].chars().next();
     let ends =
         text[at..].strip_prefix('.').is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
@@ -391,6 +398,12 @@ fn english_day(text: &str) -> Taken {
                 || word.len() >= 3 && word == &month[..3]
                 || word == "sept" && *month == "september"
         })?;
+        // "Bay 3 may be used" names no day.
+        if word == "may"
+            && [" be", " have", " not", " need"].iter().any(|verb| text[length..].starts_with(verb))
+        {
+            return None;
+        }
         let dot = usize::from(text[length..].starts_with('.'));
         Some((length + dot, month as u32 + 1))
     };

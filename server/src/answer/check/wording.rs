@@ -1,7 +1,7 @@
 //! Words of one meaning: what people say of a complaint, and what a record calls it.
 
 /// Each pair: how it may be said, and the word that stands for all. Of several that begin alike the longer comes first.
-const SAME: [(&str, &str); 85] = [
+const SAME: [(&str, &str); 93] = [
     ("息苦しさ", "呼吸苦"),
     ("息苦し", "呼吸苦"),
     ("呼吸困難", "呼吸苦"),
@@ -87,6 +87,14 @@ const SAME: [(&str, &str); 85] = [
     ("幻の声", "幻聴"),
     ("上限", "制限"),
     ("ヘパロック", "ヘパリンロック"),
+    ("電池切れ", "電池なし"),
+    ("rather than", "without"),
+    ("instead of", "without"),
+    ("lack of", "without"),
+    ("hurts", "has pain"),
+    ("hurt", "have pain"),
+    ("painful", "in pain"),
+    ("painless", "without pain"),
 ];
 
 /// `text`, folded, with one word for each of these meanings.
