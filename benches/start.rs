@@ -75,6 +75,28 @@ fn overhead(server: &Server, emulator: &Emulator, rows: usize, dimensions: usize
     );
 }
 
+/// Where the time of a search goes, microseconds, medians: the embedding's is the emulator's, too.
+fn stages(server: &Server) {
+    let parts = ["understand", "embed", "search", "rank"];
+    let mut each: Vec<Vec<u64>> = vec![Vec::new(); parts.len()];
+    for number in 0..ANSWERS {
+        let body = format!(r#"{{"query": "訪問記録 {number} の脈拍は", "explain": true}}"#);
+        let found = server.post("/search", &body);
+        let (_, body) = found.split_once("\r\n\r\n").expect("a body");
+        let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        for (part, took) in parts.iter().zip(&mut each) {
+            took.push(body["metadata"]["explain"]["microseconds"][part].as_u64().expect("microseconds"));
+        }
+    }
+    let median = |took: &mut Vec<u64>| {
+        took.sort_unstable();
+        took[took.len() / 2]
+    };
+    let told: Vec<String> =
+        parts.iter().zip(&mut each).map(|(part, took)| format!("{part} {}", median(took))).collect();
+    println!("a search, microseconds: {}", told.join(", "));
+}
+
 fn measure(program: &Path, emulator: &Emulator, rows: usize, dimensions: usize) {
     let home = tempfile::tempdir().expect("a directory");
     let (bucket, builder) = (home.path().join("bucket"), home.path().join("builder"));
@@ -117,6 +139,7 @@ fn measure(program: &Path, emulator: &Emulator, rows: usize, dimensions: usize) 
         let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("resident memory");
         if number + 1 == RUNS {
             overhead(&server, emulator, rows, dimensions);
+            stages(&server);
         }
         memory = line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse().ok()).unwrap_or(0);
         drop(server);

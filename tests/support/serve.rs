@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::serve::ListenerExt;
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::net::TcpListener;
@@ -95,7 +96,10 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
-                let serve = async { axum::serve(TcpListener::from_std(listener)?, app).await };
+                // As Google's servers do: an answer in two pieces does not wait for the first to be acknowledged.
+                let listener = TcpListener::from_std(listener)
+                    .map(|listener| listener.tap_io(|stream| drop(stream.set_nodelay(true))));
+                let serve = async { axum::serve(listener?, app).await };
                 tokio::select! {
                     _ = serve => {}
                     _ = stopped => {}

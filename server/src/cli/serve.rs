@@ -46,6 +46,7 @@ pub(super) async fn run(settings: Settings) -> Outcome {
     }
     tokio::spawn(reload::watch(app.clone(), Store::open(&app.settings.data_dir)?));
     tokio::spawn(retain(app.clone()));
+    tokio::spawn(flush(app.clone()));
     tokio::spawn(health::watch(app.clone()));
     shutdown::tell_ready();
     tokio::spawn(shutdown::watchdog(app.clone()));
@@ -187,6 +188,22 @@ async fn forget(app: App) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "somebody is not forgotten here yet"),
             Err(error) => tracing::error!(%error, "somebody is not forgotten here yet"),
+        }
+    }
+}
+
+/// How long what is kept may wait for the disk, where it may wait at all.
+const FLUSH_EVERY: Duration = Duration::from_secs(2);
+
+/// Brings what was kept to the disk, so that nobody waits for that who wants an answer.
+async fn flush(app: App) {
+    let mut ticks = tokio::time::interval(FLUSH_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(state) = app.state() else { continue };
+        if let Err(error) = state.flush().await {
+            tracing::error!(%error, "what was kept has not reached the disk yet");
         }
     }
 }

@@ -18,8 +18,7 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_'
 pub(super) enum Lasting {
     /// When the commit returns.
     AtOnce,
-    /// With the next commit that is [`Lasting::AtOnce`], or when the system writes its pages out, at most some half a minute
-    /// later.
+    /// With the next commit that is [`Lasting::AtOnce`], or with the next [`super::Database::flush`], a few seconds later.
     Soon,
 }
 
@@ -56,6 +55,9 @@ pub(super) trait Home: Debug + Send + Sync {
 
     /// Holds off, until the end of a transaction, those who note that a client is to be forgotten.
     fn while_nobody_is_forgotten(&self) -> Option<&'static str>;
+
+    /// Brings what was written ahead to the disk, and to its place.
+    fn flush(&self) -> Option<&'static str>;
 
     /// Takes what was removed out of what was written ahead, too.
     fn truncate_log(&self) -> Option<&'static str>;
@@ -107,11 +109,12 @@ impl Home for File {
         own(&self.path)
     }
 
-    /// A log that is written ahead, and flushed with every transaction unless that says otherwise. What is removed is overwritten.
+    /// A log that is written ahead, and flushed with every transaction unless that says otherwise; whoever commits does not bring it
+    /// to its place as well, which takes many times as long, before it has 32 MB. What is removed is overwritten.
     fn greeting(&self) -> Option<&'static str> {
         Some(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; \
-             PRAGMA secure_delete = ON;",
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 8000; PRAGMA foreign_keys = ON; \
+             PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON;",
         )
     }
 
@@ -139,6 +142,10 @@ impl Home for File {
     fn while_nobody_is_forgotten(&self) -> Option<&'static str> {
         // There is one writer.
         None
+    }
+
+    fn flush(&self) -> Option<&'static str> {
+        Some("PRAGMA wal_checkpoint(PASSIVE)")
     }
 
     fn truncate_log(&self) -> Option<&'static str> {
@@ -206,6 +213,10 @@ impl Home for Server {
 
     fn while_nobody_is_forgotten(&self) -> Option<&'static str> {
         Some("LOCK TABLE forgotten IN SHARE MODE")
+    }
+
+    fn flush(&self) -> Option<&'static str> {
+        None
     }
 
     fn truncate_log(&self) -> Option<&'static str> {

@@ -157,6 +157,17 @@ impl Database {
         self.home.place()
     }
 
+    /// Brings everything that was kept until now to the disk.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn flush(&self) -> Result<(), StateError> {
+        if let Some(flush) = self.home.flush() {
+            sqlx::query(flush).execute(&self.pool).await.map_err(unkept)?;
+        }
+        Ok(())
+    }
+
     /// Takes what was removed out of what was written ahead, too.
     ///
     /// # Errors
