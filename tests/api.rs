@@ -14,6 +14,7 @@ use karute_server::error::Failure;
 use karute_server::retrieve::gate::NOTHING_FOUND;
 use karute_server::routes;
 use karute_server::start::Prepared;
+use karute_sync::embed::Embedder;
 use karute_sync::lexical::Lexical;
 use karute_tests::http::{app, app_with, ask, call, events, get, post, sample, settings, unready};
 use serde_json::{Value, json};

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use karute_engine::Row;
 use karute_engine::words::sentences;
-use karute_server::answer::check::{Checker, Local};
+use karute_server::answer::check::{Checker, Fault, Local};
 use serde::Deserialize;
 
 /// An answer with the rows that it cites, and whether they say so.
@@ -235,4 +235,83 @@ fn pairs_that_people_wrote_are_judged_as_they_are_meant() {
     told("written by people, measured on", &found);
     let (precision, recall) = (found.precision, found.recall);
     assert!(precision > 0.95 && recall > 0.9, "precision {precision}, recall {recall}");
+}
+
+fn faults(answer: &str, content: &str, date: &str) -> Vec<Fault> {
+    let row = Row { content: content.into(), date: date.into(), ..Row::default() };
+    let verdicts = Local.check(answer, &[Some(&row)]);
+    verdicts.into_iter().flat_map(|verdict| verdict.faults).collect()
+}
+
+#[test]
+fn what_may_be_reckoned_is_no_way_around_what_the_record_says() {
+    for (answer, content, date, expected) in [
+        ("アムロジピンは10mgを1日2回です[1]。", "アムロジピン5mgを1日2回。", "", Fault::Number),
+        ("500 mg is now 1000 mg 2 times a day [1].", "500 mg 2 times a day.", "", Fault::Number),
+        ("アムロジピンは2.5mgです[1]。", "昼食は半分摂取。アムロジピン5mg。", "", Fault::Number),
+        ("次回受診は10月1日です[1]。", "1日1回内服。次回受診は10月8日。", "2026-10-05", Fault::Date),
+        ("次回受診は10月7日です[1]。", "7日分処方。次回受診は10月8日。", "2026-10-05", Fault::Date),
+        ("次回交換は10月13日です[1]。", "次回交換は10月20日(火)。", "2026-10-05", Fault::Date),
+        ("酸素は1Lで投与中です[1]。", "酸素3L。", "", Fault::Number),
+        ("体重は80kgです[1]。", "体重52.0kg。血圧120/80。", "", Fault::Number),
+        ("次回は\u{1}10月21日です[1]。", "次回は10月20日。", "", Fault::Date),
+        ("合計は10mgです[1][1]。", "アムロジピン5mg。", "", Fault::Number),
+    ] {
+        let found = faults(answer, content, date);
+        assert!(found.contains(&expected), "{answer} / {content}: {found:?}");
+    }
+    for (answer, content, date) in [
+        ("長女さんより、大丈夫とのことでした[1]。", "長女より電話あり。大丈夫とのこと。", ""),
+        ("血糖コントロールは良好です[1]。", "血糖値は良好にコントロールされている。", ""),
+        ("血圧は安定しています[1]。", "体温・血圧いずれも安定。", ""),
+        ("入浴後に嘔吐しました[1]。", "入浴後まもなく嘔吐した。", ""),
+        ("She left at 3 pm [1].", "She left at 15:00. Right heel is red.", ""),
+        ("次回交換は10月20日(火)です[1]。", "訪問は月・木。次回交換は10月20日。", "2026-10-05"),
+    ] {
+        assert_eq!(faults(answer, content, date), [], "{answer} / {content}");
+    }
+}
+
+#[test]
+fn texts_of_no_shape_take_more_than_their_length() {
+    let long = |piece: &str| piece.repeat(30_000 / piece.len());
+    let pieces = [
+        "1 ",
+        "1:00 ",
+        "*",
+        "×",
+        "月",
+        "甲様",
+        "甲",
+        "ない",
+        "[",
+        "[1]",
+        "一",
+        "熱なし。",
+        "5mg×3回 ",
+        "10月1日 ",
+        "(月)",
+        "a ",
+    ];
+    for piece in pieces {
+        let content = long(piece);
+        for answer in
+            ["合計は前より10多く、1日3回で、熱はありません[1]。".to_owned(), format!("{}[1]。", long(piece))]
+        {
+            // It ends, and says something of what is said.
+            let row = Row { content: content.clone(), ..Row::default() };
+            let _ = Local.check(&answer, &[Some(&row), Some(&row)]);
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_answer_and_no_record_makes_the_checker_panic(
+        answer in "[0-9０-９一十百年月日時分度回mg錠半量なしない火木()/:.×*はがを、。 A-Za-z\u{1}\\[\\]］【İßﬁ㌔]{0,80}",
+        content in "[0-9０-９一十百年月日時分度回mg錠半量なしない火木()/:.×*はがを、。 A-Za-z\u{1}令和元翌明後İßﬁ㌔]{0,80}",
+        date in "(2026-0[1-9]-[0-2][0-9]|9999-12-31|-9999-01-01|0000-00-00|)",
+    ) {
+        let _ = faults(&format!("{answer}[1]。"), &content, &date);
+    }
 }

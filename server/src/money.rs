@@ -160,7 +160,8 @@ impl Till {
         }
     }
 
-    /// Waits until the ledger says what each call cost that [`Till::pay`] has made. Whoever does not wait has it settled all the same.
+    /// Waits until the ledger says what each call cost that [`Till::pay`] has made. Whoever does not wait has it settled all the
+    /// same, as long as the runtime lives.
     pub async fn settled(&self) {
         let Some(open) = self.0.as_deref() else { return };
         let settling = std::mem::take(&mut *open.settling.lock().unwrap_or_else(PoisonError::into_inner));

@@ -3,6 +3,9 @@
 /// Eras of Japan, each with the year before its first.
 pub(crate) const ERAS: [(&str, u32); 3] = [("令和", 2018), ("平成", 1988), ("昭和", 1925)];
 
+/// Numerals of the longest number.
+const MOST: usize = 6;
+
 /// The value of a numeral of kanji: a digit, 十 or 百.
 pub(crate) fn numeral(char: char) -> Option<u32> {
     let digit = "〇一二三四五六七八九".chars().position(|digit| digit == char);
@@ -13,8 +16,11 @@ pub(crate) fn numeral(char: char) -> Option<u32> {
     })
 }
 
-/// 二十一 and the like, below 1000. `None` for other characters.
+/// 二十一 and the like, below 1000, or digits such as 二〇二六. `None` for other characters, and for more of them than a number has.
 pub(crate) fn number(numerals: &[char]) -> Option<u32> {
+    if numerals.len() > MOST {
+        return None;
+    }
     let (mut whole, mut last) = (0, 0);
     for char in numerals {
         match numeral(*char)? {

@@ -66,6 +66,7 @@ impl Embedder for Paying {
             .till
             .pay(&self.upstream, "embed", usd, Instant::now() + PATIENCE, self.inner.embed(texts, task))
             .await;
+        self.till.settled().await;
         paid.map_err(|failure| EmbedError::NotMade(failure.detail()))
     }
 }

@@ -1,7 +1,7 @@
 //! Services that karute depends on: so many calls at a time, and none for a while after several have failed in a row, so
 //! that a service that is down costs nobody the time to find out (a circuit breaker: M. Nygard, "Release It!", 2007).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ impl Upstream {
             None => false,
         };
         drop(breaker);
-        Ok(Pass { upstream: self, trial, _place: place })
+        Ok(Pass { upstream: self, trial, begun: AtomicBool::new(false), _place: place })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Breaker> {
@@ -130,6 +130,8 @@ pub struct Pass<'a> {
     upstream: &'a Upstream,
     /// Whether this call is to tell whether the service is back.
     trial: bool,
+    /// Whether an answer has begun of which nobody has said yet how it went on.
+    begun: AtomicBool,
     _place: SemaphorePermit<'a>,
 }
 
@@ -141,6 +143,8 @@ impl Pass<'_> {
             tracing::info!(service = self.upstream.name, "it answers again");
         }
         breaker.late = false;
+        drop(breaker);
+        self.begun.store(true, Ordering::Relaxed);
     }
 
     /// The service answers.
@@ -155,6 +159,7 @@ impl Pass<'_> {
     }
 
     fn well(&self, declined: u32) {
+        self.begun.store(false, Ordering::Relaxed);
         let mut breaker = self.upstream.lock();
         if breaker.open_until.is_some() {
             tracing::info!(service = self.upstream.name, "it answers again");
@@ -173,6 +178,7 @@ impl Pass<'_> {
     }
 
     fn ill(&self, late: bool) {
+        self.begun.store(false, Ordering::Relaxed);
         let mut breaker = self.upstream.lock();
         breaker.late = late;
         breaker.failures = breaker.failures.saturating_add(1);
@@ -191,6 +197,15 @@ impl Pass<'_> {
     }
 }
 
+impl Drop for Pass<'_> {
+    /// Whoever goes away in the middle of an answer has nothing to say against the service.
+    fn drop(&mut self) {
+        if self.begun.load(Ordering::Relaxed) {
+            self.well(0);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +219,13 @@ mod tests {
             pass.failed();
         }
         assert!(service.is_open());
+        // One that begins well and that people leave does not fail.
+        let service = Upstream::new("another");
+        for _ in 0..2 * FAILURES {
+            service.enter().await.expect("closed").failed();
+            service.enter().await.expect("closed").begins();
+        }
+        assert!(!service.is_open() && !service.is_troubled());
     }
 
     #[tokio::test(start_paused = true)]

@@ -104,12 +104,18 @@ pub fn marks(text: &str) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     for (start, open) in text.char_indices().filter(|(_, char)| matches!(char, '[' | '［' | '【')) {
         let inside = &text[start + open.len_utf8()..];
+        // A mark is short; whatever opens and never closes is none.
+        let end = inside.char_indices().nth(LONGEST_MARK).map_or(inside.len(), |(at, _)| at);
+        let inside = &inside[..end];
         let Some(end) = inside.find([']', '］', '】']) else { continue };
         let numbers: Option<Vec<usize>> = inside[..end].split([',', '、', '，']).map(number).collect();
         found.extend(numbers.into_iter().flatten().map(|number| (start, number)));
     }
     found
 }
+
+/// Characters within the brackets of a mark.
+const LONGEST_MARK: usize = 64;
 
 /// A number of up to three digits, in either width.
 fn number(text: &str) -> Option<usize> {

@@ -12,7 +12,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Exchange, Step, Summary, run};
+use super::{Exchange, Step, Summary, run, until_the_end};
 use crate::app::App;
 use crate::error::Failure;
 use crate::retrieve::caller::{Caller, Scope};
@@ -140,7 +140,8 @@ pub fn converse(app: App, turn: Turn) -> impl Stream<Item = Result<Step, Failure
         let (replayable, owner) = (Replayable::of(&question, asked_at), question.caller.name.clone());
         let mut found: Option<Box<Retrieved>> = None;
         let mut answer = String::new();
-        let mut steps = std::pin::pin!(run(app.clone(), question, earlier));
+        // If the program ends meanwhile, what was shown until then is kept, too.
+        let mut steps = std::pin::pin!(until_the_end(app.clone(), run(app.clone(), question, earlier)));
         let mut entry = |retrieved: &Retrieved, answer: String, summary: &Summary| {
             // What earlier answers told may be told in this one.
             shown.0.extend(pairs(&retrieved.evidence));

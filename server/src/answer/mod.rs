@@ -242,7 +242,8 @@ pub fn run(
         let _flight = tokio::time::timeout(app.deadline() / 2, flight.lock()).await;
         if let Some(known) = app.caches.answers.look(&key).await {
             Box::pin(see(&app, &question, &known.retrieved)).await?;
-            if let Some(yen) = known.summary.total_cost_jpy.filter(|yen| *yen > 0.0) {
+            let yen = known.yen();
+            if yen > 0.0 {
                 app.till(question.payer()).saved("answer", &known.summary.model, yen).await;
             }
             yield Step::Found(known.retrieved.clone());
@@ -326,10 +327,7 @@ fn fresh(
                         // Nothing of it has been handed over yet, so that something better can be.
                         Err(failure) if question.at_once => {
                             tracing::warn!(model = summary.model, reason = failure.detail(), "an answer broke off");
-                            summary.reason = Some(match failure {
-                                Failure::TimedOut => "model_timed_out",
-                                _ => "model_failed",
-                            });
+                            summary.reason = Some(reason_of(&failure));
                             is_answered = false;
                             break;
                         }
@@ -399,17 +397,19 @@ fn fresh(
                 Ok::<_, Failure>((citations, verdicts))
             });
             match last.await.map_err(|error| Failure::Internal(error.to_string())).flatten() {
-                Ok(last) => (summary.citations, summary.verdicts) = last,
+                Ok(last) => {
+                    (summary.citations, summary.verdicts) = last;
+                    // Whatever it is, it rests on no record.
+                    if wrote && summary.citations.is_empty() {
+                        summary.answered = false;
+                        summary.reason.get_or_insert("model_cited_nothing");
+                    }
+                }
                 Err(failure) => {
                     tracing::error!(reason = failure.detail(), "an answer was not held against its rows");
                     (summary.citations, summary.verdicts) = Default::default();
                     summary.also(NOT_CHECKED);
                 }
-            }
-            // Whatever it is, it rests on no record.
-            if wrote && summary.citations.is_empty() {
-                summary.answered = false;
-                summary.reason.get_or_insert("model_cited_nothing");
             }
         } else {
             summary.mode = "refused";
@@ -456,11 +456,6 @@ async fn first_to_answer<'a>(
         // Who is asked first leaves time for those behind him.
         let now = tokio::time::Instant::now();
         let left = (began + app.deadline()).saturating_duration_since(now);
-        if left.is_zero() {
-            // It is not its fault that it cannot be asked.
-            summary.reason.get_or_insert("model_timed_out");
-            break;
-        }
         let until = now + left / u32::try_from(app.answerers.len() - at).unwrap_or(1);
         let Some(upstream) = app.upstreams.answerers.get(at) else { continue };
         let pass = match tokio::time::timeout_at(until, upstream.enter()).await {
@@ -489,25 +484,34 @@ async fn first_to_answer<'a>(
             Ok(Some(Err(failure))) => {
                 tracing::warn!(model = answerer.model(), reason = failure.detail(), "no answer");
                 blame(&pass, &failure);
-                summary.reason.get_or_insert(match failure {
-                    Failure::Budget(_) => "budget_used_up",
-                    Failure::State(_) => "ledger_unreachable",
-                    Failure::Declined(_) => "model_declined",
-                    _ => "model_failed",
-                });
+                summary.reason.get_or_insert(reason_of(&failure));
             }
             Ok(None) => {
                 pass.failed();
                 summary.reason.get_or_insert("model_failed");
             }
             Err(_) => {
-                pass.timed_out();
+                // Whoever had no time to answer is not to be blamed for it.
+                if !left.is_zero() {
+                    pass.timed_out();
+                }
                 tracing::warn!(model = answerer.model(), "no answer in time");
                 summary.reason.get_or_insert("model_timed_out");
             }
         }
     }
     None
+}
+
+/// Why somebody did not answer, for programs.
+fn reason_of(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Budget(_) => "budget_used_up",
+        Failure::State(_) => "ledger_unreachable",
+        Failure::Declined(_) => "model_declined",
+        Failure::TimedOut => "model_timed_out",
+        _ => "model_failed",
+    }
 }
 
 /// Why somebody did not answer, for people.
@@ -567,4 +571,28 @@ fn highlights(understood: &Understood, evidence: &[Evidence]) -> Vec<Vec<Range<u
 /// Whole milliseconds.
 pub fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `steps` to their end, or, if the program ends before, a failure that says so: no stream just breaks off.
+pub(crate) fn until_the_end<T>(
+    app: App,
+    steps: impl Stream<Item = Result<T, Failure>>,
+) -> impl Stream<Item = Result<T, Failure>> {
+    async_stream::stream! {
+        let mut steps = std::pin::pin!(steps);
+        let mut ending = std::pin::pin!(app.must_end());
+        loop {
+            tokio::select! {
+                biased;
+                step = steps.next() => match step {
+                    Some(step) => yield step,
+                    None => return,
+                },
+                () = &mut ending => {
+                    yield Err(Failure::Ending);
+                    return;
+                }
+            }
+        }
+    }
 }

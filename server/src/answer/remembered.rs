@@ -22,6 +22,11 @@ pub struct Remembered {
 }
 
 impl Remembered {
+    /// What it cost, yen: embedding, ranking, the model.
+    pub fn yen(&self) -> f64 {
+        self.retrieved.yen + self.summary.total_cost_jpy.unwrap_or(0.0)
+    }
+
     /// The answer, to be kept, if it is one that may be given again: nothing was left out, and nothing in it is doubtful.
     pub fn keep(retrieved: Box<Retrieved>, text: String, summary: &Summary) -> Option<Fresh<Arc<Self>>> {
         let sound = matches!(summary.finish, None | Some(Finish::Stop))
@@ -29,9 +34,9 @@ impl Remembered {
             && summary.reason.is_none()
             && summary.verdicts.iter().all(|verdict| verdict.supported);
         let rows: usize = retrieved.evidence.iter().map(crate::retrieve::bytes).sum();
-        let yen = retrieved.yen + summary.total_cost_jpy.unwrap_or(0.0);
         let bytes = rows + text.len() + 1024;
         let kept = Self { retrieved, text, summary: summary.clone() };
+        let yen = kept.yen();
         sound.then(|| Fresh { value: Arc::new(kept), bytes, yen })
     }
 }

@@ -69,7 +69,11 @@ pub(super) async fn run(settings: Settings) -> Outcome {
         ended = &mut server => return Ok(ended?),
     }
     let _ = stop.send(());
-    Ok(server.await?)
+    let ended = server.await;
+    if let Some(state) = app.state() {
+        state.flush().await?;
+    }
+    Ok(ended?)
 }
 
 /// The files of the data directory are their owner's alone, wherever it lies; who made it may have let others look into it.

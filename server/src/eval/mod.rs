@@ -313,6 +313,7 @@ async fn alone(
     let till = app.till(Payer { caller: ANONYMOUS.into(), answer_id: String::new() });
     let until = tokio::time::Instant::now() + app.deadline();
     let embedded = till.pay(&app.upstreams.embedder, "embed", usd, until, call).await;
+    till.settled().await;
     let embedding = embedded.map_err(told)?.into_iter().next().flatten();
     let filter = judged.limits().narrow(Filter::everything());
     let of_rows = |rows: Vec<u32>| -> Result<Vec<String>, EvalError> {

@@ -332,7 +332,7 @@ async fn fresh(
     if let Some(first) =
         evidence.iter().position(|evidence| evidence.about).filter(|first| *first >= question.top)
     {
-        evidence[..=first].rotate_right(1);
+        evidence[question.top.saturating_sub(1)..=first].rotate_right(1);
     }
     let evidence = evidence.into_iter().take(question.top).collect();
     // While the rows were looked for the ledger was told what the vector cost.

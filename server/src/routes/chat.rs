@@ -138,8 +138,7 @@ pub(super) async fn chat(
     turn.question.at_once = true;
     let now = app.now;
     let Turn { session_id, message_id, .. } = turn.clone();
-    let Whole { text, evidence, mut summary } =
-        whole(until_the_end(app.clone(), converse(app, turn))).await?;
+    let Whole { text, evidence, mut summary } = whole(converse(app, turn)).await?;
     Ok(Json(ChatResponse {
         session_id: session_id.clone(),
         message: Said { role: "assistant", content: text, timestamp: rfc3339(now()) },
@@ -203,7 +202,7 @@ pub(super) async fn stream(
     let turn = read(fields, caller)?;
     let ids = (turn.session_id.clone(), turn.message_id.clone());
     let served = app.clone();
-    let steps = begun(until_the_end(app.clone(), converse(app, turn))).await?;
+    let steps = begun(converse(app, turn)).await?;
     let events = steps.flat_map(move |step| {
         let chunks = match step {
             Ok(step) => chunks(&ids, step),
@@ -235,30 +234,6 @@ pub(super) async fn begun(
         }
     }
     Ok(futures_util::stream::iter(first).chain(steps))
-}
-
-/// `steps` to their end, or, if the program ends before, a failure that says so: no stream just breaks off.
-pub(super) fn until_the_end<T>(
-    app: App,
-    steps: impl Stream<Item = Result<T, Failure>>,
-) -> impl Stream<Item = Result<T, Failure>> {
-    async_stream::stream! {
-        let mut steps = std::pin::pin!(steps);
-        let mut ending = std::pin::pin!(app.must_end());
-        loop {
-            tokio::select! {
-                biased;
-                step = steps.next() => match step {
-                    Some(step) => yield step,
-                    None => return,
-                },
-                () = &mut ending => {
-                    yield Err(Failure::Ending);
-                    return;
-                }
-            }
-        }
-    }
 }
 
 /// A stream of events that proxies hand on as they come.

@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::chat::{LONGEST_MESSAGE, MOST_CONTEXT, begun, sse, until_the_end};
+use super::chat::{LONGEST_MESSAGE, MOST_CONTEXT, begun, sse};
 use super::item::{KnowledgeItem, items};
 use crate::answer::converse::{Whole, whole};
-use crate::answer::{self, Exchange, Step, Summary};
+use crate::answer::{self, Exchange, Step, Summary, until_the_end};
 use crate::app::App;
 use crate::error::Failure;
 use crate::money::Payer;
@@ -370,12 +370,12 @@ pub(super) struct EmbeddingRequest {
 
 /// Embeds texts as questions are embedded. A text without a word gets a vector of zeros.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "OpenAI", request_body = EmbeddingRequest,
-    responses((status = 200, description = "A list of `embedding` objects", body = Object), Refusals))]
+    responses((status = 200, description = "A list of `embedding` objects", body = Embeddings), Refusals))]
 pub(super) async fn embeddings(
     State(app): State<App>,
     caller: Caller,
     fields: Result<Fields, Failure>,
-) -> Result<Json<Value>, Refused> {
+) -> Result<Json<Embeddings>, Refused> {
     let mut fields = fields?;
     fields.must("input");
     fields.optional_text("model");
@@ -410,10 +410,10 @@ pub(super) async fn embeddings(
             for embedding in till.pay(&app.upstreams.embedder, "embed", usd, until, call).await? {
                 let vector = embedding.map_or_else(|| vec![0.0; dimensions], |found| found.vector().to_vec());
                 let embedding = match format.as_str() {
-                    "base64" => json!(base64(&vector)),
-                    _ => json!(vector),
+                    "base64" => Numbers::Packed(base64(&vector)),
+                    _ => Numbers::Plain(vector),
                 };
-                data.push(json!({ "object": "embedding", "index": data.len(), "embedding": embedding }));
+                data.push(EmbeddingItem { object: "embedding", index: data.len(), embedding });
             }
         }
         Ok::<(), Failure>(())
@@ -422,12 +422,40 @@ pub(super) async fn embeddings(
     till.settled().await;
     // A token is at least one byte of text.
     let tokens: usize = texts.iter().map(String::len).sum();
-    Ok(Json(json!({
-        "object": "list",
-        "data": data,
-        "model": app.embedder.identity().model,
-        "usage": { "prompt_tokens": tokens, "total_tokens": tokens },
-    })))
+    Ok(Json(Embeddings {
+        object: "list",
+        data,
+        model: app.embedder.identity().model.clone(),
+        usage: json!({ "prompt_tokens": tokens, "total_tokens": tokens }),
+    }))
+}
+
+/// Vectors of texts.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Embeddings {
+    /// `list`.
+    object: &'static str,
+    data: Vec<EmbeddingItem>,
+    model: String,
+    #[schema(value_type = Object)]
+    usage: Value,
+}
+
+/// A vector of a text.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EmbeddingItem {
+    /// `embedding`.
+    object: &'static str,
+    index: usize,
+    embedding: Numbers,
+}
+
+/// The numbers of a vector. Written as they are, of 32 bits: as JSON values they would be twice as long.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Numbers {
+    Plain(Vec<f32>),
+    Packed(String),
 }
 
 fn base64(vector: &[f32]) -> String {

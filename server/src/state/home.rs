@@ -56,8 +56,8 @@ pub(super) trait Home: Debug + Send + Sync {
     /// Holds off, until the end of a transaction, those who note that a client is to be forgotten.
     fn while_nobody_is_forgotten(&self) -> Option<&'static str>;
 
-    /// Brings what was written ahead to the disk, and to its place.
-    fn flush(&self) -> Option<&'static str>;
+    /// Brings what was written ahead to its place.
+    fn settle(&self) -> Option<&'static str>;
 
     /// Takes what was removed out of what was written ahead, too.
     fn truncate_log(&self) -> Option<&'static str>;
@@ -144,7 +144,7 @@ impl Home for File {
         None
     }
 
-    fn flush(&self) -> Option<&'static str> {
+    fn settle(&self) -> Option<&'static str> {
         Some("PRAGMA wal_checkpoint(PASSIVE)")
     }
 
@@ -215,7 +215,7 @@ impl Home for Server {
         Some("LOCK TABLE forgotten IN SHARE MODE")
     }
 
-    fn flush(&self) -> Option<&'static str> {
+    fn settle(&self) -> Option<&'static str> {
         None
     }
 

@@ -18,11 +18,12 @@ mod work;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AnyPool, ConnectOptions, Executor, SqlSafeStr};
+use sqlx::{AnyPool, ConnectOptions, Executor, Row, SqlSafeStr};
 use time::OffsetDateTime;
 
 pub use audit::{Link, Sealed};
@@ -44,6 +45,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often, and how far apart, the tables of a file are brought up to this version.
 const MIGRATION_TRIES: u32 = 20;
 const MIGRATION_PAUSE: Duration = Duration::from_millis(250);
+/// How often the log is truncated before that is given up.
+const TRUNCATE_TRIES: u32 = 20;
 /// Every change of the tables, oldest first. A released one is never edited.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "conversations", include_str!("migrations/0001_conversations.sql")),
@@ -104,6 +107,8 @@ pub enum StateError {
 pub struct Database {
     pool: AnyPool,
     home: Arc<dyn Home>,
+    /// Whether something was kept that has not reached the disk for certain.
+    unflushed: Arc<AtomicBool>,
 }
 
 impl Database {
@@ -149,7 +154,7 @@ impl Database {
             }
             tokio::time::sleep(MIGRATION_PAUSE).await;
         }
-        Ok(Self { pool, home })
+        Ok(Self { pool, home, unflushed: Arc::default() })
     }
 
     /// Where it is, without a password.
@@ -162,8 +167,16 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn flush(&self) -> Result<(), StateError> {
-        if let Some(flush) = self.home.flush() {
-            sqlx::query(flush).execute(&self.pool).await.map_err(unkept)?;
+        if !self.unflushed.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        // A commit that lasts at once brings everything before it to the disk as well, whoever reads meanwhile.
+        if let Err(error) = self.ping().await {
+            self.unflushed.store(true, Ordering::Release);
+            return Err(error);
+        }
+        if let Some(settle) = self.home.settle() {
+            sqlx::query(settle).execute(&self.pool).await.map_err(unkept)?;
         }
         Ok(())
     }
@@ -173,10 +186,17 @@ impl Database {
     /// # Errors
     /// The database.
     async fn truncate_log(&self) -> Result<(), StateError> {
-        if let Some(truncate) = self.home.truncate_log() {
-            sqlx::query(truncate).execute(&self.pool).await.map_err(unkept)?;
+        let Some(truncate) = self.home.truncate_log() else { return Ok(()) };
+        // While somebody reads, or writes the log to its place, it is not truncated, and says so.
+        for _ in 0..TRUNCATE_TRIES {
+            let row = sqlx::query(truncate).fetch_one(&self.pool).await.map_err(unkept)?;
+            if row.try_get::<i64, _>(0).map_err(unread)? == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(MIGRATION_PAUSE).await;
         }
-        Ok(())
+        let detail = "its log is in use, and still holds what was removed: try again".to_owned();
+        Err(StateError::Statement { action: "kept", detail })
     }
 
     /// Whether it keeps what it is told: a row is written, since a full disk can still be read.

@@ -3,6 +3,8 @@
 //! whose transaction did not end well is closed, which ends it.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, Executor};
@@ -14,6 +16,8 @@ use super::{Database, StateError, unkept};
 pub(super) struct Work {
     connection: PoolConnection<Any>,
     bounds: Bounds,
+    /// What learns that it was kept, if that may wait for the disk.
+    unflushed: Option<Arc<AtomicBool>>,
     ended: bool,
 }
 
@@ -22,7 +26,8 @@ impl Database {
     pub(super) async fn begin(&self, lasting: Lasting) -> Result<Work, StateError> {
         let connection = self.pool.acquire().await.map_err(unkept)?;
         let bounds = self.home.bounds(lasting);
-        let mut work = Work { connection, bounds, ended: false };
+        let unflushed = (lasting == Lasting::Soon).then(|| self.unflushed.clone());
+        let mut work = Work { connection, bounds, unflushed, ended: false };
         work.execute(bounds.begin).await.map_err(unkept)?;
         Ok(work)
     }
@@ -31,8 +36,12 @@ impl Database {
 impl Work {
     /// Everything has happened.
     pub(super) async fn commit(self) -> Result<(), StateError> {
-        let commit = self.bounds.commit;
-        self.end(commit).await
+        let (commit, unflushed) = (self.bounds.commit, self.unflushed.clone());
+        self.end(commit).await?;
+        if let Some(unflushed) = unflushed {
+            unflushed.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Nothing has happened.

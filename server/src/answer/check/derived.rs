@@ -8,10 +8,9 @@ use karute_engine::words::sentences;
 use time::format_description::well_known::Iso8601;
 use time::{Date, Duration};
 
-use super::clause::is_kanji;
 use super::folded::folded;
-use super::opposites::things;
 use super::quantities::{Quantity, read};
+use super::weekdays::{named_alone, timetable, weekdays};
 
 /// Words for days that count from the record's own, and how far.
 const DAYS: [(&str, i64); 20] = [
@@ -51,7 +50,7 @@ const MONTHS: [(&str, i32); 9] = [
 ];
 
 /// Words for a half.
-const HALVES: [&str; 5] = ["半量", "半分", "半減", "by half", "halved"];
+const HALVES: [&str; 4] = ["半量", "半減", "by half", "halved"];
 
 /// Measures of one kind: one of the first is so many of the second.
 const MEASURES: [(&str, &str, f64); 9] = [
@@ -122,33 +121,23 @@ const COMPARED: [&str; 36] = [
 ];
 
 /// By these words it adds them up, or multiplies one by how often.
-const SUMMED: [&str; 14] = [
-    "計",
-    "合わせ",
-    "合せ",
-    "全部で",
-    "1日",
-    "総",
-    "もち",
-    "total",
-    "adds up",
-    "altogether",
-    "in all",
-    "daily",
-    "a day",
-    "both",
-];
+const SUMMED: [&str; 10] =
+    ["計", "合わせ", "合せ", "全部で", "総", "total", "adds up", "altogether", "in all", "both"];
+
+/// By these words it says how long it is from one record to another.
+const APART: [&str; 9] = ["間で", "後に", "後の", "後は", "ぶり", "経", "later", " in ", "over"];
 
 /// What follows from these rows as far as `claim` may speak of it; `all` are those of the context, whose days lie so far apart.
 pub(super) fn derived(claim: &str, rows: &[&Row], all: &[&Row]) -> Vec<Quantity> {
-    let mut found = Vec::new();
-    let mut measured = Vec::new();
+    let claim = folded(claim);
+    let (mut found, mut measured) = (Vec::new(), Vec::new());
     for row in rows {
         let text = folded(&format!("{}\n{}", row.title, row.content));
         let said = read(&text);
-        let converted = measures(&text, &said);
+        let converted = in_other_units(&said);
+        found.extend(halves(&text));
         found.extend(products(&text));
-        found.extend(between_times(&said));
+        found.extend(between_times(&claim, &said));
         measured.extend(said.iter().chain(&converted).filter_map(|quantity| match quantity {
             Quantity::Number { value, unit } => Some((*value, unit.clone())),
             _ => None,
@@ -167,24 +156,30 @@ pub(super) fn derived(claim: &str, rows: &[&Row], all: &[&Row]) -> Vec<Quantity>
             found.extend(from_its_day(&text, day));
         }
     }
-    found.extend(reckoned(&folded(claim), &measured));
-    let days: Vec<Date> = all.iter().filter_map(|row| day(row)).collect();
-    for (at, from) in days.iter().enumerate() {
-        for to in &days[at + 1..] {
-            found.extend(apart((*to - *from).whole_days().abs()));
+    found.extend(reckoned(&claim, measured));
+    if APART.iter().any(|word| claim.contains(word)) {
+        let days = |rows: &[&Row]| -> BTreeSet<Date> { rows.iter().filter_map(|row| day(row)).collect() };
+        let all = days(all);
+        for own in days(rows) {
+            found.extend(all.iter().flat_map(|other| apart((*other - own).whole_days().abs())));
         }
     }
     found
 }
 
+/// Measures that are reckoned with, the first ones: each meets each other.
+const MEASURED: usize = 100;
+
 /// What a claim that compares or adds up may make of these measures, two at a time.
-fn reckoned(claim: &str, measured: &[(f64, String)]) -> Vec<Quantity> {
+fn reckoned(claim: &str, mut measured: Vec<(f64, String)>) -> Vec<Quantity> {
+    measured.truncate(MEASURED);
     let says = |words: &[&str]| words.iter().any(|word| claim.contains(word));
     let (compares, sums) = (says(&COMPARED), says(&SUMMED));
     let mut found = Vec::new();
     for (at, (value, unit)) in measured.iter().enumerate() {
-        for (other, known) in measured.iter().skip(at + 1) {
-            let alike = known == unit || known.is_empty() || unit.is_empty();
+        for (behind, (other, known)) in measured.iter().skip(at + 1).enumerate() {
+            // "From 12 to 8 units."
+            let alike = known == unit || behind == 0 && (known.is_empty() || unit.is_empty());
             let named = if unit.is_empty() { known } else { unit };
             if compares && alike {
                 found.push(plain((value - other).abs(), named));
@@ -193,18 +188,15 @@ fn reckoned(claim: &str, measured: &[(f64, String)]) -> Vec<Quantity> {
             if sums && alike {
                 found.push(plain(value + other, named));
             }
-            if sums {
-                // 500mgを1日3回, 500mLを2本, "5 mg, six doses".
-                const OFTEN: [&str; 4] = ["回", "本", "錠", ""];
-                if OFTEN.contains(&known.as_str()) {
-                    found.push(plain(value * other, unit));
-                }
+            // 500mgを1日3回, 500mLを2本, "5 mg, six doses".
+            const OFTEN: [&str; 4] = ["回", "本", "錠", ""];
+            if sums && OFTEN.contains(&known.as_str()) {
+                found.push(plain(value * other, unit));
             }
         }
     }
     // What was added up may be told in another unit.
-    let converted: Vec<Quantity> = measures("", &found);
-    found.extend(converted);
+    found.extend(in_other_units(&found));
     if ["ダース", "dozen"].iter().any(|word| claim.contains(word)) {
         found.extend(measured.iter().map(|(value, _)| plain(value / 12.0, "")));
     }
@@ -219,9 +211,8 @@ fn plain(value: f64, unit: &str) -> Quantity {
     Quantity::Number { value, unit: unit.to_owned() }
 }
 
-/// The same in other units, and half of it where a half is spoken of.
-fn measures(text: &str, said: &[Quantity]) -> Vec<Quantity> {
-    let halves = HALVES.iter().any(|word| text.contains(word));
+/// The same in other units.
+fn in_other_units(said: &[Quantity]) -> Vec<Quantity> {
     let mut found = Vec::new();
     for quantity in said {
         let Quantity::Number { value, unit } = quantity else { continue };
@@ -232,24 +223,36 @@ fn measures(text: &str, said: &[Quantity]) -> Vec<Quantity> {
                 found.push(plain(value / times, large));
             }
         }
-        if halves && !unit.is_empty() {
-            found.push(plain(value / 2.0, unit));
-        }
     }
     found
 }
 
+/// Half of each measure of a sentence that speaks of a half.
+fn halves(text: &str) -> Vec<Quantity> {
+    let sentences = sentences(text).into_iter().map(|range| &text[range]);
+    let of_halves = sentences.filter(|sentence| HALVES.iter().any(|word| sentence.contains(word)));
+    let half = |quantity| match quantity {
+        Quantity::Number { value, unit } if !unit.is_empty() => Some(plain(value / 2.0, &unit)),
+        _ => None,
+    };
+    of_halves.flat_map(read).filter_map(half).collect()
+}
+
 /// 400ml×3: what it comes to.
 fn products(text: &str) -> Vec<Quantity> {
+    /// Characters on either side that may be part of it.
+    const BESIDE: usize = 16;
     let mut found = Vec::new();
     for (at, sign) in text.match_indices(['×', '*']) {
-        let before = text[..at].trim_end();
-        let start = before
-            .rfind(|c: char| c.is_whitespace() || is_kanji(c) || matches!(c, '、' | '。' | 'ー'))
-            .map_or(0, |at| at + before[at..].chars().next().map_or(0, char::len_utf8));
-        let (each, times) = (read(&before[start..]), read(text[at + sign.len()..].trim_start()));
+        let after: String = text[at + sign.len()..].chars().take(BESIDE).collect();
+        let after = after.trim_start();
+        if !after.starts_with(|c: char| c.is_ascii_digit()) {
+            continue;
+        }
+        let before: Vec<char> = text[..at].chars().rev().take(BESIDE).collect();
+        let before: String = before.into_iter().rev().collect();
         if let (Some(Quantity::Number { value, unit }), Some(Quantity::Number { value: times, .. })) =
-            (each.last(), times.first())
+            (read(&before).last(), read(after).first())
         {
             found.push(plain(value * times, unit));
         }
@@ -257,15 +260,17 @@ fn products(text: &str) -> Vec<Quantity> {
     found
 }
 
-/// How long it is from each time of the day to every later one.
-fn between_times(said: &[Quantity]) -> Vec<Quantity> {
-    let times: Vec<u32> = said
-        .iter()
-        .filter_map(|quantity| match quantity {
-            Quantity::Time { minutes, .. } => Some(*minutes),
-            _ => None,
-        })
-        .collect();
+/// How long it is from each time of the day to every later one, where a claim says how long something took.
+fn between_times(claim: &str, said: &[Quantity]) -> Vec<Quantity> {
+    const TOOK: [&str; 6] = ["後", "間", "かか", "later", "after", "took"];
+    if !TOOK.iter().any(|word| claim.contains(word)) {
+        return Vec::new();
+    }
+    let time = |quantity: &Quantity| match quantity {
+        Quantity::Time { minutes, .. } => Some(*minutes),
+        _ => None,
+    };
+    let times: Vec<u32> = said.iter().filter_map(time).take(MEASURED).collect();
     let mut found = Vec::new();
     for (at, from) in times.iter().enumerate() {
         for to in times[at + 1..].iter().filter(|to| *to > from) {
@@ -347,61 +352,6 @@ fn doses(text: &str) -> Vec<Quantity> {
     found
 }
 
-/// How many days of the week a timetable (月:訪問看護。木:訪問看護。) gives to each thing.
-fn timetable(text: &str) -> Vec<usize> {
-    let days: Vec<&str> = sentences(text)
-        .into_iter()
-        .map(|range| &text[range])
-        .filter(|sentence| {
-            sentence.chars().nth(1) == Some(':') && !weekdays(&sentence.replacen(':', "曜", 1)).is_empty()
-        })
-        .collect();
-    let things: BTreeSet<String> = days.iter().flat_map(|day| things(day)).collect();
-    let count = |thing: &String| days.iter().filter(|day| day.contains(thing.as_str())).count();
-    things.iter().map(count).filter(|days| *days > 1).collect()
-}
-
-/// The days of the week that `text`, folded, names, Monday first: 月曜, (月), 月・木, "Mondays".
-pub(super) fn weekdays(text: &str) -> Vec<usize> {
-    const JAPANESE: [char; 7] = ['月', '火', '水', '木', '金', '土', '日'];
-    const ENGLISH: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
-    let characters: Vec<char> = text.chars().collect();
-    let mut found = Vec::new();
-    for (at, character) in characters.iter().enumerate() {
-        let Some(day) = JAPANESE.iter().position(|day| day == character) else { continue };
-        let [before, after] =
-            [at.checked_sub(1), Some(at + 1)].map(|at| at.and_then(|at| characters.get(at)));
-        let bound = |c: Option<&char>| c.is_none_or(|c| !is_kanji(*c) && !c.is_ascii_digit());
-        let named = after == Some(&'曜')
-            || before == Some(&'(') && after.is_some_and(|c| ")・、".contains(*c))
-            || bound(before) && bound(after) && (before == Some(&'・') || after == Some(&'・'))
-            || is_of_several(&characters, at);
-        if named && !found.contains(&day) {
-            found.push(day);
-        }
-    }
-    // (Tue, Sat) besides whole names.
-    let short = |day: usize| {
-        text.match_indices(&ENGLISH[day][..3]).any(|(at, name)| {
-            text[..at].ends_with(['(', ' ', '/']) && text[at + name.len()..].starts_with([',', ')', '/'])
-        })
-    };
-    found.extend((0..7).filter(|day| text.contains(ENGLISH[*day]) || short(*day)));
-    found
-}
-
-/// Whether the character at this place is one of a run of several days of the week and nothing else: 月水金.
-fn is_of_several(characters: &[char], at: usize) -> bool {
-    const DAYS: &str = "月火水木金土日";
-    let run = |characters: &mut dyn Iterator<Item = &char>| {
-        characters.take_while(|c| is_kanji(**c)).copied().collect::<String>()
-    };
-    let (left, right) = (run(&mut characters[..at].iter().rev()), run(&mut characters[at..].iter()));
-    let digit = characters[..at].iter().rev().nth(left.chars().count()).is_some_and(char::is_ascii_digit);
-    let all: String = left.chars().rev().chain(right.chars()).collect();
-    !digit && all.chars().count() > 1 && all.chars().all(|c| DAYS.contains(c)) && all != "日月"
-}
-
 /// Days and months that are told from the record's own.
 fn from_its_day(text: &str, day: Date) -> Vec<Quantity> {
     let mut found = Vec::new();
@@ -413,7 +363,7 @@ fn from_its_day(text: &str, day: Date) -> Vec<Quantity> {
         day.checked_add(Duration::days(*after)).into_iter().for_each(&mut named);
     }
     // 木曜, of this week or the next, or the one that has just been.
-    for weekday in weekdays(text) {
+    for weekday in named_alone(text) {
         let ahead = (weekday as i64 - i64::from(day.weekday().number_days_from_monday())).rem_euclid(7);
         for days in [ahead - 7, ahead, ahead + 7] {
             day.checked_add(Duration::days(days)).into_iter().for_each(&mut named);
@@ -466,20 +416,6 @@ mod tests {
             said.extend(derived(right, &[&row], &[&row]));
             assert!(stated(right).iter().all(|claim| holds(&said, claim)), "{content} {right}");
             assert!(!stated(wrong).iter().all(|claim| holds(&said, claim)), "{content} {wrong}");
-        }
-    }
-
-    #[test]
-    fn days_of_the_week_are_read_in_every_way_that_they_are_written() {
-        for (text, days) in [
-            ("10月15日(水)10時", &[2][..]),
-            ("月・木。時間 13:30", &[0, 3]),
-            ("火曜と金曜", &[1, 4]),
-            ("10月5日", &[]),
-            ("水を飲む。木の床。金額", &[]),
-            ("every tuesday and friday", &[1, 4]),
-        ] {
-            assert_eq!(weekdays(text), days, "{text}");
         }
     }
 }

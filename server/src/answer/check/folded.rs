@@ -11,6 +11,7 @@ pub(super) fn folded(text: &str) -> String {
     let text = text.replace("もう一度", "再び").replace("一度も", "全く").replace("一度", "いったん");
     let half: String = text
         .chars()
+        .filter(|char| *char != SPELT)
         .map(|char| match char {
             '　' => ' ',
             '〜' => '~',
@@ -47,8 +48,10 @@ pub(super) fn folded(text: &str) -> String {
             at += length;
             continue;
         }
-        folded.push(characters[at]);
-        at += 1;
+        // A numeral that counts nothing is looked at once, however long it is.
+        let end = at + length.max(1);
+        folded.extend(&characters[at..end]);
+        at = end;
     }
     counted(&eras(&tenths(&folded)))
 }

@@ -5,12 +5,15 @@
 //! wrong statement made of right parts; what it does see, a model gets wrong most dangerously.
 
 mod clause;
+mod denials;
 mod derived;
 mod drugs;
 mod folded;
 mod opposites;
 mod polarity;
 mod quantities;
+mod rates;
+mod weekdays;
 mod wording;
 
 use std::collections::BTreeSet;
@@ -150,6 +153,7 @@ pub(super) fn says_nothing(answer: &str, told: Option<&str>) -> bool {
 fn verdict(sentence: String, cited: &[usize], rows: &[Option<&Row>]) -> Verdict {
     let text = without_marks(&sentence);
     let mut faults = BTreeSet::new();
+    let cited: BTreeSet<usize> = cited.iter().copied().collect();
     let known: Vec<&Row> = cited.iter().filter_map(|number| *rows.get(number.checked_sub(1)?)?).collect();
     let rows: Vec<&Row> = rows.iter().flatten().copied().collect();
     if cited.is_empty() {
@@ -175,7 +179,7 @@ fn verdict(sentence: String, cited: &[usize], rows: &[Option<&Row>]) -> Verdict 
                 });
             }
         }
-        if polarity::is_as_often_otherwise(&text, &known) || quantities::counts_otherwise(&text, &evidence) {
+        if polarity::is_as_often_otherwise(&text, &known) || rates::counts_otherwise(&text, &evidence) {
             faults.insert(Fault::Number);
         }
         if drugs::others(&plain(&text), &plain(&evidence)) {
@@ -190,16 +194,17 @@ fn verdict(sentence: String, cited: &[usize], rows: &[Option<&Row>]) -> Verdict 
 
 /// Whether `text` names a client of whom other rows speak, and cites rows of another alone, in which that name is not.
 fn names_somebody_else(text: &str, cited: &[&Row], rows: &[&Row]) -> bool {
-    before_honorifics(&written(text), |_| false).iter().any(|name| {
+    let said: Vec<String> = rows.iter().map(|row| said_in(row)).collect();
+    let owners = |named: &dyn Fn(&str) -> bool| -> BTreeSet<&str> {
+        let owned = rows.iter().zip(&said).filter(|(row, said)| !row.client_id.is_empty() && named(said));
+        owned.map(|(row, _)| row.client_id.as_str()).collect()
+    };
+    let names = before_honorifics(&written(text), |_| false);
+    names.iter().filter(|name| name.chars().count() <= LONGEST_NAME).take(NAMES).any(|name| {
         // A title may part the family's name from the given one.
         let inner = name.char_indices().skip(1).map(|(at, _)| format!("{} {}", &name[..at], &name[at..]));
         let spelt: Vec<String> = std::iter::once(name.clone()).chain(inner).collect();
-        let names = |row: &Row| {
-            let said = said_in(row);
-            spelt.iter().any(|name| stands_in(&said, name, true))
-        };
-        let owned = rows.iter().filter(|row| !row.client_id.is_empty() && names(row));
-        let theirs: BTreeSet<&str> = owned.map(|row| row.client_id.as_str()).collect();
+        let theirs = owners(&|said| spelt.iter().any(|name| stands_in(said, name, true)));
         let of_another = |row: &&Row| {
             !row.client_id.is_empty()
                 && !theirs.contains(row.client_id.as_str())
@@ -208,6 +213,10 @@ fn names_somebody_else(text: &str, cited: &[&Row], rows: &[&Row]) -> bool {
         !theirs.is_empty() && cited.iter().all(of_another)
     })
 }
+
+/// Characters of a name, and names of a sentence, that are looked for.
+const LONGEST_NAME: usize = 12;
+const NAMES: usize = 20;
 
 /// Whether the wording of `text` is that of other rows than `cited`. Where these hold a number or a day that it `tells`, it need not
 /// share a word with them.

@@ -1,17 +1,16 @@
 //! Pairs of opposites: a text that says one where its record says only the other has turned it round.
 
 use super::clause::Clause;
-use super::derived::weekdays;
+use super::weekdays::weekdays;
 
 /// Each pair is two lists of words; a word of one list is the opposite of every word of the other.
-const PAIRS: [(&[&str], &[&str]); 24] = [
+const PAIRS: [(&[&str], &[&str]); 23] = [
     (&["陽性"], &["陰性"]),
     (&["右"], &["左"]),
     (&["増加", "増え", "増量", "増し", "増やし"], &["減少", "減っ", "減量", "減り", "減らし"]),
     (&["上昇", "上がっ"], &["低下", "下がっ", "下降"]),
     (&["改善", "軽快", "良くなっ"], &["悪化", "増悪", "悪くなっ"]),
     (&["食前"], &["食後"]),
-    (&["入院"], &["退院"]),
     (&["可能", "できる", "できます"], &["不可", "できない", "できません"]),
     (&["拡大"], &["縮小"]),
     (&["仰臥位"], &["側臥位"]),
@@ -99,6 +98,7 @@ const CHOICES: [&[&[&str]]; 9] = [
 
 /// Whether `text` says one of a pair where `evidence` says only the other. Both are folded.
 pub(super) fn turned(text: &str, evidence: &str) -> bool {
+    let (text, evidence) = (&without_lookalikes(text), &without_lookalikes(evidence));
     let pairs = PAIRS.iter().flat_map(|(a, b)| [(a, b), (b, a)]);
     let mut turned = pairs.map(|(own, other)| {
         holds(text, own) && !holds(text, other) && holds(evidence, other) && !holds(evidence, own)
@@ -138,14 +138,60 @@ fn other_side_of(text: &str, evidence: &str) -> bool {
     })
 }
 
+/// `text` without words that hold one of a pair and do not mean it.
+fn without_lookalikes(text: &str) -> String {
+    const LOOKALIKES: [&str; 14] = [
+        "大丈夫",
+        "工夫",
+        "兄弟",
+        "施錠",
+        "解錠",
+        " left at",
+        " left the",
+        " left for",
+        " left home",
+        " left on",
+        " left a ",
+        "right away",
+        "right now",
+        "all right",
+    ];
+    LOOKALIKES.iter().fold(text.to_owned(), |text, word| match text.contains(word) {
+        true => text.replace(word, " "),
+        false => text,
+    })
+}
+
 fn holds(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| has(text, word))
 }
 
 /// Whether `text` names a day of the week where `evidence` names only others.
 fn other_day(text: &str, evidence: &str) -> bool {
+    // The 火 of 10月20日(火) is the day's, which is looked up itself.
     let there = weekdays(evidence);
-    !there.is_empty() && weekdays(text).iter().any(|day| !there.contains(day))
+    !there.is_empty() && weekdays(&without_bracketed(text)).iter().any(|day| !there.contains(day))
+}
+
+/// `text` without days of the week in brackets behind a day.
+fn without_bracketed(text: &str) -> String {
+    let mut bare = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('(') {
+        let (before, bracket) = rest.split_at(at);
+        bare.push_str(before);
+        let day = bracket.chars().nth(1).is_some_and(|c| "月火水木金土日".contains(c));
+        let dated = before.ends_with('日') || before.ends_with(|c: char| c.is_ascii_digit());
+        match bracket.find(')').filter(|_| day && dated) {
+            Some(end) => rest = &bracket[end..],
+            None => {
+                bare.push('(');
+                rest = &bracket[1..];
+            }
+        }
+    }
+    bare.push_str(rest);
+    bare
 }
 
 /// Whether a clause of a text says of something the opposite of what every sentence that speaks of it `said`. Clauses that deny say

@@ -1,6 +1,8 @@
 //! Does a text affirm what a record denies, or deny what it affirms? A text contradicts a record that says the opposite of one
 //! of its clauses, and nowhere the same. Pairs of opposites (右 and 左, increased and decreased) count too.
 
+use std::collections::BTreeSet;
+
 use karute_engine::Row;
 
 use super::clause::{Clause, clauses};
@@ -12,25 +14,27 @@ use super::wording::plain;
 /// Words for what was otherwise before: of several rows an earlier one says the opposite then.
 const CHANGES: [&str; 4] = ["no longer", "なくなり", "なくなっ", "ようになり"];
 
-/// Which sentences of some rows speak of what a claim is about.
-struct Tied<'a>(Vec<&'a [Clause]>);
+/// In which sentences of some rows the things stand that a claim names.
+struct Places(Vec<BTreeSet<usize>>);
 
-impl<'a> Tied<'a> {
-    fn new(said: &'a [Clause]) -> Self {
-        Self(said.chunk_by(|a, b| a.sentence == b.sentence).collect())
+impl Places {
+    fn of(claim: &Clause, said: &[Clause]) -> Self {
+        let places = |thing: &String| {
+            let holding = said.iter().filter(|clause| clause.text.contains(thing.as_str()));
+            holding.map(|clause| clause.sentence).collect()
+        };
+        Self(opposites::things(&claim.text).iter().map(places).collect())
     }
 
-    /// Whether `claim` may be about what `other` says: of the things that it names and the rows name, no fewer stand in the sentence
+    /// Whether the claim may be about what `other` says: of the things that it names and the rows name, no fewer stand in the sentence
     /// of `other` than in others alone.
-    fn to(&self, claim: &Clause, other: &Clause) -> bool {
-        let holds =
-            |sentence: &[Clause], thing: &str| sentence.iter().any(|clause| clause.text.contains(thing));
-        let things = opposites::things(&claim.text);
-        let own = self.0.iter().find(|sentence| sentence[0].sentence == other.sentence);
-        let (here, rest): (Vec<&String>, Vec<&String>) =
-            things.iter().partition(|thing| own.is_some_and(|own| holds(own, thing)));
-        let elsewhere = rest.iter().filter(|thing| self.0.iter().any(|sentence| holds(sentence, thing)));
-        here.len() >= elsewhere.count()
+    fn speak_of(&self, other: &Clause) -> bool {
+        let (here, elsewhere): (Vec<_>, Vec<_>) = self
+            .0
+            .iter()
+            .filter(|places| !places.is_empty())
+            .partition(|places| places.contains(&other.sentence));
+        here.len() >= elsewhere.len()
     }
 }
 
@@ -45,18 +49,19 @@ pub(super) fn contradicts(text: &str, rows: &[&Row]) -> bool {
         (of(|row| row.content.clone()), of(|row| format!("{}\n{}", row.title, row.date)));
     let (contents, titles) = (contents.join("\n"), titles.join("\n"));
     let (claimed, said) = (clauses(&text), clauses(&contents));
-    let tied = Tied::new(&said);
+    let claims: Vec<(&Clause, Places)> =
+        claimed.iter().map(|claim| (claim, Places::of(claim, &said))).collect();
     let changes = rows.len() > 1 && CHANGES.iter().any(|word| text.contains(word));
     let denied_by_text = !changes
-        && claimed.iter().any(|claim| {
+        && claims.iter().any(|(claim, places)| {
             claim.denied.iter().any(|term| {
                 let mut about = said.iter().filter(|other| other.speaks_of(term)).peekable();
-                about.peek().is_some() && about.all(|other| other.affirms(term) && tied.to(claim, other))
+                about.peek().is_some() && about.all(|other| other.affirms(term) && places.speak_of(other))
             })
         });
     let denied_by_record = said.iter().any(|other| {
         other.denied.iter().any(|term| {
-            claimed.iter().any(|claim| claim.affirms(term) && tied.to(claim, other))
+            claims.iter().any(|(claim, places)| claim.affirms(term) && places.speak_of(other))
                 && !said.iter().any(|other| other.mentions(term) && !other.rejects(term))
         })
     });
