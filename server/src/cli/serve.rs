@@ -17,6 +17,7 @@ use crate::{costs, follow, health, listen, reload, routes, shutdown};
 /// Listens first, so that a port in use is known before any work, and so that `/health/ready` tells how things stand
 /// while the snapshot is built.
 pub(super) async fn run(settings: Settings) -> Outcome {
+    refuse_unsafe(&settings)?;
     let address = SocketAddr::new(settings.host, settings.port);
     let listener = TcpListener::bind(address).await.map_err(|error| {
         format!("cannot listen on {address}: {error}. Set PORT or HOST, or stop the program that has it")
@@ -27,7 +28,6 @@ pub(super) async fn run(settings: Settings) -> Outcome {
             "sign-in is not required: everyone who reaches {address} can read every record (REQUIRE_AUTHENTICATION)"
         );
     }
-    refuse_unsafe(&settings)?;
     let app = app(settings)?;
     open_state(&app).await?;
     let (stop, stopped) = oneshot::channel::<()>();
