@@ -167,14 +167,14 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn flush(&self) -> Result<(), StateError> {
-        if !self.unflushed.swap(false, Ordering::AcqRel) {
-            return Ok(());
-        }
         // A commit that lasts at once brings everything before it to the disk as well, whoever reads meanwhile.
-        if let Err(error) = self.ping().await {
+        if self.unflushed.swap(false, Ordering::AcqRel)
+            && let Err(error) = self.ping().await
+        {
             self.unflushed.store(true, Ordering::Release);
             return Err(error);
         }
+        // Nobody who commits has to wait for what others have written ahead.
         if let Some(settle) = self.home.settle() {
             sqlx::query(settle).execute(&self.pool).await.map_err(unkept)?;
         }
