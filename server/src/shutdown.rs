@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::Stream;
+
 use crate::app::App;
+use crate::error::Failure;
 
 /// How long requests may go on after the program was asked to end.
 pub(crate) const GRACE: Duration = Duration::from_secs(9);
@@ -63,4 +67,28 @@ pub(crate) async fn watchdog(app: App) {
     }
     #[cfg(not(target_os = "linux"))]
     drop(app);
+}
+
+/// `steps` to their end, or, if the program ends before, a failure that says so: no stream just breaks off.
+pub(crate) fn until_the_end<T>(
+    app: App,
+    steps: impl Stream<Item = Result<T, Failure>>,
+) -> impl Stream<Item = Result<T, Failure>> {
+    async_stream::stream! {
+        let mut steps = std::pin::pin!(steps);
+        let mut ending = std::pin::pin!(app.must_end());
+        loop {
+            tokio::select! {
+                biased;
+                step = steps.next() => match step {
+                    Some(step) => yield step,
+                    None => return,
+                },
+                () = &mut ending => {
+                    yield Err(Failure::Ending);
+                    return;
+                }
+            }
+        }
+    }
 }

@@ -12,13 +12,14 @@ use serde_json::json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Exchange, Step, Summary, run, until_the_end};
+use super::{Exchange, Step, Summary, run};
 use crate::app::App;
 use crate::error::Failure;
 use crate::retrieve::caller::{Caller, Scope};
 use crate::retrieve::limits::Limits;
 use crate::retrieve::understand::Part;
 use crate::retrieve::{Evidence, Question, Retrieved};
+use crate::shutdown::until_the_end;
 use crate::state::{Entry, Shown};
 
 /// How long a database is waited for at the beginning and at the end of an answer.

@@ -572,27 +572,3 @@ fn highlights(understood: &Understood, evidence: &[Evidence]) -> Vec<Vec<Range<u
 pub fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
-
-/// `steps` to their end, or, if the program ends before, a failure that says so: no stream just breaks off.
-pub(crate) fn until_the_end<T>(
-    app: App,
-    steps: impl Stream<Item = Result<T, Failure>>,
-) -> impl Stream<Item = Result<T, Failure>> {
-    async_stream::stream! {
-        let mut steps = std::pin::pin!(steps);
-        let mut ending = std::pin::pin!(app.must_end());
-        loop {
-            tokio::select! {
-                biased;
-                step = steps.next() => match step {
-                    Some(step) => yield step,
-                    None => return,
-                },
-                () = &mut ending => {
-                    yield Err(Failure::Ending);
-                    return;
-                }
-            }
-        }
-    }
-}

@@ -19,13 +19,14 @@ use utoipa::{IntoResponses, ToSchema};
 use super::chat::{LONGEST_MESSAGE, MOST_CONTEXT, begun, sse};
 use super::item::{KnowledgeItem, items};
 use crate::answer::converse::{Whole, whole};
-use crate::answer::{self, Exchange, Step, Summary, until_the_end};
+use crate::answer::{self, Exchange, Step, Summary};
 use crate::app::App;
 use crate::error::Failure;
 use crate::money::Payer;
 use crate::request::{Fields, Id};
 use crate::retrieve::Question;
 use crate::retrieve::caller::Caller;
+use crate::shutdown::until_the_end;
 
 /// The model that answers: retrieval and whatever KARUTE_ANSWERERS names.
 const MODEL: &str = "karute";

@@ -42,11 +42,10 @@ const FILE: &str = "state.sqlite";
 const CONNECTIONS: u32 = 8;
 /// How long a connection, or the lock of another writer, is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often, and how far apart, the tables of a file are brought up to this version.
-const MIGRATION_TRIES: u32 = 20;
-const MIGRATION_PAUSE: Duration = Duration::from_millis(250);
-/// How often the log is truncated before that is given up.
-const TRUNCATE_TRIES: u32 = 20;
+/// How often, and how far apart, something is tried that another program may hold up: making the tables, truncating the log.
+const TRIES: u32 = 20;
+const TRY_PAUSE: Duration = Duration::from_millis(250);
+
 /// Every change of the tables, oldest first. A released one is never edited.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "conversations", include_str!("migrations/0001_conversations.sql")),
@@ -145,14 +144,14 @@ impl Database {
             Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
         };
         let migrator = Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect());
-        let mut tries = if home.may_meet() { MIGRATION_TRIES } else { 1 };
+        let mut tries = if home.may_meet() { TRIES } else { 1 };
         while let Err(error) = migrator.run(&pool).await {
             // Of several programs that make the tables of a file at once one does, and the others look again.
             tries -= 1;
             if tries == 0 {
                 return Err(failed(error.to_string()));
             }
-            tokio::time::sleep(MIGRATION_PAUSE).await;
+            tokio::time::sleep(TRY_PAUSE).await;
         }
         Ok(Self { pool, home, unflushed: Arc::default() })
     }
@@ -188,12 +187,12 @@ impl Database {
     async fn truncate_log(&self) -> Result<(), StateError> {
         let Some(truncate) = self.home.truncate_log() else { return Ok(()) };
         // While somebody reads, or writes the log to its place, it is not truncated, and says so.
-        for _ in 0..TRUNCATE_TRIES {
+        for _ in 0..TRIES {
             let row = sqlx::query(truncate).fetch_one(&self.pool).await.map_err(unkept)?;
             if row.try_get::<i64, _>(0).map_err(unread)? == 0 {
                 return Ok(());
             }
-            tokio::time::sleep(MIGRATION_PAUSE).await;
+            tokio::time::sleep(TRY_PAUSE).await;
         }
         let detail = "its log is in use, and still holds what was removed: try again".to_owned();
         Err(StateError::Statement { action: "kept", detail })

@@ -165,7 +165,7 @@ fn topic(text: &str) -> Option<String> {
 fn before(text: &str) -> Option<String> {
     const BACK: usize = 3;
     let mut rest = text.trim_end();
-    // 延期 denies what the clause is about, not the reason that it gives.
+    // A denial is of what the clause is about, not of the reason that it gives.
     if let Some(reason) = rest.find("のため")
         && let Some(topic) = rest[..reason].rfind(['は', 'が'])
     {

@@ -62,7 +62,7 @@ pub(super) const DENIALS: [&str; 57] = [
 ];
 
 /// Of these, the words that mean a denial by themselves; the others are grammar, which turns whatever stands before it.
-pub(super) const BY_MEANING: [&str; 14] = [
+pub(super) const BY_MEANING: [&str; 13] = [
     "陰性",
     "未実施",
     "不要",
@@ -76,7 +76,6 @@ pub(super) const BY_MEANING: [&str; 14] = [
     "休み",
     "治癒",
     "除外",
-    "やめ",
 ];
 
 /// Of these, the ones that deny what is done: that is what the clause is about, wherever it stands there.

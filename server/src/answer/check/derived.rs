@@ -207,6 +207,12 @@ fn day(row: &Row) -> Option<Date> {
     Date::parse(&row.date, &Iso8601::DATE).ok()
 }
 
+/// A day of a month of `year`, if there is one.
+fn date(year: i32, (month, day): (u32, u32)) -> Option<Date> {
+    let month = u8::try_from(month).ok()?.try_into().ok()?;
+    Date::from_calendar_date(year, month, u8::try_from(day).ok()?).ok()
+}
+
 fn plain(value: f64, unit: &str) -> Quantity {
     Quantity::Number { value, unit: unit.to_owned() }
 }
@@ -299,12 +305,10 @@ fn lengths(said: &[Quantity]) -> Vec<Quantity> {
         })
         .flatten()
         .collect();
-    let date = |(month, day): (u32, u32)| {
-        Date::from_calendar_date(2025, u8::try_from(month).ok()?.try_into().ok()?, u8::try_from(day).ok()?)
-            .ok()
-    };
     // From December to January a year ends.
-    let between = |pair: &[(u32, u32)]| Some((date(pair[1])? - date(pair[0])?).whole_days().rem_euclid(365));
+    let between = |pair: &[(u32, u32)]| {
+        Some((date(2025, pair[1])? - date(2025, pair[0])?).whole_days().rem_euclid(365))
+    };
     let spans = days.windows(2).filter_map(between).filter(|days| *days > 0);
     // Both ends counted, or not.
     spans.flat_map(|days| apart(days).into_iter().chain(apart(days + 1))).collect()
@@ -373,10 +377,7 @@ fn from_its_day(text: &str, day: Date) -> Vec<Quantity> {
     if ["翌日", "翌朝", "next day", "day after"].iter().any(|word| text.contains(word)) {
         for quantity in read(text) {
             if let Quantity::Day { month, day: number, .. } = quantity
-                && let Some(date) = u8::try_from(month).ok().and_then(|month| {
-                    Date::from_calendar_date(day.year(), month.try_into().ok()?, u8::try_from(number).ok()?)
-                        .ok()
-                })
+                && let Some(date) = date(day.year(), (month, number))
             {
                 date.next_day().into_iter().for_each(&mut named);
             }

@@ -56,9 +56,10 @@ pub(super) fn folded(text: &str) -> String {
     counted(&eras(&tenths(&folded)))
 }
 
-/// 38度4分 as 38.4度, and the years of eras that English names.
+/// 38度4分 as 38.4度, and Showa 21 as its year.
 fn tenths(text: &str) -> String {
-    const ENGLISH: [(&str, u32); 3] = [("reiwa ", 2018), ("heisei ", 1988), ("showa ", 1925)];
+    /// How English names the eras, in their order.
+    const ENGLISH: [&str; 3] = ["reiwa ", "heisei ", "showa "];
     let mut whole = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -67,7 +68,8 @@ fn tenths(text: &str) -> String {
             after[1..].starts_with('分').then(|| (format!(".{tenth}度"), "度0分".len()))
         });
         let era = || {
-            let (name, before) = ENGLISH.into_iter().find(|(name, _)| rest.starts_with(name))?;
+            let named = ENGLISH.into_iter().zip(ERAS).find(|(name, _)| rest.starts_with(name));
+            let (name, (_, before)) = named?;
             let (length, year) = digits(&rest[name.len()..])?;
             Some((format!("{}年", before + year), name.len() + length))
         };

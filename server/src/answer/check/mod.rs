@@ -26,6 +26,7 @@ use utoipa::ToSchema;
 use super::cite::{marks, without_marks};
 use crate::retrieve::relevance::{Held, Relevance, Vocabulary};
 use crate::retrieve::understand::names::{before_honorifics, said_in, squeeze, stands_in, written};
+use polarity::Comparison;
 use quantities::Quantity;
 use wording::plain;
 
@@ -179,13 +180,14 @@ fn verdict(sentence: String, cited: &[usize], rows: &[Option<&Row>]) -> Verdict 
                 });
             }
         }
-        if polarity::is_as_often_otherwise(&text, &known) || rates::counts_otherwise(&text, &evidence) {
+        let comparison = Comparison::of(&text, &known);
+        if comparison.is_as_often_otherwise() || rates::counts_otherwise(&text, &evidence) {
             faults.insert(Fault::Number);
         }
         if drugs::others(&plain(&text), &plain(&evidence)) {
             faults.insert(Fault::Drug);
         }
-        if polarity::contradicts(&text, &known) {
+        if comparison.contradicts() {
             faults.insert(Fault::Negation);
         }
     }
@@ -194,21 +196,22 @@ fn verdict(sentence: String, cited: &[usize], rows: &[Option<&Row>]) -> Verdict 
 
 /// Whether `text` names a client of whom other rows speak, and cites rows of another alone, in which that name is not.
 fn names_somebody_else(text: &str, cited: &[&Row], rows: &[&Row]) -> bool {
-    let said: Vec<String> = rows.iter().map(|row| said_in(row)).collect();
-    let owners = |named: &dyn Fn(&str) -> bool| -> BTreeSet<&str> {
-        let owned = rows.iter().zip(&said).filter(|(row, said)| !row.client_id.is_empty() && named(said));
-        owned.map(|(row, _)| row.client_id.as_str()).collect()
-    };
     let names = before_honorifics(&written(text), |_| false);
+    if names.is_empty() {
+        return false;
+    }
+    let said: Vec<(&Row, String)> = rows.iter().map(|row| (*row, said_in(row))).collect();
+    let cited: Vec<(&Row, String)> = cited.iter().map(|row| (*row, squeeze(&said_in(row)))).collect();
     names.iter().filter(|name| name.chars().count() <= LONGEST_NAME).take(NAMES).any(|name| {
         // A title may part the family's name from the given one.
         let inner = name.char_indices().skip(1).map(|(at, _)| format!("{} {}", &name[..at], &name[at..]));
         let spelt: Vec<String> = std::iter::once(name.clone()).chain(inner).collect();
-        let theirs = owners(&|said| spelt.iter().any(|name| stands_in(said, name, true)));
-        let of_another = |row: &&Row| {
-            !row.client_id.is_empty()
-                && !theirs.contains(row.client_id.as_str())
-                && !squeeze(&said_in(row)).contains(name)
+        let owned = said.iter().filter(|(row, said)| {
+            !row.client_id.is_empty() && spelt.iter().any(|name| stands_in(said, name, true))
+        });
+        let theirs: BTreeSet<&str> = owned.map(|(row, _)| row.client_id.as_str()).collect();
+        let of_another = |(row, said): &(&Row, String)| {
+            !row.client_id.is_empty() && !theirs.contains(row.client_id.as_str()) && !said.contains(name)
         };
         !theirs.is_empty() && cited.iter().all(of_another)
     })

@@ -1,7 +1,7 @@
 //! Pairs of opposites: a text that says one where its record says only the other has turned it round.
 
-use super::clause::Clause;
-use super::weekdays::weekdays;
+use super::clause::{Clause, is_kanji};
+use super::weekdays::{self, weekdays};
 
 /// Each pair is two lists of words; a word of one list is the opposite of every word of the other.
 const PAIRS: [(&[&str], &[&str]); 23] = [
@@ -59,7 +59,7 @@ const OF_ONE_THING: [(&[&str], &[&str]); 16] = [
     (&["はっきり", "清明"], &["低下", "混濁", "朦朧"]),
     (&["必要"], &["不要"]),
     (&["outstanding", "unpaid", "overdue"], &["settled", "paid"]),
-    (&["approved", "agreed", "accepted"], &["voted down", "rejected", "turned down", "declined", "refused"]),
+    (&["approved", "agreed", "accepted"], &["voted down", "rejected", "declined", "refused"]),
     (&["given", "taken", "took", "administered"], &["held", "withheld", "omitted", "skipped", "missed"]),
 ];
 
@@ -180,7 +180,7 @@ fn without_bracketed(text: &str) -> String {
     while let Some(at) = rest.find('(') {
         let (before, bracket) = rest.split_at(at);
         bare.push_str(before);
-        let day = bracket.chars().nth(1).is_some_and(|c| "月火水木金土日".contains(c));
+        let day = bracket.chars().nth(1).is_some_and(|c| weekdays::JAPANESE.contains(&c));
         let dated = before.ends_with('日') || before.ends_with(|c: char| c.is_ascii_digit());
         match bracket.find(')').filter(|_| day && dated) {
             Some(end) => rest = &bracket[end..],
@@ -248,7 +248,7 @@ pub(super) fn things(sentence: &str) -> Vec<String> {
         "patient",
     ];
     let kind = |c: char| match c {
-        '\u{4e00}'..='\u{9fff}' | '々' => 1,
+        _ if is_kanji(c) => 1,
         'ァ'..='ヺ' | 'ー' => 2,
         'a'..='z' => 3,
         _ => 0,

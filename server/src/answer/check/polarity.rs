@@ -38,56 +38,70 @@ impl Places {
     }
 }
 
-/// Whether some clause of `text` says the opposite of what `rows` say.
-pub(super) fn contradicts(text: &str, rows: &[&Row]) -> bool {
-    let text = plain(&folded(text));
-    let of = |part: fn(&Row) -> String| -> Vec<String> {
-        rows.iter().map(|row| plain(&folded(&part(row)))).collect()
-    };
-    // A title names what a record is about, and says nothing of it.
-    let (contents, titles) =
-        (of(|row| row.content.clone()), of(|row| format!("{}\n{}", row.title, row.date)));
-    let (contents, titles) = (contents.join("\n"), titles.join("\n"));
-    let (claimed, said) = (clauses(&text), clauses(&contents));
-    let claims: Vec<(&Clause, Places)> =
-        claimed.iter().map(|claim| (claim, Places::of(claim, &said))).collect();
-    let changes = rows.len() > 1 && CHANGES.iter().any(|word| text.contains(word));
-    let denied_by_text = !changes
-        && claims.iter().any(|(claim, places)| {
-            claim.denied.iter().any(|term| {
-                let mut about = said.iter().filter(|other| other.speaks_of(term)).peekable();
-                about.peek().is_some() && about.all(|other| other.affirms(term) && places.speak_of(other))
-            })
-        });
-    let denied_by_record = said.iter().any(|other| {
-        other.denied.iter().any(|term| {
-            claims.iter().any(|(claim, places)| claim.affirms(term) && places.speak_of(other))
-                && !said.iter().any(|other| other.mentions(term) && !other.rejects(term))
-        })
-    });
-    denied_by_text
-        || denied_by_record
-        || opposites::turned(&text, &format!("{titles}\n{contents}"))
-        || opposites::turned_of_one_thing(&claimed, &said)
+/// A sentence beside the rows that it cites, each taken apart once.
+pub(super) struct Comparison {
+    text: String,
+    claimed: Vec<Clause>,
+    contents: String,
+    said: Vec<Clause>,
+    titles: String,
+    rows: usize,
 }
 
-/// Whether a clause of `text` says of something how often it is done, where every clause of `rows` that says so of the same thing says
-/// another number.
-pub(super) fn is_as_often_otherwise(text: &str, rows: &[&Row]) -> bool {
-    let rates = |clause: &Clause| -> Vec<Quantity> {
-        let all = quantities::stated(&clause.text).into_iter();
-        all.filter(|quantity| matches!(quantity, Quantity::Rate { .. })).collect()
-    };
-    let contents: Vec<String> = rows.iter().map(|row| plain(&folded(&row.content))).collect();
-    let said = clauses(&contents.join("\n"));
-    clauses(&plain(&folded(text))).iter().any(|claim| {
-        let [rate] = &rates(claim)[..] else { return false };
-        let things = opposites::things(&claim.text);
-        let about =
-            said.iter().filter(|clause| things.iter().any(|thing| clause.text.contains(thing.as_str())));
-        let known: Vec<Quantity> = about.flat_map(rates).collect();
-        !known.is_empty() && !known.iter().any(|known| known.covers(rate))
-    })
+impl Comparison {
+    /// Of `text` with `rows`.
+    pub(super) fn of(text: &str, rows: &[&Row]) -> Self {
+        let of = |part: fn(&Row) -> String| -> String {
+            rows.iter().map(|row| plain(&folded(&part(row)))).collect::<Vec<_>>().join("\n")
+        };
+        let text = plain(&folded(text));
+        // A title names what a record is about, and says nothing of it.
+        let (contents, titles) =
+            (of(|row| row.content.clone()), of(|row| format!("{}\n{}", row.title, row.date)));
+        let (claimed, said) = (clauses(&text), clauses(&contents));
+        Self { text, claimed, contents, said, titles, rows: rows.len() }
+    }
+
+    /// Whether some clause of the sentence says the opposite of what the rows say.
+    pub(super) fn contradicts(&self) -> bool {
+        let Self { text, claimed, contents, said, titles, rows } = self;
+        let claims: Vec<(&Clause, Places)> =
+            claimed.iter().map(|claim| (claim, Places::of(claim, said))).collect();
+        let changes = *rows > 1 && CHANGES.iter().any(|word| text.contains(word));
+        let denied_by_text = !changes
+            && claims.iter().any(|(claim, places)| {
+                claim.denied.iter().any(|term| {
+                    let mut about = said.iter().filter(|other| other.speaks_of(term)).peekable();
+                    about.peek().is_some() && about.all(|other| other.affirms(term) && places.speak_of(other))
+                })
+            });
+        let denied_by_record = said.iter().any(|other| {
+            other.denied.iter().any(|term| {
+                claims.iter().any(|(claim, places)| claim.affirms(term) && places.speak_of(other))
+                    && !said.iter().any(|other| other.mentions(term) && !other.rejects(term))
+            })
+        });
+        denied_by_text
+            || denied_by_record
+            || opposites::turned(text, &format!("{titles}\n{contents}"))
+            || opposites::turned_of_one_thing(claimed, said)
+    }
+
+    /// Whether a clause of the sentence says of something how often it is done, where every clause of the rows that says so of the
+    /// same thing says another number.
+    pub(super) fn is_as_often_otherwise(&self) -> bool {
+        let rates = |clause: &Clause| -> Vec<Quantity> {
+            let all = quantities::stated(&clause.text).into_iter();
+            all.filter(|quantity| matches!(quantity, Quantity::Rate { .. })).collect()
+        };
+        self.claimed.iter().any(|claim| {
+            let [rate] = &rates(claim)[..] else { return false };
+            let things = opposites::things(&claim.text);
+            let is_about = |clause: &&Clause| things.iter().any(|thing| clause.text.contains(thing.as_str()));
+            let known: Vec<Quantity> = self.said.iter().filter(is_about).flat_map(rates).collect();
+            !known.is_empty() && !known.iter().any(|known| known.covers(rate))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -96,7 +110,7 @@ mod tests {
 
     fn opposed(text: &str, record: &str) -> bool {
         let row = Row { content: record.into(), ..Row::default() };
-        contradicts(text, &[&row])
+        Comparison::of(text, &[&row]).contradicts()
     }
 
     #[test]

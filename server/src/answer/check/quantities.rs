@@ -4,6 +4,7 @@ use time::Month;
 
 use super::folded::{SPELT, folded};
 use super::rates::{paces, rates};
+use super::weekdays;
 
 /// Something that is counted or measured, or a moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,20 +132,16 @@ pub(super) fn stated(text: &str) -> Vec<Quantity> {
     found(text, true)
 }
 
-/// Whether `said` holds what is claimed. How often something is done is only claimed against a record that says how often.
+/// Whether `said` holds what is claimed. How often or how fast something is done is only claimed
+/// against a record that says so.
 pub(super) fn holds(said: &[Quantity], claimed: &Quantity) -> bool {
-    let covered = || said.iter().any(|known| known.covers(claimed));
-    match claimed {
-        Quantity::Pace { value, .. } => {
-            let same = |known: &Quantity| matches!(known, Quantity::Pace { value: v, .. } if (v - value).abs() < 1e-9);
-            covered() || !said.iter().any(same)
-        }
-        Quantity::Rate { times, .. } => {
-            let same = |known: &&Quantity| matches!(known, Quantity::Rate { times: t, .. } if (t - times).abs() < 1e-9);
-            covered() || !said.iter().any(|known| same(&known))
-        }
-        _ => covered(),
-    }
+    let is_of_a_while = matches!(claimed, Quantity::Rate { .. } | Quantity::Pace { .. });
+    let told = |known: &Quantity| match (known, claimed) {
+        (Quantity::Rate { times: value, .. }, Quantity::Rate { times: other, .. })
+        | (Quantity::Pace { value, .. }, Quantity::Pace { value: other, .. }) => (value - other).abs() < 1e-9,
+        _ => false,
+    };
+    said.iter().any(|known| known.covers(claimed)) || is_of_a_while && !said.iter().any(told)
 }
 
 /// 120/80 is a blood pressure.
@@ -249,8 +246,7 @@ fn signs_day(text: &str) -> Taken {
         return checked(at + 1 + third_length, Some(first), second, third);
     }
     // 120/80 is a blood pressure and 1/2 a half: only what can be nothing but a day is one.
-    let weekday =
-        text[at..].starts_with('(') && text[at + 1..].starts_with(['月', '火', '水', '木', '金', '土', '日']);
+    let weekday = text[at..].starts_with('(') && text[at + 1..].starts_with(weekdays::JAPANESE);
     let is_day = first > 1 || second > 12 || weekday;
     (sign == '/' && is_day && length <= 2 && second_length <= 2).then_some(())?;
     let next = text[at..].chars().next();

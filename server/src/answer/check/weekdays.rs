@@ -7,6 +7,10 @@ use karute_engine::words::sentences;
 use super::clause::is_kanji;
 use super::opposites::things;
 
+/// The days of the week, Monday first, as Japanese writes them.
+pub(super) const JAPANESE: [char; 7] = ['月', '火', '水', '木', '金', '土', '日'];
+const ENGLISH: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+
 /// How many days of the week a timetable (月:訪問看護。木:訪問看護。) gives to each thing.
 pub(super) fn timetable(text: &str) -> Vec<usize> {
     let days: Vec<&str> = sentences(text)
@@ -24,8 +28,6 @@ pub(super) fn timetable(text: &str) -> Vec<usize> {
 
 /// The days of the week that `text`, folded, names, Monday first: 月曜, (月), 月・木, "Mondays".
 pub(super) fn weekdays(text: &str) -> Vec<usize> {
-    const JAPANESE: [char; 7] = ['月', '火', '水', '木', '金', '土', '日'];
-    const ENGLISH: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
     let characters: Vec<char> = text.chars().collect();
     let mut found = Vec::new();
     for (at, character) in characters.iter().enumerate() {
@@ -65,7 +67,7 @@ pub(super) fn named_alone(text: &str) -> Vec<usize> {
             alone.push_str("曜、");
         }
     }
-    for word in ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] {
+    for word in ENGLISH {
         for (at, _) in text.match_indices(word) {
             let behind: String = text[at + word.len()..].chars().take(16).collect();
             let says_it = behind.starts_with(',') && behind.contains(|c: char| c.is_ascii_digit());
@@ -78,17 +80,18 @@ pub(super) fn named_alone(text: &str) -> Vec<usize> {
     weekdays(&alone)
 }
 
+/// Characters of a run on either side that are looked at: a longer one is something else.
+const LONGEST_RUN: usize = 21;
+
 /// Whether the character at this place is one of a run of several days of the week and nothing else: 月水金.
 fn is_of_several(characters: &[char], at: usize) -> bool {
-    const DAYS: &str = "月火水木金土日";
-    // A longer run is something else.
     let left: Vec<char> =
-        characters[..at].iter().rev().copied().take_while(|c| is_kanji(*c)).take(DAYS.len()).collect();
+        characters[..at].iter().rev().copied().take_while(|c| is_kanji(*c)).take(LONGEST_RUN).collect();
     let right: Vec<char> =
-        characters[at..].iter().copied().take_while(|c| is_kanji(*c)).take(DAYS.len()).collect();
+        characters[at..].iter().copied().take_while(|c| is_kanji(*c)).take(LONGEST_RUN).collect();
     let digit = characters[..at].iter().rev().nth(left.len()).is_some_and(char::is_ascii_digit);
     let all: Vec<char> = left.into_iter().rev().chain(right).collect();
-    !digit && all.len() > 1 && all.iter().all(|c| DAYS.contains(*c)) && all != ['日', '月']
+    !digit && all.len() > 1 && all.iter().all(|c| JAPANESE.contains(c)) && all != ['日', '月']
 }
 
 #[cfg(test)]
